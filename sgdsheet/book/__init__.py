@@ -1,0 +1,26 @@
+"""Workbooks: blocks, tables, inputs, looks, charts, the manifest, and the file. The only user of openpyxl."""
+
+from sgdsheet.book.chart import Series, scatter
+from sgdsheet.book.inputs import Input
+from sgdsheet.book.read import Saved, read
+from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed
+from sgdsheet.book.style import DIVERGING, PRECISE, SEQUENTIAL, WHOLE
+from sgdsheet.book.write import save
+
+__all__ = [
+    "DIVERGING",
+    "PRECISE",
+    "SEQUENTIAL",
+    "WHOLE",
+    "Block",
+    "Book",
+    "Input",
+    "Saved",
+    "Series",
+    "Sheet",
+    "Table",
+    "Typed",
+    "read",
+    "save",
+    "scatter",
+]

@@ -1,0 +1,154 @@
+"""The `about` sheet: what the workbook is, what to try, and the table of blocks that is also the manifest."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Any
+
+from sgdsheet import expr
+from sgdsheet.book import style
+from sgdsheet.book.sheet import Block, Book, Sheet, parse_shape, shape_text
+from sgdsheet.errors import Error
+from sgdsheet.expr import Range
+
+ABOUT = "about"
+LESSON = "made by sgdsheet for the lesson"
+COLUMNS = ("block", "role", "shape", "place", "you may change", "in torch", "in words")
+_WIDTHS = (26, 16, 14, 30, 22, 40, 62)
+
+
+def write_about(book: Book) -> None:
+    """Fills the book's first sheet."""
+    sheet = book.about
+    for column, width in enumerate(_WIDTHS, start=1):
+        sheet.width(column, width)
+    sheet.write(1, 1, book.title, style.TITLE)
+    sheet.row_heights[1] = 27
+    row = _prose(sheet, 2, book.summary, bullet="")
+    sheet.write(row, 1, "What to try", style.HEADING)
+    row = _prose(sheet, row + 1, book.things_to_try, bullet="• ")
+    sheet.write(row, 1, "Sheets", style.HEADING)
+    for each in book.sheets[1:]:
+        row += 1
+        sheet.link(row, 1, each.name, Range(each.name, 1, 1, 1, 1))
+        sheet.write(row, 2, str(each.cells[1][1].value), style.TEXT)
+    row += 2
+    sheet.write(row, 1, "Colours", style.HEADING)
+    used = {block.role for block in book.blocks.values()}
+    for role in (role for role in style.ROLES if role in used):
+        row += 1
+        sheet.write(row, 1, role, style.body(role))
+        sheet.write(row, 2, style.ROLES[role][2], style.TEXT)
+    row += 2
+    sheet.write(row, 1, "Blocks: every number in this workbook", style.HEADING)
+    note = (
+        "Each is checked against PyTorch in float64: put the file's name after 'sgdsheet verify'. "
+        "Its name is also a defined name: choose it in the name box, left of the formula bar, to go there."
+    )
+    sheet.write(row + 1, 1, note, style.NOTE)
+    sheet.write(row + 2, 1, LESSON, style.LABEL)
+    sheet.write(row + 2, 3, book.lesson, style.LABEL)
+    row += 3
+    for column, text in enumerate(COLUMNS, start=1):
+        sheet.write(row, column, text, style.TABLE_HEAD)
+    sheet.repeat_rows(row, row)
+    for block in book.blocks.values():
+        row += 1
+        _block_row(sheet, row, block)
+
+
+def _prose(sheet: Sheet, row: int, paragraphs: Any, bullet: str) -> int:
+    """Writes paragraphs, a merged row each, and returns the row after a blank one."""
+    characters = sum(_WIDTHS[:6])
+    for paragraph in paragraphs:
+        sheet.write(row, 1, bullet + paragraph, style.PROSE)
+        sheet.merge(row, 1, 6)
+        lines = len(textwrap.wrap(bullet + paragraph, int(characters * 0.95)))
+        sheet.row_heights[row] = 15.5 * lines + 2
+        row += 1
+    return row + 1
+
+
+def _block_row(sheet: Sheet, row: int, block: Block) -> None:
+    links = style.TABLE_CELL
+    texts = (block.name, block.role, shape_text(block.shape), "", _place(block.typed), block.torch, block.words)
+    looks = (links, style.body(block.role), links, links, links, style.TABLE_PROSE, style.TABLE_PROSE)
+    for column, (text, look) in enumerate(zip(texts, looks, strict=True), start=1):
+        sheet.write(row, column, text, look)
+    sheet.link(row, 4, _place(block.panels), block.panels[0], style.with_border(style.LINK))
+    lines = max(len(textwrap.wrap(text, width)) for text, width in zip(texts[5:], (38, 60), strict=True))
+    if lines > 1:
+        sheet.row_heights[row] = 15.5 * lines
+
+
+def _place(ranges: list[Range]) -> str:
+    """Ranges of one sheet as `'by hand'!D12:F14 H12:J14`."""
+    if not ranges:
+        return ""
+    return f"{expr.quoted(ranges[0].sheet)}!" + " ".join(each.address for each in ranges)
+
+
+def parse_place(text: str) -> list[Range]:
+    """The ranges that `_place` wrote. Raises `ValueError` for any other text."""
+    if not text:
+        return []
+    sheet, bang, addresses = text.rpartition("!")
+    if not bang:
+        raise ValueError(text)
+    if sheet.startswith("'") and sheet.endswith("'"):
+        sheet = sheet[1:-1].replace("''", "'")
+    return [_parse_address(sheet, address) for address in addresses.split(" ")]
+
+
+def _parse_address(sheet: str, address: str) -> Range:
+    match = re.fullmatch(r"\$?([A-Z]+)\$?(\d+)(?::\$?([A-Z]+)\$?(\d+))?", address)
+    if not match:
+        raise ValueError(address)
+    left, top = expr.column_number(match[1]), int(match[2])
+    right, bottom = (expr.column_number(match[3]), int(match[4])) if match[3] else (left, top)
+    if not (1 <= top <= bottom <= expr.MAX_ROWS and 1 <= left <= right <= expr.MAX_COLUMNS):
+        raise ValueError(address)
+    return Range(sheet, top, left, bottom, right)
+
+
+def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block]]:
+    """The lesson's name and the blocks that an `about` sheet lists, from the values of its rows.
+
+    Raises `Error` if the table is not as `write_about` left it.
+    """
+    lesson = next((row[2] for row in rows if row[:1] == [LESSON]), None)
+    start = next((i for i, row in enumerate(rows) if tuple(row[: len(COLUMNS)]) == COLUMNS), None)
+    if not isinstance(lesson, str) or start is None:
+        raise Error(
+            f"{file}: sheet {ABOUT!r} was edited: its line {LESSON!r} or its table's head {', '.join(COLUMNS)} is gone; "
+            "restore it, or generate the workbook anew"
+        )
+    blocks = []
+    for number, row in enumerate(rows[start + 1 :], start=start + 2):
+        if all(value in (None, "") for value in row):
+            continue
+        blocks.append(_read_block(row, f"{file}: sheet {ABOUT!r}, row {number}"))
+    return lesson, blocks
+
+
+def _read_block(row: list[Any], where: str) -> Block:
+    name, role, shape, place, typed, torch, words = (
+        "" if value is None else str(value) for value in [*row, *[None] * len(COLUMNS)][: len(COLUMNS)]
+    )
+    if not name or role not in style.ROLES:
+        raise Error(f"{where}: expected a block's name and one of the roles {', '.join(style.ROLES)}, got {name!r}, {role!r}")
+    parsers = (("shape", parse_shape, shape), ("place", parse_place, place), ("you may change", parse_place, typed))
+    parsed: list[Any] = []
+    for column, parser, text in parsers:
+        try:
+            parsed.append(parser(text))
+        except ValueError:
+            raise Error(f"{where}: column {column!r} of block {name!r} was edited: {text!r} cannot be read") from None
+    size = sum(rows * columns for rows, columns in (panel.shape for panel in parsed[1]))
+    count = 1
+    for length in parsed[0]:
+        count *= length
+    if size != count:
+        raise Error(f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells")
+    return Block(name, role, parsed[0], parsed[1], parsed[2], torch, words)

@@ -1,0 +1,94 @@
+"""Charts: always points or lines over a numeric x axis, with a title and named axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from openpyxl.chart import Reference, ScatterChart
+from openpyxl.chart import Series as XlsxSeries
+from openpyxl.chart.series import SeriesLabel
+from openpyxl.chart.shapes import GraphicalProperties
+from openpyxl.drawing.line import LineProperties
+
+from sgdsheet.book import style
+from sgdsheet.tensor import span
+
+_DASHES = ("solid", "sysDash", "lgDash")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line or cloud of points: `x` and `y` are arrays of references that each fill one range."""
+
+    label: str
+    x: Any
+    y: Any
+    points: bool = False
+    line: bool = True
+    color: int | None = None
+    width: float = 1.75
+
+
+def scatter(
+    title: str,
+    x_title: str,
+    y_title: str,
+    series: Sequence[Series],
+    *,
+    width: float = 17,
+    height: float = 9,
+    log: bool = False,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> ScatterChart:
+    """A chart of `series`, `width` by `height` centimetres; `log` gives the y axis powers of ten."""
+    chart = ScatterChart()
+    chart.scatterStyle = "lineMarker"
+    chart.style = 2
+    chart.title = title
+    chart.title.overlay = False
+    chart.width, chart.height = width, height
+    chart.legend.position = "b" if len(series) <= 6 else "r"  # type: ignore[union-attr]
+    if len(series) == 1:
+        chart.legend = None
+    for axis, name, limits in ((chart.x_axis, x_title, x_range), (chart.y_axis, y_title, y_range)):
+        axis.title = name
+        axis.title.overlay = False
+        axis.delete = False  # openpyxl leaves this out, and Excel then hides the axis
+        axis.number_format = "General"
+        axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E0E0E0", w=6350))  # type: ignore[union-attr]
+        axis.tickLblPos = "low"
+        if limits:
+            axis.scaling.min, axis.scaling.max = limits
+    if log:
+        chart.y_axis.scaling.logBase = 10
+        chart.y_axis.number_format = "0E+0"
+        chart.y_axis.crosses = "min"
+    for position, each in enumerate(series):
+        chart.series.append(_series(each, position if each.color is None else each.color))
+    return chart
+
+
+def _series(each: Series, color: int) -> XlsxSeries:
+    made = XlsxSeries(
+        Reference(range_string=span(each.y).absolute_place),
+        Reference(range_string=span(each.x).absolute_place),
+    )
+    made.tx = SeriesLabel(v=each.label)
+    rgb = style.LINES[color % len(style.LINES)]
+    if each.line:
+        dash = _DASHES[color // len(style.LINES) % len(_DASHES)]
+        made.graphicalProperties.line = LineProperties(solidFill=rgb, w=int(each.width * 12700), prstDash=dash)
+    else:
+        made.graphicalProperties.line.noFill = True
+    made.smooth = False
+    if each.points:
+        made.marker.symbol = "circle"
+        made.marker.size = 6
+        made.marker.graphicalProperties = GraphicalProperties(solidFill=rgb)
+        made.marker.graphicalProperties.line.solidFill = rgb
+    else:
+        made.marker.symbol = "none"
+    return made

@@ -1,0 +1,479 @@
+"""Books, sheets, blocks and tables: where the numbers stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from openpyxl import Workbook
+from openpyxl.chart import ScatterChart
+from openpyxl.utils.cell import get_column_letter
+from openpyxl.workbook.defined_name import DefinedName
+from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.hyperlink import Hyperlink
+from openpyxl.worksheet.worksheet import Worksheet
+
+from sgdsheet import expr
+from sgdsheet.book import style
+from sgdsheet.book.inputs import Input
+from sgdsheet.book.style import Look
+from sgdsheet.errors import Error
+from sgdsheet.expr import Expr, Range, Ref
+from sgdsheet.tensor import Array, span
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A cell's content that the reader may replace: a number, or a text with choices. `input` says what fits there."""
+
+    value: float | str
+    input: Input | None = None
+
+
+@dataclass
+class Block:
+    """A named tensor on a sheet.
+
+    `panels` are the ranges that hold it: one for up to two dimensions, one for each matrix beyond. `typed` are the
+    ranges within them that the reader may change; every other cell holds a formula. `torch` is what it is in torch,
+    `words` its formula in plain notation.
+    """
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    panels: list[Range]
+    typed: list[Range]
+    torch: str
+    words: str
+
+
+class Content(NamedTuple):
+    """What one cell holds: `kind` is `n` for a number, `s` for a text, `f` for a formula (without its `=`)."""
+
+    kind: str
+    value: Any
+    style: int
+
+
+class Book:
+    """A workbook in the making.
+
+    `lesson` names the program that it must agree with, `inputs` are the cells that a reader may change, `values` what
+    they start with (each input's own value where it is not given).
+    """
+
+    def __init__(
+        self,
+        lesson: str,
+        title: str,
+        summary: Sequence[str],
+        things_to_try: Sequence[str],
+        inputs: Sequence[Input] = (),
+        values: Mapping[str, float | str] | None = None,
+    ) -> None:
+        self.lesson, self.title, self.summary, self.things_to_try = lesson, title, summary, things_to_try
+        self.inputs = {each.name: each for each in inputs}
+        self.values = {each.name: each.value for each in inputs} | dict(values or {})
+        self.blocks: dict[str, Block] = {}
+        self.workbook = Workbook()
+        front = self.workbook.active
+        assert front is not None
+        self.styles = style.Styles(front)
+        self.about = Sheet(self, front, "about")
+        self.sheets = [self.about]
+
+    def sheet(self, name: str, title: str, *notes: str) -> Sheet:
+        """A new sheet with a title and lines of explanation; the first free row is its `next_row`."""
+        sheet = Sheet(self, self.workbook.create_sheet(), name)
+        self.sheets.append(sheet)
+        sheet.write(1, 1, title, style.TITLE)
+        sheet.row_heights[1] = 27
+        for row, note in enumerate(notes, start=2):
+            sheet.write(row, 1, note, style.SUBTITLE)
+        sheet.next_row = 3 + len(notes)
+        return sheet
+
+    def typed(self, name: str) -> Typed:
+        """The starting value of the input `name`, for the cell that the reader types it into."""
+        return Typed(self.values[name], self.inputs[name])
+
+
+class Sheet:
+    """One sheet of a book. Rows and columns count from 1."""
+
+    def __init__(self, book: Book, worksheet: Worksheet, name: str) -> None:
+        if len(name) > 31 or re.search(r"[\[\]:*?/\\]", name):
+            raise Error(f"{name!r} cannot name a sheet: at most 31 characters, none of []:*?/\\")
+        self.book, self.worksheet, self.name = book, worksheet, name
+        self.cells: dict[int, dict[int, Content]] = {}
+        self.row_heights: dict[int, float] = {}
+        self.next_row = 1
+        worksheet.title = name
+        worksheet.sheet_view.showGridLines = False
+        worksheet.page_setup.orientation = "landscape"
+        worksheet.page_setup.paperSize = 9
+        worksheet.page_setup.fitToWidth, worksheet.page_setup.fitToHeight = 1, 0
+        worksheet.sheet_properties.pageSetUpPr.fitToPage = True  # type: ignore[union-attr]
+        margins = worksheet.page_margins
+        margins.left = margins.right = margins.top = margins.bottom = 0.4
+        margins.header = margins.footer = 0.2
+
+    def write(self, row: int, column: int, value: Any, look: Look = style.TEXT) -> Ref:
+        """Writes a number, a text or a formula into one cell that belongs to no block."""
+        self._put(row, column, value, self.book.styles.number(look))
+        return Ref(self.name, row, column)
+
+    def link(self, row: int, column: int, text: str, target: Range, look: Look = style.LINK) -> None:
+        """A text that leads to another place in the workbook when it is clicked."""
+        self.write(row, column, text, look)
+        cell = self.worksheet.cell(row, column)
+        cell.hyperlink = Hyperlink(ref=cell.coordinate, location=target.place, display=text)
+
+    def merge(self, row: int, left: int, right: int) -> None:
+        """Makes the cells of one row from column `left` to `right` one."""
+        if right > left:
+            self.worksheet.merge_cells(start_row=row, end_row=row, start_column=left, end_column=right)
+
+    def width(self, column: int, characters: float, until: int | None = None) -> None:
+        """Makes a column, or all from `column` to `until`, so many characters wide."""
+        for each in range(column, (until or column) + 1):
+            self.worksheet.column_dimensions[get_column_letter(each)].width = characters
+
+    def block(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        role: str,
+        row: int,
+        column: int,
+        *,
+        words: str = "",
+        torch: str = "",
+        across: bool = False,
+        absolute: bool = False,
+    ) -> Array:
+        """Sets cells aside for a block whose first cell is at `row`, `column`, and names them; `fill` fills them.
+
+        One dimension runs down, or `across`; two are rows and columns; of more, the last two are a matrix each, side by
+        side along the third to last and below each other along those before. Returns the array of references, which
+        print as `$A$1` if they are to be `absolute`, or as the block's name for a single input.
+        """
+        if name in self.book.blocks:
+            raise Error(f"two blocks are named {name!r}")
+        if role not in style.ROLES:
+            raise Error(f"block {name!r}: unknown role {role!r}")
+        defined = defined_name(name)
+        rows, columns = _matrix(shape, across)
+        leading = shape[:-2]
+        panels = []
+        for position in range(int(np.prod(leading))):
+            down, right = divmod(position, leading[-1]) if leading else (0, 0)
+            top, left = row + down * (rows + 1), column + right * (columns + 1)
+            panels.append(Range(self.name, top, left, top + rows - 1, left + columns - 1, absolute))
+        if panels[-1].bottom > expr.MAX_ROWS or panels[-1].right > expr.MAX_COLUMNS:
+            raise Error(
+                f"block {name!r} of shape {shape} would reach {panels[-1].place}, beyond a sheet's "
+                f"{expr.MAX_ROWS:,} rows and {expr.MAX_COLUMNS:,} columns"
+            )
+        self.book.blocks[name] = Block(name, role, shape, panels, [], torch, words)
+        where = ",".join(panel.absolute_place for panel in panels)
+        if defined in self.book.workbook.defined_names:
+            raise Error(f"the blocks {name!r} and another would both have the defined name {defined!r}")
+        self.book.workbook.defined_names[defined] = DefinedName(defined, attr_text=where)
+        label = defined if role == "input" and shape == () else None
+        references = np.empty((len(panels), rows, columns), dtype=object)
+        for position, panel in enumerate(panels):
+            for i in range(rows):
+                for j in range(columns):
+                    references[position, i, j] = Ref(self.name, panel.top + i, panel.left + j, absolute, label)
+        return references.reshape(shape)
+
+    def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
+        """Writes an array of formulas into a block. `Typed` elements become cells that the reader may change."""
+        block = self.book.blocks[name]
+        formula_style = self.book.styles.number(style.body(block.role, number_format))
+        typed_style = self.book.styles.number(style.typed(block.role, number_format))
+        # np.asarray would look inside a list of expressions only to find objects: say so at once.
+        values = np.broadcast_to(np.asarray(array, dtype=object), block.shape).reshape(-1).tolist()
+        typed: list[Ref] = []
+        cells = (
+            (row, column)
+            for panel in block.panels
+            for row in range(panel.top, panel.bottom + 1)
+            for column in range(panel.left, panel.right + 1)
+        )
+        for (row, column), value in zip(cells, values, strict=True):
+            if isinstance(value, Typed):
+                self._put(row, column, value.value, typed_style)
+                reference = Ref(self.name, row, column)
+                typed.append(reference)
+                if value.input:
+                    self._validate(reference, value.input)
+            else:
+                self._formula(row, column, value, formula_style, name)
+        block.typed = _rectangles(typed)
+
+    def place(
+        self,
+        name: str,
+        array: Any,
+        role: str,
+        row: int,
+        column: int,
+        *,
+        words: str = "",
+        torch: str = "",
+        across: bool = False,
+        number_format: str = style.NUMBER,
+    ) -> Array:
+        """Sets cells aside for `array` and fills them, in one go. Arguments as for `block`."""
+        array = np.asarray(array, dtype=object)
+        references = self.block(name, array.shape, role, row, column, words=words, torch=torch, across=across)
+        self.fill(name, array, number_format)
+        return references
+
+    def inputs(self, row: int, column: int, names: Sequence[str], torch: Mapping[str, str] | None = None) -> list[Ref]:
+        """A panel of inputs, a row each: name, the cell to type into, what it means."""
+        references = []
+        for offset, name in enumerate(names):
+            spec = self.book.inputs[name]
+            self.write(row + offset, column, name, style.LABEL)
+            says = (torch or {}).get(name, "")
+            references.append(
+                self.place(
+                    name,
+                    self.book.typed(name),
+                    "input",
+                    row + offset,
+                    column + 1,
+                    words=spec.meaning,
+                    torch=says,
+                    number_format=style.PRECISE,
+                ).item()
+            )
+            self.write(row + offset, column + 2, spec.meaning, style.NOTE)
+        self.next_row = max(self.next_row, row + len(names) + 1)
+        return references
+
+    def value(
+        self, row: int, column: int, name: str, formula: Any, role: str, *, words: str = "", torch: str = ""
+    ) -> Ref:
+        """A single value with its name on its left and its words on its right."""
+        self.write(row, column, name, style.LABEL)
+        self.write(row, column + 2, words, style.NOTE)
+        self.next_row = max(self.next_row, row + 2)
+        return self.place(name, formula, role, row, column + 1, words=words, torch=torch).item()
+
+    def headed(
+        self,
+        name: str,
+        array: Any,
+        role: str,
+        row: int,
+        column: int,
+        *,
+        words: str = "",
+        torch: str = "",
+        across: bool = False,
+        number_format: str = style.NUMBER,
+    ) -> Array:
+        """`place` below a heading: the block's name, then its formula in words and its shape. Takes two rows more."""
+        array = np.asarray(array, dtype=object)
+        self.write(row, column, name, style.HEADING)
+        says = shape_text(array.shape) + (f" · {words}" if words else "")
+        self.write(row + 1, column, says, style.NOTE)
+        return self.place(
+            name, array, role, row + 2, column, words=words, torch=torch, across=across, number_format=number_format
+        )
+
+    def table(self, row: int, column: int, length: int, parts: Sequence[str] = ()) -> Table:
+        """A table of `length` rows below its heads, which begin at `row`. `parts` name a parameter's elements."""
+        return Table(self, row, column, length, parts)
+
+    def heat_map(self, references: Array, colors: tuple[str, str, str] = style.SEQUENTIAL) -> None:
+        """Colours cells by their values."""
+        self.worksheet.conditional_formatting.add(span(references).address, style.color_scale(colors))
+
+    def mark(self, references: Array, marks: Array) -> None:
+        """Sets cells in bold with a dark frame where the cell of the same position in `marks` is above 0."""
+        self.worksheet.conditional_formatting.add(span(references).address, style.framed(marks.flat[0].address))
+
+    def chart(self, row: int, column: int, chart: ScatterChart) -> None:
+        """Puts a chart with its upper left corner at a cell."""
+        self.worksheet.add_chart(chart, f"{get_column_letter(column)}{row}")
+
+    def freeze(self, row: int, column: int) -> None:
+        """Keeps the rows above and the columns left of a cell in view."""
+        self.worksheet.freeze_panes = f"{get_column_letter(column)}{row}"
+
+    def repeat_rows(self, first: int, last: int) -> None:
+        """Prints these rows at the top of every page."""
+        self.worksheet.print_title_rows = f"{first}:{last}"
+
+    def extent(self) -> Range:
+        """The smallest range that holds every cell."""
+        rows = [row for row, cells in self.cells.items() if cells]
+        columns = [column for row in rows for column in (min(self.cells[row]), max(self.cells[row]))]
+        return Range(self.name, 1, 1, max(rows, default=1), max(columns, default=1))
+
+    def _validate(self, cell: Ref, spec: Input) -> None:
+        """Lets the program check what the reader types, offer the choices, and show the meaning beside the cell."""
+        if spec.choices:
+            rule = DataValidation(type="list", formula1='"' + ",".join(spec.choices) + '"')
+        else:
+            low, high = spec.minimum, spec.maximum
+            low = spec.above if low is None else low
+            high = spec.below if high is None else high
+            kind = "whole" if spec.whole else "decimal"
+            if low is not None and high is not None:
+                rule = DataValidation(type=kind, operator="between", formula1=f"{low:g}", formula2=f"{high:g}")
+            elif low is not None:
+                strict = spec.minimum is None
+                operator = "greaterThan" if strict else "greaterThanOrEqual"
+                rule = DataValidation(type=kind, operator=operator, formula1=f"{low:g}")
+            else:
+                rule = DataValidation(type=kind, operator="between", formula1="-1E+300", formula2="1E+300")
+        rule.allow_blank = False
+        rule.showErrorMessage = rule.showInputMessage = True
+        rule.promptTitle, rule.prompt = spec.name[:32], f"{spec.meaning} Expects {spec.expects}."[:255]
+        rule.errorTitle, rule.error = "That does not fit here", f"{spec.name}: expected {spec.expects}."[:255]
+        rule.add(cell.address)
+        self.worksheet.add_data_validation(rule)
+
+    def _formula(self, row: int, column: int, value: Any, style_number: int, name: str) -> None:
+        try:
+            text = expr.formula(value, self.name)[1:]
+        except Error as error:
+            raise Error(f"block {name!r}, {Ref(self.name, row, column)!r}: {error}") from None
+        self.cells.setdefault(row, {})[column] = Content("f", text, style_number)
+
+    def _put(self, row: int, column: int, value: Any, style_number: int) -> None:
+        if isinstance(value, Expr):
+            self._formula(row, column, value, style_number, "")
+        else:
+            kind = "s" if isinstance(value, str) else "n"
+            plain = value if isinstance(value, (str, int)) else float(value)
+            self.cells.setdefault(row, {})[column] = Content(kind, plain, style_number)
+
+
+class Table:
+    """Blocks that share rows: a head of name, formula in words and shape, then one row a step.
+
+    Its columns are set aside first where formulas refer to them before they are filled, as every recurrence does.
+    """
+
+    def __init__(self, sheet: Sheet, row: int, column: int, length: int, parts: Sequence[str]) -> None:
+        self.sheet, self.length, self.parts = sheet, length, parts
+        self.head, self.next_column = row, column
+        self.first = row + 3 + bool(parts)
+        sheet.row_heights[row], sheet.row_heights[row + 1] = 32, 52
+        sheet.next_row = self.first + length + 1
+
+    def column(
+        self,
+        name: str,
+        role: str,
+        array: Any = None,
+        *,
+        words: str = "",
+        torch: str = "",
+        title: str | None = None,
+        number_format: str = style.NUMBER,
+        width: float = 13,
+        absolute: bool = False,
+    ) -> Array:
+        """The next column, or the next `len(parts)` columns where the array has two dimensions, as a block.
+
+        Without an array one column is set aside, to be filled later. `title` is what stands above it where that is not
+        the block's name.
+        """
+        shape = (self.length,) if array is None else np.shape(array)
+        return self._column(name, role, shape, array, words, torch, title, number_format, width, absolute)
+
+    def columns(
+        self, name: str, role: str, *, words: str = "", torch: str = "", title: str | None = None, width: float = 13
+    ) -> Array:
+        """Sets aside one column for each of the table's parts, as one block of two dimensions."""
+        shape = (self.length, len(self.parts))
+        return self._column(name, role, shape, None, words, torch, title, style.NUMBER, width, False)
+
+    def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
+        """Fills a column that was set aside."""
+        self.sheet.fill(name, array, number_format)
+
+    def _column(
+        self,
+        name: str,
+        role: str,
+        shape: tuple[int, ...],
+        array: Any,
+        words: str,
+        torch: str,
+        title: str | None,
+        number_format: str,
+        width: float,
+        absolute: bool,
+    ) -> Array:
+        left, sheet = self.next_column, self.sheet
+        count = shape[1] if len(shape) == 2 else 1
+        right = left + count - 1
+        references = sheet.block(name, shape, role, self.first, left, words=words, torch=torch, absolute=absolute)
+        if array is not None:
+            sheet.fill(name, array, number_format)
+        lines = [
+            (title or name, style.head(role)),
+            (words, style.words(role)),
+            (shape_text(shape), style.words(role)),
+        ]
+        for offset, (text, look) in enumerate(lines):
+            for column in range(left, right + 1):
+                sheet.write(self.head + offset, column, text if column == left else "", look)
+            sheet.merge(self.head + offset, left, right)
+        if self.parts:
+            for column in range(left, right + 1):
+                part = self.parts[column - left] if count == len(self.parts) else ""
+                sheet.write(self.head + 3, column, part, style.words(role))
+        sheet.width(left, width, right)
+        self.next_column = right + 1
+        return references
+
+
+def defined_name(block: str) -> str:
+    """The workbook-level name for a block: letters, digits and underscores, and nothing that looks like a cell."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", block)
+    if not re.match(r"[A-Za-z_]", name) or expr.looks_like_cell(name):
+        name = "_" + name
+    return name
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as a reader sees it: `one number`, `290`, `21 x 21`."""
+    return " x ".join(map(str, shape)) if shape else "one number"
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """The shape that `shape_text` wrote. Raises `ValueError` for any other text."""
+    return () if text == "one number" else tuple(int(size) for size in text.split(" x "))
+
+
+def _matrix(shape: tuple[int, ...], across: bool) -> tuple[int, int]:
+    """The rows and columns of a block's panel."""
+    if len(shape) >= 2:
+        return shape[-2], shape[-1]
+    length = shape[0] if shape else 1
+    return (1, length) if across else (length, 1)
+
+
+def _rectangles(cells: list[Ref]) -> list[Range]:
+    """The cells as ranges: one where they fill one, else a range for each run down a column or along a row."""
+    if not cells:
+        return []
+    try:
+        return [span(cells)]
+    except ValueError:
+        middle = len(cells) // 2
+        return _rectangles(cells[:middle]) + _rectangles(cells[middle:])

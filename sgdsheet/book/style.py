@@ -1,0 +1,160 @@
+"""How a cell looks: one look a role, so that a glance tells data, parameter, activation, gradient and state apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from openpyxl.cell import Cell
+from openpyxl.formatting.rule import ColorScaleRule, Rule
+from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
+from openpyxl.styles.differential import DifferentialStyle
+from openpyxl.styles.numbers import NumberFormat
+from openpyxl.worksheet.worksheet import Worksheet
+
+NUMBER = "0.0000"
+WHOLE = "0"
+PRECISE = "General"
+
+# Light enough for black digits, and told apart by colour-blind readers; the header's tint is the second.
+ROLES: dict[str, tuple[str, str, str]] = {
+    "input": ("FFF2CC", "FFD966", "type here: the sheet follows"),
+    "data": ("DDEBF7", "9DC3E6", "the data to learn from"),
+    "parameter": ("E2EFDA", "A9D08E", "what is learned"),
+    "activation": ("F7F7F7", "D0CECE", "computed on the way forward"),
+    "gradient": ("FCE4D6", "F4B183", "how the loss changes with a parameter"),
+    "optimiser state": ("E9E3F3", "B8A9D9", "what the optimiser remembers"),
+    "loss": ("FBE0E3", "EBA5AC", "how wrong the model is"),
+    "check": ("FFFFFF", "BFBFBF", "counting, choosing and checking"),
+}
+
+# Both scales are safe for colour-blind readers and keep black digits legible.
+SEQUENTIAL = ("FFFFFF", "FDD49E", "E8853B")
+DIVERGING = ("6BAED6", "FFFFFF", "FDAE6B")
+
+# Lines in charts: Okabe and Ito's colours, the yellow left out (invisible on white).
+LINES = ("0072B2", "E69F00", "009E73", "D55E00", "CC79A7", "56B4E9", "000000")
+
+
+@dataclass(frozen=True)
+class Look:
+    """A cell's font, fill, border, number format and alignment."""
+
+    fill: str | None = None
+    color: str = "000000"
+    bold: bool = False
+    italic: bool = False
+    size: float = 11
+    border: str | None = None
+    number_format: str = PRECISE
+    horizontal: str | None = None
+    wrap: bool = False
+    underline: bool = False
+    indent: int = 0
+
+
+TITLE = Look(bold=True, size=18, color="1F3864")
+SUBTITLE = Look(size=11, color="404040")
+HEADING = Look(bold=True, size=13, color="1F3864")
+TEXT = Look()
+PROSE = Look(wrap=True)
+NOTE = Look(italic=True, color="595959", size=10, indent=1)
+LABEL = Look(bold=True)
+LINK = Look(color="0563C1", underline=True)
+TABLE_HEAD = Look(bold=True, fill="D9D9D9", border="7F7F7F")
+TABLE_CELL = Look(border="D9D9D9")
+TABLE_PROSE = Look(border="D9D9D9", wrap=True)
+
+
+def body(role: str, number_format: str = NUMBER) -> Look:
+    """The look of a block's cells."""
+    fill = ROLES[role][0]
+    if role == "input":
+        return Look(fill=fill, color="1F3FBF", bold=True, border="BF9000", number_format=number_format)
+    return Look(fill=fill, border="E3E3E3", number_format=number_format)
+
+
+def typed(role: str, number_format: str = NUMBER) -> Look:
+    """The look of a block's cells that the reader may type into: data keeps its own, all else looks like an input."""
+    return body(role, number_format) if role == "data" else body("input", number_format)
+
+
+def head(role: str) -> Look:
+    """The look of a block's name above its cells."""
+    return Look(fill=ROLES[role][1], bold=True, border="7F7F7F", horizontal="center", wrap=True)
+
+
+def words(role: str) -> Look:
+    """The look of the formula in words, and of the shape, above a block's cells."""
+    return Look(fill=ROLES[role][0], italic=True, size=9, color="404040", border="D9D9D9", horizontal="center", wrap=True)
+
+
+class Styles:
+    """Turns looks into the style numbers of one workbook, each look once."""
+
+    def __init__(self, worksheet: Worksheet) -> None:
+        self._worksheet = worksheet
+        self._numbers: dict[Look, int] = {}
+
+    def number(self, look: Look) -> int:
+        """The workbook's number for this look."""
+        if look not in self._numbers:
+            cell = Cell(self._worksheet, row=1, column=1)
+            cell.font = Font(
+                name="Calibri",
+                size=look.size,
+                bold=look.bold,
+                italic=look.italic,
+                color="FF" + look.color,
+                underline="single" if look.underline else None,
+            )
+            if look.fill:
+                cell.fill = PatternFill("solid", fgColor="FF" + look.fill)
+            if look.border:
+                side = Side(style="thin", color="FF" + look.border)
+                cell.border = Border(left=side, right=side, top=side, bottom=side)
+            wraps = look.wrap or look.horizontal is not None
+            cell.alignment = Alignment(
+                horizontal="left" if look.indent else look.horizontal,
+                vertical="center" if wraps else None,
+                wrap_text=look.wrap or None,
+                indent=look.indent,
+            )
+            cell.number_format = look.number_format
+            self._numbers[look] = cell.style_id
+        return self._numbers[look]
+
+
+def color_scale(colors: tuple[str, str, str], middle: float | None = None) -> Rule:
+    """A heat map: from the smallest value over the median (or over the value `middle`) to the largest."""
+    return ColorScaleRule(
+        start_type="min",
+        start_color="FF" + colors[0],
+        mid_type="percentile" if middle is None else "num",
+        mid_value=50 if middle is None else middle,
+        mid_color="FF" + colors[1],
+        end_type="max",
+        end_color="FF" + colors[2],
+    )
+
+
+def large_numbers(top_left: str) -> Rule:
+    """Powers of ten for what four decimals have no room for: a diverging run must not turn into ###.
+
+    A number format with conditions would do, but LibreOffice then drops the minus sign.
+    """
+    look = DifferentialStyle(numFmt=NumberFormat(numFmtId=200, formatCode="0.00E+00"))
+    return Rule(type="expression", dxf=look, formula=[f"IF(ISNUMBER({top_left}),ABS({top_left})>=100000,FALSE)"])
+
+
+def framed(mark: str) -> Rule:
+    """Bold digits in a dark frame where the cell `mark` is above 0."""
+    side = Side(style="thin", color="FF000000")
+    look = DifferentialStyle(
+        font=Font(b=True, color="FF1F3864"), border=Border(left=side, right=side, top=side, bottom=side)
+    )
+    return Rule(type="expression", dxf=look, formula=[f"{mark}>0"])
+
+
+def with_border(look: Look) -> Look:
+    """The same look as a cell of a table."""
+    return replace(look, border=TABLE_CELL.border)

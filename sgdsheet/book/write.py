@@ -1,0 +1,165 @@
+"""From a book to a file: openpyxl writes all but the cells, and the cells are written here with their values.
+
+openpyxl cannot store a formula together with its value, so it writes the sheets empty: styles, charts, heat maps,
+names, drop-downs and page setup. The rows are put into its files as text, first without values for an engine to
+calculate, then with them. Where Excel is stricter than openpyxl, the file is put right on the way.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from sgdsheet.book import style
+from sgdsheet.book.about import write_about
+from sgdsheet.book.sheet import Book, Sheet
+from sgdsheet.errors import Error
+from sgdsheet.expr import Range, column_letters
+
+Calculate = Callable[[Path, Sequence[Range]], list[np.ndarray]]
+
+# One moment for every file, so that the same input gives the same bytes.
+_MOMENT = (2026, 1, 1, 0, 0, 0)
+_MOMENT_TEXT = b"2026-01-01T00:00:00Z"
+
+# The order in which the schema wants a font's children; openpyxl has its own.
+_FONT_ORDER = ("b", "i", "strike", "condense", "extend", "outline", "shadow", "u", "vertAlign", "sz", "color", "name")
+
+
+def save(book: Book, path: str | Path, calculate: Calculate) -> None:
+    """Writes `book` to `path` with every formula's value, calculated by an engine's `calculate`.
+
+    An existing file is replaced only when the new one is complete. Raises `Error` if the folder cannot be written.
+    """
+    path = Path(path)
+    write_about(book)
+    parts = _shell(book)
+    sheets = {f"xl/worksheets/sheet{number}.xml": sheet for number, sheet in enumerate(book.sheets, start=1)}
+    with replacing(path) as temporary:
+        _pack(temporary, {**parts, **{part: _filled(parts[part], sheet, None) for part, sheet in sheets.items()}})
+        values = calculate(temporary, [sheet.extent() for sheet in book.sheets])
+        for (part, sheet), computed in zip(sheets.items(), values, strict=True):
+            parts[part] = _filled(parts[part], sheet, computed)
+        _pack(temporary, parts)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` to write to; it takes the place of `path` at the end, or vanishes on any error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".xlsx", dir=path.parent)
+    except OSError as error:
+        raise Error(f"{path}: cannot be written: {error.strerror or error}") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise Error(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _shell(book: Book) -> dict[str, bytes]:
+    """The parts of the file as openpyxl writes them, the sheets without rows, put right where Excel is strict."""
+    for sheet in book.sheets[1:]:
+        extent = sheet.extent()
+        sheet.worksheet.conditional_formatting.add(extent.address, style.large_numbers("A1"))
+    book.workbook.calculation.fullCalcOnLoad = True
+    book.workbook.properties.creator = "sgdsheet"
+    book.workbook.properties.title = book.title
+    buffer = io.BytesIO()
+    book.workbook.save(buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    core = parts["docProps/core.xml"]
+    parts["docProps/core.xml"] = re.sub(rb"(?<=>)\d{4}-\d\d-\d\dT[\d:]+Z?(?=<)", _MOMENT_TEXT, core)
+    parts["xl/styles.xml"] = re.sub(rb"<font>.*?</font>", _ordered_font, parts["xl/styles.xml"], flags=re.DOTALL)
+    return parts
+
+
+def _ordered_font(match: re.Match[bytes]) -> bytes:
+    children = re.findall(rb"<(\w+)[^>]*/>", match[0])
+    texts = re.findall(rb"<\w+[^>]*/>", match[0])
+    order = sorted(
+        range(len(texts)), key=lambda i: _FONT_ORDER.index(children[i].decode()) if children[i].decode() in _FONT_ORDER else 99
+    )
+    return b"<font>" + b"".join(texts[i] for i in order) + b"</font>"
+
+
+def _filled(shell: bytes, sheet: Sheet, values: np.ndarray | None) -> bytes:
+    """A sheet's part with its rows in it."""
+    extent = sheet.extent().address
+    rows = "".join(_rows(sheet, values)).encode()
+    whole = re.sub(rb"<sheetData\s*/>|<sheetData>.*</sheetData>", lambda _: b"<sheetData>" + rows + b"</sheetData>", shell, count=1, flags=re.DOTALL)
+    whole = re.sub(rb'<dimension ref="[^"]*"\s*/>', f'<dimension ref="{extent}"/>'.encode(), whole, count=1)
+    # Formulas here differ from their neighbours by design: no green triangles for it.
+    ignored = (
+        f'<ignoredErrors><ignoredError sqref="{extent}" evalError="1" twoDigitTextYear="1" numberStoredAsText="1" '
+        'formula="1" formulaRange="1" unlockedFormula="1" emptyCellReference="1"/></ignoredErrors>'
+    ).encode()
+    tail = re.search(rb"<drawing |<legacyDrawing |<tableParts |</worksheet>", whole)
+    assert tail
+    return whole[: tail.start()] + ignored + whole[tail.start() :]
+
+
+def _rows(sheet: Sheet, values: np.ndarray | None) -> Iterator[str]:
+    for row in sorted(sheet.cells.keys() | sheet.row_heights.keys()):
+        height = sheet.row_heights.get(row)
+        yield f'<row r="{row}" ht="{height}" customHeight="1">' if height else f'<row r="{row}">'
+        computed = None if values is None else values[row - 1] if row <= len(values) else None
+        for column, (kind, value, style) in sorted(sheet.cells.get(row, {}).items()):
+            start = f'<c r="{column_letters(column)}{row}" s="{style}"'
+            if kind == "f":
+                result = None if computed is None else computed[column - 1]
+                yield f"{start}{_value(escape(value), result)}</c>"
+            elif kind == "n":
+                yield f"{start}><v>{value!r}</v></c>"
+            elif value == "":
+                yield f"{start}/>"
+            else:
+                yield f'{start} t="inlineStr"><is><t xml:space="preserve">{escape(_printable(value))}</t></is></c>'
+        yield "</row>"
+
+
+def _value(formula: str, result: object) -> str:
+    """The rest of a formula's cell: its type, its formula and its value."""
+    if result is None:
+        return f"><f>{formula}</f><v>0</v>"  # ironcalc complains of a formula without a value
+    if isinstance(result, bool):
+        return f' t="b"><f>{formula}</f><v>{int(result)}</v>'
+    if isinstance(result, float):
+        return f"><f>{formula}</f><v>{result!r}</v>"
+    kind = "e" if type(result) is not str else "str"
+    return f' t="{kind}"><f>{formula}</f><v>{escape(str(result))}</v>'
+
+
+def _printable(text: str) -> str:
+    """Text without the control characters that XML cannot hold."""
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def _pack(path: Path, parts: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            entry = zipfile.ZipInfo(name, _MOMENT)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            entry.create_system = 3
+            archive.writestr(entry, content)

@@ -1,0 +1,80 @@
+"""What recalculates a workbook: one small interface, one file an engine.
+
+`engine("ironcalc").calculate(path, ranges)` calculates every formula of a file anew and hands back the values. No
+engine's library is imported before the engine is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sgdsheet.engines.common import CellError, Value, nearest
+from sgdsheet.errors import Error
+from sgdsheet.expr import Range
+
+__all__ = ["ENGINES", "CellError", "Engine", "Value", "available", "engine"]
+
+ENGINES = ("ironcalc", "libreoffice", "excel")
+
+
+class Engine(Protocol):
+    """A program that can recalculate a workbook."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """`None` if the engine can be used here, else one line: why not, and how to get it."""
+        ...
+
+    def calculate(self, path: Path, ranges: Sequence[Range]) -> list[np.ndarray]:
+        """Recalculates everything in the file and reads the ranges.
+
+        Values that are stored in the file are never trusted, and the file itself is never changed.
+
+        Arguments:
+          path: an .xlsx file.
+          ranges: what to read.
+
+        Returns an object array of (rows, columns) for each range: `float` for a number, `bool` for a boolean, `str`
+        for text, `None` for a blank cell, `CellError` for an error value.
+
+        Raises `Error` if the file is missing, is no workbook, cannot be calculated, or lacks a sheet that is asked for.
+        """
+        ...
+
+
+def engine(name: str) -> Engine:
+    """The engine of that name, one of `ENGINES`, ready for use.
+
+    Raises `Error` for an unknown name, with the nearest known one, and for an engine that this machine lacks, with how
+    to get it.
+    """
+    found = _engine(name)
+    if reason := found.missing():
+        raise Error(f"engine {name}: {reason}")
+    return found
+
+
+def available() -> list[str]:
+    """The names of the engines that can be used on this machine."""
+    return [name for name in ENGINES if _engine(name).missing() is None]
+
+
+def _engine(name: str) -> Engine:
+    if name == "ironcalc":
+        from sgdsheet.engines.ironcalc import IronCalc
+
+        return IronCalc()
+    if name == "libreoffice":
+        from sgdsheet.engines.libreoffice import LibreOffice
+
+        return LibreOffice()
+    if name == "excel":
+        from sgdsheet.engines.excel import Excel
+
+        return Excel()
+    raise Error(f"there is no engine {name!r}{nearest(name, ENGINES)}; expected one of {', '.join(ENGINES)}")

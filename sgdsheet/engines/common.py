@@ -1,0 +1,67 @@
+"""What the engines share: the values of cells, and the checks that give the same `Error` whichever engine is used."""
+
+from __future__ import annotations
+
+import difflib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sgdsheet.errors import Error
+from sgdsheet.expr import Range
+
+Value = float | bool | str | None
+
+# What zipfile raises for archives that are damaged, encrypted or compressed in a way that it does not know.
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
+
+
+class CellError(str):
+    """An error value in a cell, as in `CellError("#NUM!")`; a cell's text is a plain `str` even when it reads so."""
+
+    __slots__ = ()
+
+
+def require_workbook(path: Path) -> None:
+    """Raises `Error` unless `path` is an .xlsx file: LibreOffice would make a sheet of anything."""
+    kind = b""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            kind = parts.read("[Content_Types].xml")
+    except OSError as error:
+        raise Error(f"{path}: {error.strerror or error}") from None
+    except (*DAMAGED, KeyError):
+        pass
+    if b"spreadsheetml" not in kind:
+        raise Error(f"{path}: not an .xlsx workbook, or a damaged or password-protected one")
+
+
+def require_sheets(path: Path, ranges: Iterable[Range], sheets: Iterable[str]) -> None:
+    """Raises `Error` if a range lies on a sheet that is not among `sheets`."""
+    sheets = list(sheets)
+    for range_ in ranges:
+        if range_.sheet not in sheets:
+            raise Error(f"{path}: there is no sheet {range_.sheet!r}{nearest(range_.sheet, sheets)}")
+
+
+def as_array(values: Sequence[Value], shape: tuple[int, int]) -> np.ndarray:
+    """The values, row after row, as an object array of that shape."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)
+
+
+def one_line(text: object) -> str:
+    """What somebody else's program had to say, fit to be part of an `Error`."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 300 else line[:299] + "…"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean …?` with the name most like this one, or nothing if none is."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

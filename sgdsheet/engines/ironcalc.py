@@ -1,0 +1,57 @@
+"""IronCalc, a spreadsheet engine that comes as a Python package and needs no other program: the default."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sgdsheet.engines.common import CellError, Value, as_array, one_line, require_sheets, require_workbook
+from sgdsheet.errors import Error
+from sgdsheet.expr import Range
+
+
+class IronCalc:
+    """Calculates inside this process. See `sgdsheet.engines.Engine`."""
+
+    name = "ironcalc"
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("ironcalc") is None:
+            return "the package ironcalc is not installed; pip install ironcalc"
+        return None
+
+    def calculate(self, path: Path, ranges: Sequence[Range]) -> list[np.ndarray]:
+        # Not by an import statement, which readers and type checkers take for this very file.
+        ironcalc = importlib.import_module("ironcalc")
+        require_workbook(path)
+        try:
+            model = ironcalc.load_from_xlsx(str(path), "en", "UTC", "en")
+            model.evaluate()
+        except BaseException as error:
+            # A panic in Rust arrives as a PanicException, which is no Exception and which no module exports.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise Error(f"{path}: IronCalc cannot calculate this file: {one_line(error)}") from None
+
+        sheets = {properties["name"]: index for index, properties in enumerate(model.get_worksheets_properties())}
+        require_sheets(path, ranges, sheets)
+        value_of, type_of, is_error = model.get_cell_value, model.get_cell_type, ironcalc.CellType.ErrorValue
+
+        def read(range_: Range) -> np.ndarray:
+            sheet = sheets[range_.sheet]
+            columns = range(range_.left, range_.right + 1)
+            values: list[Value] = []
+            for row in range(range_.top, range_.bottom + 1):
+                for column in columns:
+                    value = value_of(sheet, row, column)
+                    # An error comes as its text; only a text that looks like one is worth the second question.
+                    if isinstance(value, str) and value[:1] == "#" and type_of(sheet, row, column) == is_error:
+                        value = CellError(value)
+                    values.append(value)
+            return as_array(values, range_.shape)
+
+        return [read(range_) for range_ in ranges]

@@ -1,0 +1,31 @@
+"""The catalogue of lessons: each is one workbook and the torch program that it must agree with."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+
+from sgdsheet.errors import Error
+from sgdsheet.lessons.lesson import Lesson
+
+
+@cache
+def catalogue() -> dict[str, Lesson]:
+    """Every lesson by name, in the order in which to read them."""
+    from sgdsheet.lessons import linear_sgd, optimizers
+
+    lessons = (linear_sgd.LINEAR_SGD, linear_sgd.LESSON2_SGD, optimizers.OPTIMIZERS)
+    return {lesson.name: lesson for lesson in lessons}
+
+
+def find(name: str) -> Lesson:
+    """The lesson of that name. Raises `Error`, with the nearest name, if there is none."""
+    lessons = catalogue()
+    if name not in lessons:
+        near = difflib.get_close_matches(name, lessons, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "there are " + ", ".join(lessons)
+        raise Error(f"no workbook is called {name!r}; {hint}")
+    return lessons[name]
+
+
+__all__ = ["Lesson", "catalogue", "find"]

@@ -1,0 +1,47 @@
+"""What a lesson is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sgdsheet.book import Book, Input
+from sgdsheet.errors import Error
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One workbook and the torch program that it must agree with.
+
+    `build(values, data)` makes the workbook: `values` are the inputs' starting values, `data` the columns of numbers.
+    `reference(values)` runs torch in float64 on what stands in a file's cells, inputs and data both by block name (a
+    float, a text or an array), and returns every block by name as a float64 array. `data` names the columns that a CSV
+    may replace, with the built-in numbers.
+    """
+
+    name: str
+    summary: str
+    inputs: tuple[Input, ...]
+    data: Mapping[str, Sequence[float]]
+    build: Callable[[Values, Values], Book]
+    reference: Callable[[Values], dict[str, np.ndarray]]
+
+    def values(self, given: Values) -> dict[str, float | str]:
+        """The inputs' starting values with those that are given. Raises `Error` for a name or value that fits none."""
+        specs = {spec.name: spec for spec in self.inputs}
+        values = {spec.name: spec.value for spec in self.inputs}
+        for name, value in given.items():
+            if name not in specs:
+                near = difflib.get_close_matches(name, specs, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "it has " + ", ".join(specs)
+                raise Error(f"{self.name} has no input {name!r}; {hint}")
+            where = f"{self.name}: input {name!r}"
+            parse = specs[name].parse if isinstance(value, str) else specs[name].check
+            values[name] = parse(value, where)
+        return values

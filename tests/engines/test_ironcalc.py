@@ -1,0 +1,61 @@
+"""What is particular to IronCalc."""
+
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+import sgdsheet.engines.ironcalc
+from sgdsheet.engines import CellError
+from sgdsheet.engines.ironcalc import IronCalc
+from sgdsheet.errors import Error
+from sgdsheet.expr import Range
+
+ironcalc = pytest.importorskip("ironcalc")
+CELL = [Range("Sheet", 1, 1, 1, 1)]
+
+
+def write(path: Path, formula: str) -> Path:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.active["A1"] = formula
+    book.save(path)
+    return path
+
+
+def test_a_panic_in_rust_is_an_error_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ironcalc, "load_from_xlsx", lambda *_: ironcalc.test_panic())
+    path = write(tmp_path / "a.xlsx", "=1")
+    with pytest.raises(Error) as caught:
+        IronCalc().calculate(path, CELL)
+    assert str(caught.value).startswith(f"{path}: IronCalc cannot calculate this file: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_let_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def load(*_: str) -> None:
+        raise stop
+
+    monkeypatch.setattr(ironcalc, "load_from_xlsx", load)
+    with pytest.raises(stop):
+        IronCalc().calculate(write(tmp_path / "a.xlsx", "=1"), CELL)
+
+
+@pytest.mark.parametrize(("formula", "error"), [("=A1+1", "#CIRC!"), ("=SQRT(-1)", "#NUM!"), ("=SUM(1", "#ERROR!")])
+def test_errors_of_its_own(tmp_path: Path, formula: str, error: str) -> None:
+    (found,) = IronCalc().calculate(write(tmp_path / "a.xlsx", formula), CELL)
+    assert type(found[0, 0]) is CellError
+    assert found[0, 0] == error
+
+
+def test_nothing_is_snapped_to_zero(tmp_path: Path) -> None:
+    (found,) = IronCalc().calculate(write(tmp_path / "a.xlsx", "=1.1-1-0.1"), CELL)
+    assert found[0, 0] == 1.1 - 1 - 0.1
+
+
+def test_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sgdsheet.engines.ironcalc.importlib.util, "find_spec", lambda _: None)
+    assert "pip install ironcalc" in (IronCalc().missing() or "")
