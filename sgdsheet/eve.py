@@ -12,8 +12,8 @@ import torch
 class Eve(torch.optim.Optimizer):
     """Adam whose steps are divided by d, a running mean of the relative change of the loss.
 
-    Koushik, Hayashi: Improving Stochastic Gradient Descent with Feedback, arXiv 1611.01505, version 1 (4 November
-    2016), Algorithm 1. `betas` is (beta1, beta2, beta3), `thresholds` is the paper's (k, K).
+    Koushik, Hayashi: Improving Stochastic Gradient Descent with Feedback, arXiv 1611.01505v1, 4 November 2016,
+    Algorithm 1. `betas` is (beta1, beta2, beta3), `thresholds` is the paper's (k, K). In a tie the loss has risen.
 
         optimizer.step(closure)     closure returns the loss, a positive number
     """
@@ -29,7 +29,7 @@ class Eve(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "thresholds": thresholds})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update with the gradients that `closure` leaves and the loss that it returns."""
         with torch.enable_grad():
             loss = closure()

@@ -6,8 +6,9 @@ The very same code serves arrays of numbers, one step a call, and arrays of expr
 call: a row for each step, a column for each parameter.
 
 `place(name, array, words)` receives each quantity worth seeing and gives back what the next formula shall use: on a
-sheet references to the cells that it filled, elsewhere the array itself. State goes by torch's names; last comes
-`new_param`. `words` is the formula in plain notation, where a state's own name means its value one step before.
+sheet references to the cells that it filled, elsewhere the array itself. State goes by torch's names. `words` is the
+formula in plain notation; a state's name means the value one step before until that state has been placed, as it does
+in the docstrings.
 
 `state` holds the state before the step (`OPTIMIZERS[name].init` gives it for step 1), `step` counts from 1. Booleans
 decide which formulas there are. Each other hyperparameter may be a number, an expression, or an array of either with a
@@ -313,7 +314,7 @@ def adamax(
     beta1, beta2 = betas
     exp_avg = place("exp_avg", beta1 * state["exp_avg"] + (1 - beta1) * grad, f"beta1 * exp_avg + (1 - beta1) * {g}")
     exp_inf = maximum(beta2 * state["exp_inf"], tensor.abs(grad) + eps)
-    exp_inf = place("exp_inf", exp_inf, f"max(beta2 * exp_inf, |{g}| + eps)")
+    exp_inf = place("exp_inf", exp_inf, f"max(beta2 * exp_inf, abs({g}) + eps)")
     correction = place("bias_correction1", 1 - beta1**step, "1 - beta1^step")
     new_param = param - lr / correction * exp_avg / exp_inf
     new_param = place("new_param", new_param, "param - lr / bias_correction1 * exp_avg / exp_inf")
@@ -523,8 +524,11 @@ def eve(
 
     State: `f_hat` (its start is not used) and `d`, one a step; `exp_avg`, `exp_avg_sq`.
 
-    Koushik, Hayashi: Improving Stochastic Gradient Descent with Feedback, arXiv 1611.01505, version 1 of 4 November
-    2016, Algorithm 1, with its defaults. (Later versions of the paper clip something else and use the best loss known.)
+    This is Algorithm 1 of the paper's first version, with its defaults, as the authors' own program has it
+    (github.com/jayanthkoushik/sgd-feedback, src/eve.py), but for a tie: a loss that equals f_hat counts as risen here
+    and as fallen there. Later versions of the paper change the rule for d.
+
+    Koushik, Hayashi: Improving Stochastic Gradient Descent with Feedback, arXiv 1611.01505v1, 4 November 2016.
     """
     low, high = thresholds
     first, before = equal(step, 1), state["f_hat"]
@@ -535,7 +539,7 @@ def eve(
     change = place("change", change, "min(max(loss / f_hat, lowest), highest); 1 at step 1")
     f_hat = place("f_hat", where(first, loss, change * before), "change * f_hat; loss at step 1")
     r = where(first, 0, tensor.abs(f_hat - before) / minimum(f_hat, before))
-    r = place("r", r, "|f_hat - f_hat before| / min(f_hat, f_hat before); 0 at step 1")
+    r = place("r", r, "abs(f_hat - f_hat before) / min(f_hat, f_hat before); 0 at step 1")
     d = where(first, 1, betas[2] * state["d"] + (1 - betas[2]) * r)
     d = place("d", d, "beta3 * d + (1 - beta3) * r; 1 at step 1")
     moments = _moments(place, (grad, "grad"), state, betas)

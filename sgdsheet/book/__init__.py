@@ -1,6 +1,7 @@
 """Workbooks: blocks, tables, inputs, looks, charts, the manifest, and the file. The only user of openpyxl."""
 
 from sgdsheet.book.chart import Series, scatter
+from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.read import Saved, read
 from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed
@@ -20,6 +21,7 @@ __all__ = [
     "Sheet",
     "Table",
     "Typed",
+    "difference",
     "read",
     "save",
     "scatter",

@@ -181,7 +181,7 @@ class Sheet:
             )
         self.book.blocks[name] = Block(name, role, shape, panels, [], torch, words)
         where = ",".join(panel.absolute_place for panel in panels)
-        if defined in self.book.workbook.defined_names:
+        if defined.lower() in map(str.lower, self.book.workbook.defined_names):
             raise Error(f"the blocks {name!r} and another would both have the defined name {defined!r}")
         self.book.workbook.defined_names[defined] = DefinedName(defined, attr_text=where)
         label = defined if role == "input" and shape == () else None
@@ -404,6 +404,12 @@ class Table:
     def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
         """Fills a column that was set aside."""
         self.sheet.fill(name, array, number_format)
+
+    def describe(self, name: str, words: str) -> None:
+        """Gives a column that was set aside its formula in words."""
+        block = self.sheet.book.blocks[name]
+        block.words = words
+        self.sheet.write(self.head + 1, block.panels[0].left, words, style.words(block.role))
 
     def _column(
         self,

@@ -1,0 +1,512 @@
+"""Every optimiser on the same data from the same start, a sheet each, with every state column visible; and their race."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sgdsheet import tensor
+from sgdsheet.book import PRECISE, WHOLE, Book, Input, Series, Sheet, Typed, scatter
+from sgdsheet.expr import Call
+from sgdsheet.lessons.data import check_columns, noisy_line
+from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.optim import OPTIMIZERS as RECURRENCES
+from sgdsheet.tensor import previous
+
+EPOCHS = 6
+PARTS = ("intercept", "slope")
+SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle", "anneal")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sheet: an optimiser with the flags that decide its formulas, and its starting hyperparameters.
+
+    Hyperparameters that are not in `start` begin with torch's defaults; those in `without` keep them and have no cell.
+    """
+
+    name: str
+    optimizer: str
+    family: str
+    lr: float
+    flags: dict[str, bool] = field(default_factory=dict)
+    start: dict[str, float] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+
+ENTRIES = (
+    Entry("SGD", "SGD", "steps along the gradient", 0.03, without=("momentum", "dampening")),
+    Entry("Momentum", "SGD", "steps along the gradient", 0.03, start={"momentum": 0.9}),
+    Entry(
+        "Nesterov",
+        "SGD",
+        "steps along the gradient",
+        0.03,
+        flags={"nesterov": True},
+        start={"momentum": 0.9},
+        without=("dampening",),
+    ),
+    Entry("ASGD", "ASGD", "steps along the gradient", 0.03),
+    Entry("Rprop", "Rprop", "steps along the gradient", 0.02),
+    Entry("Adagrad", "Adagrad", "steps scaled by past gradients", 0.7),
+    Entry("Adadelta", "Adadelta", "steps scaled by past gradients", 20.0),
+    Entry("RMSprop", "RMSprop", "steps scaled by past gradients", 0.03),
+    Entry("RMSpropCentered", "RMSprop", "steps scaled by past gradients", 0.03, flags={"centered": True}),
+    Entry("Adam", "Adam", "Adam and its relatives", 0.1),
+    Entry("AdamW", "AdamW", "Adam and its relatives", 0.1),
+    Entry("AMSGrad", "Adam", "Adam and its relatives", 0.1, flags={"amsgrad": True}),
+    Entry("Adamax", "Adamax", "Adam and its relatives", 0.1),
+    Entry("NAdam", "NAdam", "Adam and its relatives", 0.1),
+    Entry("RAdam", "RAdam", "Adam and its relatives", 0.1),
+    Entry("Eve", "Eve", "Adam and its relatives", 0.1),
+)
+
+# torch's tuples are cells of their own on a sheet.
+TUPLES: dict[str, tuple[str, ...]] = {
+    "betas": ("beta1", "beta2", "beta3"),
+    "etas": ("etaminus", "etaplus"),
+    "step_sizes": ("step_size_min", "step_size_max"),
+    "thresholds": ("threshold_low", "threshold_high"),
+}
+MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lr": ("learning rate", {"above": 0}),
+    "momentum": ("how much of the last step is kept", {"minimum": 0}),
+    "dampening": ("how much less of the new gradient enters the buffer", {}),
+    "weight_decay": ("pulls the parameters towards 0", {"minimum": 0}),
+    "lr_decay": ("makes the learning rate smaller with each step", {"minimum": 0}),
+    "initial_accumulator_value": ("where the sum of squares begins", {"minimum": 0}),
+    "eps": ("keeps from dividing by 0", {"above": 0}),
+    "rho": ("how much of the running mean is kept", {"minimum": 0, "maximum": 1}),
+    "alpha": ("how much of the running mean is kept", {"minimum": 0, "below": 1}),
+    "beta1": ("how much of the mean gradient is kept", {"above": 0, "below": 1}),
+    "beta2": ("how much of the mean square is kept", {"above": 0, "below": 1}),
+    "beta3": ("how much of the mean change of the loss is kept", {"above": 0, "below": 1}),
+    "momentum_decay": ("how slowly the momentum grows", {"minimum": 0}),
+    "lambd": ("how fast the step size shrinks", {"minimum": 0}),
+    "t0": ("the step at which averaging begins", {"minimum": 0}),
+    "etaminus": ("shrinks the step when the sign turns", {"above": 0, "below": 1}),
+    "etaplus": ("grows the step while the sign stays", {"above": 1}),
+    "step_size_min": ("the smallest step", {"above": 0}),
+    "step_size_max": ("the largest step", {"above": 0}),
+    "threshold_low": ("the least by which the followed loss changes (k)", {"above": 0}),
+    "threshold_high": ("the most by which the followed loss changes (K)", {"above": 0}),
+}
+SHRINKS_POWER = ("the power with which the step size shrinks", {"minimum": 0})  # what ASGD calls alpha
+
+
+def build(values: Values, data: Values) -> Book:
+    """The workbook: sheets `setup`, `race`, and one for each optimiser."""
+    check_columns(data, 1_000_000 // EPOCHS, "optimizers")
+    points = len(data["data_x"])
+    book = Book(
+        "optimizers",
+        "Optimisers, step by step",
+        [
+            "Fourteen ways to go downhill, each on a sheet of its own, all with the same points and the same start. A row "
+            "is one step: the point, the parameters, the loss, the gradient, what the optimiser remembers, and the new "
+            "parameters, which begin the next row.",
+            f"Each run goes {EPOCHS} times over {points} points, one point a step. Names are torch's: put a sheet beside "
+            "the page of torch.optim and you find the same words.",
+        ],
+        [
+            "On 'race', see who is fastest. Then give the slow ones another learning rate on their own sheets.",
+            "On 'Momentum', set momentum to 0, to 0.5, to 0.99: from plain SGD to a ball that rolls past the bottom.",
+            "On 'Adam', look at bias_correction1: without it the first steps would be ten times too small. Make beta1 "
+            "smaller and see how it matters less.",
+            "On 'setup', choose another schedule: all learning rates follow it. 'anneal' halves a learning rate whenever "
+            "the mean squared gradient of an epoch is no longer the smallest so far.",
+            "Change a point on 'setup' to an outlier: which optimisers are thrown off, and which shrug?",
+        ],
+        INPUTS,
+        values,
+    )
+    setup = _setup_sheet(book, data)
+    race = book.sheet(
+        "race",
+        "The race",
+        "The mean loss over all points before each step, and the way of the parameters. Each learning rate is on the "
+        "optimiser's own sheet.",
+    )
+    runs = {entry.name: _optimizer_sheet(book, entry, setup) for entry in ENTRIES}
+    _race_sheet(race, runs, setup)
+    return book
+
+
+def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
+    sheet = book.sheet(
+        "setup",
+        "What all share: the start, the schedule, the points",
+        "The schedule says by what each optimiser's own learning rate is multiplied at each step.",
+        "torch.optim.lr_scheduler: step is StepLR, exponential ExponentialLR, cosine CosineAnnealingLR, one-cycle "
+        "OneCycleLR (momentum left alone), anneal ReduceLROnPlateau with patience 0.",
+    )
+    start = sheet.inputs(sheet.next_row, 1, ("start_intercept", "start_slope"))
+    schedule, step_size, step_gamma, gamma, pct_start, div, final_div, anneal = sheet.inputs(
+        sheet.next_row, 1, [spec.name for spec in SCHEDULE_INPUTS]
+    )
+    top = sheet.next_row
+    table = sheet.table(top, 1, len(data["data_x"]))
+    points = {
+        name: table.column(name, "data", [Typed(v) for v in data[name]], words=words, torch=torch, absolute=True)
+        for name, words, torch in (("data_x", "what is known", "x"), ("data_y", "what to predict", "y"))
+    }
+    sheet.width(1, 18)
+    total = len(data["data_x"]) * EPOCHS
+    table = sheet.table(top, 4, total)
+    column = table.column
+    step = column("step", "check", words="counts the steps", number_format=WHOLE)
+    table.fill("step", previous(step + 1, 1), WHOLE)
+    epoch = tensor.floor((step - 1) / len(data["data_x"])) + 1
+    epoch = column("epoch", "check", epoch, words="passes over the data", number_format=WHOLE)
+    whole = tensor.floor((epoch - 1) / step_size)
+    factors = {
+        "step": column("factor_step", "check", step_gamma**whole, words="step_gamma ^ whole step_sizes so far"),
+        "exponential": column("factor_exponential", "check", gamma ** (epoch - 1), words="gamma ^ (epoch - 1)", width=17),
+        "cosine": column(
+            "factor_cosine", "check", _cosine(1, 0, (step - 1) / total), words="half a cosine from 1 down to 0"
+        ),
+    }
+    peak = pct_start * total - 1
+    rising = _cosine(1 / div, 1, (step - 1) / peak)
+    falling = _cosine(1, 1 / div / final_div, (step - 1 - peak) / (total - 1 - peak))
+    factors["one-cycle"] = column(
+        "factor_one_cycle",
+        "check",
+        tensor.where(tensor.less_equal(step - 1, peak), rising, falling),
+        words="up from 1/div_factor, then down",
+        width=16,
+    )
+    chosen: Any = np.broadcast_to(np.array(1, dtype=object), step.shape)
+    for name, factor in factors.items():
+        chosen = tensor.where(tensor.equal(schedule, name), factor, chosen)
+    chosen = column("factor", "check", chosen, words="the one that was chosen; 1 for constant and anneal")
+    sheet.freeze(table.first, 1)
+    sheet.repeat_rows(table.head, table.first - 1)
+    curves = [Series(name, step, factor) for name, factor in factors.items()]
+    chart = scatter("By what the schedule multiplies the learning rate", "step", "factor", curves, height=8)
+    sheet.chart(5, 9, chart)
+    return {**points, "start": start, "step": step, "factor": chosen, "schedule": schedule, "anneal": anneal}
+
+
+def _cosine(start: Any, end: Any, share: Any) -> Any:
+    """From `start` to `end` along half a cosine, `share` of the way."""
+    return end + (start - end) / 2 * (tensor.cos(Call("PI") * share) + 1)
+
+
+def _optimizer_sheet(book: Book, entry: Entry, setup: dict[str, Any]) -> dict[str, Any]:
+    optimizer = RECURRENCES[entry.optimizer]
+    flags = "".join(f" with {flag}=True" for flag in entry.flags)
+    maker = "sgdsheet.eve.Eve" if entry.optimizer == "Eve" else f"torch.optim.{entry.optimizer}"
+    sheet = book.sheet(entry.name, f"{entry.name}: {maker}{flags}", optimizer.summary, optimizer.source)
+    cells = dict(zip(hyperparameters(entry), sheet.inputs(sheet.next_row, 1, list(_cell_names(entry))), strict=True))
+    points, total = len(setup["data_x"]), len(setup["step"])
+    table = sheet.table(sheet.next_row, 1, total, PARTS)
+
+    def name(block: str) -> str:
+        return f"{entry.name}_{block}"
+
+    def place(block: str, array: Any, words: str, role: str = "activation", torch: str = "") -> Any:
+        """Fills the columns of a state, which are there already, or the next ones."""
+        narrow = np.shape(array)[-1] == 1
+        flat = np.reshape(array, -1) if narrow else array
+        if name(block) in book.blocks:
+            table.fill(name(block), flat)
+            table.describe(name(block), words)
+            return columns[block]
+        placed = table.column(name(block), role, flat, words=words, torch=torch, title=block)
+        columns[block] = placed.reshape(-1, 1) if narrow else placed
+        return columns[block]
+
+    columns: dict[str, Any] = {}
+    step = place("step", setup["step"].reshape(-1, 1), "counts the steps", "check")
+    x = place("x", np.tile(setup["data_x"], EPOCHS).reshape(-1, 1), "the point's x", "data", "x")
+    y = place("y", np.tile(setup["data_y"], EPOCHS).reshape(-1, 1), "the point's y", "data", "y")
+    lr = table.column(name("lr_now"), "check", words="lr * the schedule's factor", torch="group['lr']", title="lr_now")
+    param = columns["param"] = table.columns(
+        name("param"), "parameter", words="the new_param of the row above", torch="param", title="param"
+    )
+    error = param[:, 1:] * x + param[:, :1] - y
+    loss = place("loss", error**2, "(slope * x + intercept - y)^2", "loss", "loss = closure()")
+    grads = np.concatenate([2 * error, 2 * x * error], axis=1)
+    grad = place("grad", grads, "2 * (y_hat - y), and the same * x", "gradient", "param.grad")
+
+    structure = {**cells_as_arguments(cells), **entry.flags}
+    start = optimizer.init(**structure | {"lr": lr[0]})
+    state = {}
+    for each, first in start.items():
+        wide = each not in optimizer.scalars
+        make = table.columns if wide else table.column
+        columns[each] = make(name(each), "optimiser state", torch=f"state['{each}']", title=each, words="")
+        columns[each] = columns[each] if wide else columns[each].reshape(-1, 1)
+        state[each] = previous(columns[each], first)
+    extra = {"loss": loss} if entry.optimizer == "Eve" else {}
+    new_param, _ = optimizer.step(
+        lambda block, array, words: place(block, array, words, "parameter" if block == "new_param" else "activation"),
+        param,
+        grad,
+        state,
+        step=step,
+        **structure | {"lr": lr.reshape(-1, 1)},
+        **extra,
+    )
+    table.fill(name("param"), previous(new_param, np.array(setup["start"], dtype=object)))
+    full = [tensor.mean((p[1] * setup["data_x"] + p[0] - setup["data_y"]) ** 2) for p in param]
+    mean_loss = place("mean_loss", np.array(full, dtype=object).reshape(-1, 1), "mean loss over all points", "loss")
+    factor = _anneal_columns(table, name, step, grad, points, setup["anneal"])
+    now = tensor.where(tensor.equal(setup["schedule"], "anneal"), factor, setup["factor"])
+    table.fill(name("lr_now"), cells["lr"] * now, PRECISE)
+    sheet.freeze(table.first, 2)
+    sheet.repeat_rows(table.head, table.first - 1)
+    return {"step": step, "param": param, "mean_loss": mean_loss, "new_param": new_param}
+
+
+def _anneal_columns(table: Any, name: Any, step: Any, grad: Any, points: int, rate: Any) -> Any:
+    """The factor of the schedule `anneal`: smaller at each epoch whose mean squared gradient was not the best so far."""
+    begins = tensor.equal(tensor.mod(step[:, 0] - 1, points), 0)
+    total = table.column(
+        name("sum_sq_grad"), "check", words="mean square of both gradients, added up within the epoch", title="sum_sq_grad"
+    )
+    squares = (grad[:, 0] ** 2 + grad[:, 1] ** 2) / 2
+    table.fill(name("sum_sq_grad"), tensor.where(begins, 0, previous(total, 0)) + squares)
+    best = table.column(
+        name("best_sq_grad"), "check", words="the smallest epoch's mean so far; begins at 1E+300", title="best_sq_grad"
+    )
+    factor = table.column(
+        name("anneal_factor"), "check", words="* anneal_rate after an epoch that was no better", title="anneal_factor"
+    )
+    mean, before = previous(total, 0) / points, previous(best, 1e300)
+    now = tensor.where(begins, tensor.minimum(mean, before), before)
+    shrunk = tensor.where(tensor.both(begins, tensor.greater_equal(mean, before)), rate, 1)
+    now[0], shrunk[0] = 1e300, 1  # nothing has been seen before the first step
+    table.fill(name("best_sq_grad"), now, PRECISE)
+    table.fill(name("anneal_factor"), previous(factor, 1) * shrunk, PRECISE)
+    return factor
+
+
+def _race_sheet(sheet: Sheet, runs: dict[str, dict[str, Any]], setup: dict[str, Any]) -> None:
+    top = sheet.next_row
+    names = list(runs)
+    table = sheet.table(top, 2, len(names), PARTS)
+    sheet.width(1, 18)
+    for offset, entry in enumerate(names):
+        sheet.write(table.first + offset, 1, entry)
+    last = np.array([run["new_param"][-1] for run in runs.values()], dtype=object)
+    last = table.column("race_param", "parameter", last, words="after the last step", torch="param", title="param")
+    x, y = setup["data_x"], setup["data_y"]
+    final = [tensor.mean((slope * x + intercept - y) ** 2) for intercept, slope in last]
+    table.column("race_loss", "loss", final, words="mean loss over all points, after the last step", title="mean loss")
+    everyone = list(range(len(names)))
+    groups = {"all optimisers": everyone}
+    for position, entry in enumerate(ENTRIES):
+        groups.setdefault(entry.family, []).append(position)
+    for position, (title, members) in enumerate(groups.items()):
+        big = position == 0
+        row = top if big else top + 36 + (position - 1) * 21
+        size = {"width": 22.0 if big else 19.0, "height": 17.0 if big else 10.0}
+        losses, ways = [], []
+        for member in members:
+            run, color = runs[names[member]], member if big else members.index(member)
+            losses.append(Series(names[member], run["step"], run["mean_loss"], color=color, width=1.5))
+            ways.append(Series(names[member], run["param"][:, 0], run["param"][:, 1], color=color, width=1.5))
+        left = 6 if big else 1
+        loss_chart = scatter(f"Mean loss: {title}", "step", "mean loss (powers of ten)", losses, log=True, **size)
+        way_chart = scatter(f"The way of the parameters: {title}", "intercept", "slope", ways, **size)
+        sheet.chart(row, left, loss_chart)
+        sheet.chart(row, left + (9 if big else 8), way_chart)
+
+
+def hyperparameters(entry: Entry) -> dict[str, float]:
+    """The numbers that the entry's sheet has a cell for, with their starting values; tuples are taken apart."""
+    defaults = RECURRENCES[entry.optimizer].defaults() | {"lr": entry.lr} | entry.start
+    return {
+        part: value
+        for name, default in defaults.items()
+        if not isinstance(default, bool) and name not in entry.without
+        for part, value in _parts(name, default)
+    }
+
+
+def _parts(name: str, default: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(default, tuple):
+        yield from zip(TUPLES[name], default, strict=False)
+    else:
+        yield name, default
+
+
+def _cell_names(entry: Entry) -> Iterator[str]:
+    return (f"{entry.name}_{name}" for name in hyperparameters(entry))
+
+
+def cells_as_arguments(cells: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters as torch's arguments: the parts of a tuple together again."""
+    arguments = {name: value for name, value in cells.items() if not any(name in parts for parts in TUPLES.values())}
+    for name, parts in TUPLES.items():
+        if parts[0] in cells:
+            arguments[name] = tuple(cells[part] for part in parts if part in cells)
+    return arguments
+
+
+def reference(values: Values) -> dict[str, np.ndarray]:
+    """Every block as torch computes it in float64, from the inputs and data that stand in a file.
+
+    Parameters, losses, gradients, states and learning rates come from `torch.optim` and its schedulers (Eve from
+    `sgdsheet.eve`). What lies between and torch does not show, such as a bias correction, is computed by numpy from
+    torch's values of the same step.
+    """
+    import torch
+    from torch.nn.functional import mse_loss
+
+    x, y = (torch.as_tensor(values[name], dtype=torch.float64) for name in ("data_x", "data_y"))
+    total = len(x) * EPOCHS
+    step = np.arange(1.0, total + 1)
+    blocks: dict[str, Any] = {name: value for name, value in values.items() if not isinstance(value, str)}
+    blocks |= {"step": step, "epoch": (step - 1) // len(x) + 1}
+    for schedule in SCHEDULES[1:5]:
+        blocks[f"factor_{schedule.replace('-', '_')}"] = _factors(schedule, values, len(x))
+    chosen = values["schedule"]
+    blocks["factor"] = blocks.get(f"factor_{chosen.replace('-', '_')}", np.ones(total))
+    final, last = [], []
+    for entry in ENTRIES:
+        run = _run(entry, values, x, y)
+        param = torch.tensor(run["new_param"][-1], dtype=torch.float64)
+        last.append(run["new_param"][-1])
+        final.append(float(mse_loss(param[1] * x + param[0], y)))
+        blocks |= {f"{entry.name}_{name}": np.array(column) for name, column in run.items()}
+    blocks |= {"race_param": np.array(last), "race_loss": np.array(final)}
+    return {name: np.asarray(block, dtype=np.float64) for name, block in blocks.items()}
+
+
+def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
+    """One optimiser's sheet: a list for each column, an item a step."""
+    import torch
+    from torch.nn.functional import mse_loss
+
+    from sgdsheet.eve import Eve
+
+    recurrence = RECURRENCES[entry.optimizer]
+    given = {name: float(values[f"{entry.name}_{name}"]) for name in hyperparameters(entry)}
+    arguments = {**cells_as_arguments(given), **entry.flags}
+    param = torch.tensor([values["start_intercept"], values["start_slope"]], dtype=torch.float64, requires_grad=True)
+    make = Eve if entry.optimizer == "Eve" else getattr(torch.optim, entry.optimizer)
+    optimizer = make([param], **arguments)
+    schedule = values["schedule"]
+    scheduler, every = _scheduler(schedule, optimizer, values, len(x))
+    # As arrays, so that a 0 leaves no formula out: a sheet has them all.
+    arrays = {**cells_as_arguments({name: np.array(value) for name, value in given.items()}), **entry.flags}
+    state = recurrence.init(**arrays | {"lr": optimizer.param_groups[0]["lr"]})
+    run: dict[str, list[Any]] = {}
+    squares, best, factor = 0.0, 1e300, 1.0
+    for number in range(len(x) * EPOCHS):
+        point = number % len(x)
+        before, lr = param.detach().clone().numpy(), float(optimizer.param_groups[0]["lr"])
+        mean_loss = float(mse_loss(param.detach()[1] * x + param.detach()[0], y))
+
+        def closure(point: int = point) -> Any:
+            optimizer.zero_grad()
+            loss = mse_loss(param[1] * x[point] + param[0], y[point])
+            loss.backward()
+            return loss
+
+        loss = float(optimizer.step(closure).detach())
+        assert param.grad is not None
+        grad = param.grad.clone().numpy()
+        row: dict[str, Any] = {}
+
+        def record(name: str, array: Any, words: str, row: dict[str, Any] = row) -> Any:
+            row[name] = array
+            return array
+
+        extra = {"loss": loss} if entry.optimizer == "Eve" else {}
+        with np.errstate(all="ignore"):
+            recurrence.step(record, before, grad, state, step=number + 1.0, **arrays | {"lr": lr}, **extra)
+        state = {name: np.array(optimizer.state[param].get(name, row.get(name))) for name in state}
+        squares = (0.0 if point == 0 else squares) + float((grad**2).mean())
+        row |= state
+        row |= {"step": number + 1, "x": float(x[point]), "y": float(y[point]), "lr_now": lr, "param": before}
+        row |= {"loss": loss, "grad": grad, "mean_loss": mean_loss, "new_param": param.detach().clone().numpy()}
+        row |= {"sum_sq_grad": squares, "best_sq_grad": best, "anneal_factor": factor}
+        for name, value in row.items():
+            run.setdefault(name, []).append(value)
+        if point == len(x) - 1:
+            mean = squares / len(x)
+            best, factor = min(best, mean), factor * (1 if mean < best else float(values["anneal_rate"]))
+        if scheduler is not None and (number + 1) % every == 0 and number + 1 < len(x) * EPOCHS:
+            scheduler.step(squares / len(x)) if schedule == "anneal" else scheduler.step()
+    return run
+
+
+def _scheduler(schedule: str, optimizer: Any, values: Values, points: int) -> tuple[Any, int]:
+    """torch's scheduler for this choice, and after how many updates it is to be stepped."""
+    from torch.optim import lr_scheduler
+
+    lr, total = float(optimizer.param_groups[0]["lr"]), points * EPOCHS
+    if schedule == "step":
+        return lr_scheduler.StepLR(optimizer, int(values["step_size"]), float(values["step_gamma"])), points
+    if schedule == "exponential":
+        return lr_scheduler.ExponentialLR(optimizer, float(values["exponential_gamma"])), points
+    if schedule == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=total), 1
+    if schedule == "one-cycle":
+        made = lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=lr,
+            total_steps=total,
+            pct_start=float(values["pct_start"]),
+            cycle_momentum=False,
+            div_factor=float(values["div_factor"]),
+            final_div_factor=float(values["final_div_factor"]),
+        )
+        return made, 1
+    if schedule == "anneal":
+        rate = float(values["anneal_rate"])
+        return lr_scheduler.ReduceLROnPlateau(optimizer, factor=rate, patience=0, threshold=0, eps=0), points
+    return None, 1
+
+
+def _factors(schedule: str, values: Values, points: int) -> np.ndarray:
+    """What torch's scheduler makes of a learning rate of 1, step by step."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler, every = _scheduler(schedule, optimizer, values, points)
+    factors = []
+    for number in range(1, points * EPOCHS + 1):
+        factors.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        if number % every == 0 and number < points * EPOCHS:
+            scheduler.step()
+    return np.array(factors)
+
+
+SCHEDULE_INPUTS = (
+    Input("schedule", "constant", "how the learning rate changes over the run", choices=SCHEDULES),
+    Input("step_size", 2, "step: after so many epochs", minimum=1, whole=True),
+    Input("step_gamma", 0.5, "step: multiply by this", above=0, maximum=1),
+    Input("exponential_gamma", 0.7, "exponential: multiply by this after each epoch", above=0, maximum=1),
+    Input("pct_start", 0.3, "one-cycle: the share of the steps that go up", minimum=0.05, maximum=0.95),
+    Input("div_factor", 25, "one-cycle: begin at lr divided by this", minimum=1),
+    Input("final_div_factor", 10000, "one-cycle: end at that beginning divided by this", minimum=1),
+    Input("anneal_rate", 0.5, "anneal: multiply by this after an epoch that was no better", above=0, below=1),
+)
+INPUTS = (
+    Input("start_intercept", 0, "where every optimiser starts: the intercept"),
+    Input("start_slope", 0, "where every optimiser starts: the slope"),
+    *SCHEDULE_INPUTS,
+    *(
+        Input(f"{entry.name}_{name}", value, meaning, **limits)
+        for entry in ENTRIES
+        for name, value in hyperparameters(entry).items()
+        for meaning, limits in [SHRINKS_POWER if (entry.name, name) == ("ASGD", "alpha") else MEANINGS[name]]
+    ),
+)
+OPTIMIZERS = Lesson(
+    "optimizers",
+    "sixteen optimisers on the same data, a sheet each, a choice of schedules, and their race",
+    INPUTS,
+    noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5)),
+    build,
+    reference,
+)

@@ -1,0 +1,186 @@
+"""The command line: `sgdsheet list`, `generate`, `verify`, `open`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sgdsheet import __version__
+from sgdsheet.errors import Error
+
+FOLDER = Path("workbooks")
+
+
+class Commands(click.Group):
+    """A group whose commands end with one clear line and exit code 2 when what they were given cannot be used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Error as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Spreadsheets in which every step of gradient descent is a live formula, checked against PyTorch."""
+
+
+@main.command("list")
+def list_() -> None:
+    """The catalogue of workbooks, a line each."""
+    from sgdsheet.lessons import catalogue
+
+    lessons = catalogue()
+    width = max(map(len, lessons))
+    for lesson in lessons.values():
+        click.echo(f"{lesson.name:<{width}}  {lesson.summary}")
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="The folder to write to.")
+@click.option("--set", "settings", metavar="INPUT=VALUE", multiple=True, help="An input's starting value, as in lr=0.01.")
+@click.option("--data", type=click.Path(path_type=Path), help="A CSV file whose columns replace the built-in data.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what would be written now.")
+def generate(names: Sequence[str], out: Path, settings: Sequence[str], data: Path | None, check: bool) -> None:
+    """Write the named workbooks, or all of them."""
+    from sgdsheet import generation, lessons
+
+    inputs = dict(_setting(text) for text in settings)
+    chosen = [lessons.find(name) for name in names or lessons.catalogue()]
+    for lesson in chosen:  # before anything is written
+        lesson.values(inputs)
+    if check:
+        problems = {lesson.name: _check(lesson.name, out, data, inputs) for lesson in chosen}
+        sys.exit(1 if any(problems.values()) else 0)
+    with _progress(len(chosen)) as advance:
+        for lesson in chosen:
+            started = time.perf_counter()
+            written = generation.generate(lesson.name, out / f"{lesson.name}.xlsx", data=data, **inputs)
+            seconds = time.perf_counter() - started
+            advance(
+                f"{written.path}: {written.cells:,} cells, {written.formulas:,} formulas, "
+                f"{written.size / 1e6:.2f} MB, {seconds:.1f} s"
+            )
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--engine", "engine_name", default="ironcalc", show_default=True, help="ironcalc, libreoffice, excel or all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def verify(paths: Sequence[Path], engine_name: str, as_json: bool) -> None:
+    """Recalculate workbooks and compare every block with torch."""
+    from sgdsheet import engines, verification
+
+    names = engines.available() if engine_name == "all" else [engine_name]
+    reports = []
+    for path in paths:
+        for name in names:
+            report = verification.verify(path, name)
+            reports.append(report)
+            if not as_json:
+                _show(report)
+    if as_json:
+        click.echo(json.dumps([_plain(report) for report in reports], indent=2))
+    sys.exit(0 if all(report.ok for report in reports) else 1)
+
+
+@main.command("open")
+@click.argument("name_or_path")
+def open_(name_or_path: str) -> None:
+    """Open a workbook in the system's spreadsheet program, generating it first if it is named."""
+    from sgdsheet import generation, lessons
+
+    path = Path(name_or_path)
+    if path.suffix == ".xlsx" or path.parent != Path():
+        if not path.is_file():
+            raise Error(f"{path}: there is no such file")
+    else:
+        lessons.find(name_or_path)
+        path = FOLDER / f"{name_or_path}.xlsx"
+        if not path.is_file():
+            generation.generate(name_or_path, path)
+    click.echo(f"opening {path}")
+    if click.launch(str(path)) != 0:
+        raise Error(f"{path}: the system has no program that opens .xlsx files; install LibreOffice or Excel")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise Error(f"--set: expected INPUT=VALUE, as in lr=0.01, got {text!r}")
+    return name.strip(), value.strip()
+
+
+def _check(name: str, out: Path, data: Path | None, inputs: dict[str, str]) -> str | None:
+    from sgdsheet import generation
+
+    path = out / f"{name}.xlsx"
+    problem = generation.check(name, path, data=data, **inputs)
+    click.echo(f"{path}: {problem or 'is what would be written now'}")
+    return problem
+
+
+class _progress:
+    """A progress bar on a terminal, and a line for each thing done."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("writing", total=total)
+
+    def __enter__(self) -> Any:
+        self._progress.start()
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _advance(self, line: str) -> None:
+        click.echo(line)
+        self._progress.advance(self._task)
+
+
+def _show(report: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{report.path} in {report.engine}", title_justify="left")
+    for column, justify in (("block", "left"), ("shape", "left"), ("largest difference", "right")):
+        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("relative", justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in report.rows:
+        shape = " x ".join(map(str, row.shape)) or "one number"
+        verdict = row.verdict if row.ok else f"[bold red]{row.verdict}[/]"
+        table.add_row(row.block, shape, f"{row.max_abs:.2g}", f"{row.max_rel:.2g}", verdict)
+    # A narrow pipe must not cut a cell's address short.
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160"))
+    Console(width=width).print(table)
+    bad = sum(not row.ok for row in report.rows)
+    total = len(report.rows)
+    click.echo(f"{report.path} in {report.engine}: " + (f"{bad} of {total} blocks do not agree" if bad else f"all {total} blocks agree"))
+
+
+def _plain(report: Any) -> dict[str, Any]:
+    """A report as JSON holds it; a difference that is not known is null."""
+    rows = []
+    for row in report.rows:
+        fields = dict(vars(row)) | {"shape": list(row.shape)}
+        for name in ("max_abs", "max_rel"):
+            fields[name] = None if fields[name] != fields[name] else fields[name]
+        rows.append(fields)
+    return {"file": str(report.path), "engine": report.engine, "ok": report.ok, "blocks": rows}

@@ -1,0 +1,233 @@
+"""Whether a workbook agrees with torch, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgdsheet import book, lessons
+from sgdsheet.book import Block, Saved
+from sgdsheet.engines import CellError, engine
+from sgdsheet.errors import Error
+from sgdsheet.expr import Ref, quoted
+from sgdsheet.lessons import Lesson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Against the size of a block's largest value: Excel and LibreOffice snap a difference that nearly cancels to zero.
+TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one block compares: its place and shape, the largest differences, and the verdict in words."""
+
+    block: str
+    place: str
+    shape: tuple[int, ...]
+    max_abs: float
+    max_rel: float
+    ok: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The comparison of one file, recalculated by one engine, with torch: a row a block."""
+
+    path: Path
+    engine: str
+    rows: tuple[Row, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every block agrees."""
+        return all(row.ok for row in self.rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame with the columns block, place, shape, max_abs, max_rel, ok and verdict."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(row) for row in self.rows], columns=list(Row.__dataclass_fields__))
+
+
+def read(path: str | Path, engine: str = "ironcalc") -> dict[str, np.ndarray]:
+    """Every block of a workbook by name, in its own shape, freshly recalculated.
+
+    Arguments:
+      path: a workbook that sgdsheet made.
+      engine: what recalculates it: `ironcalc`, `libreoffice` or `excel`.
+
+    Returns float64 arrays, NaN where a cell holds an error; an input that is a text comes as an array of text. Raises
+    `Error` for a file that cannot be read and an engine that is not there.
+    """
+    saved, values = _calculated(Path(path), engine)
+    return {name: _plain(values[name]) for name in saved.blocks}
+
+
+def verify(path: str | Path, engine: str = "ironcalc") -> Report:
+    """Recalculates a workbook, runs torch in float64 on the inputs that stand in it, and compares every block.
+
+    A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`. Where torch itself has no finite number (a run
+    that diverged beyond float64) the cell must hold an error value. Arguments and errors as for `read`; an input that is
+    blank or makes no sense is an `Error` too, with its address.
+    """
+    saved, values = _calculated(Path(path), engine)
+    lesson = lessons.find(saved.lesson)
+    inputs = _inputs(saved, values, lesson)
+    with _float64():
+        expected = lesson.reference(inputs)
+    rows = [_compare(saved, block, values[name], expected.get(name)) for name, block in saved.blocks.items()]
+    texts = {spec.name for spec in lesson.inputs if spec.choices}
+    for name in expected.keys() - saved.blocks.keys() - texts:
+        shape = expected[name].shape
+        rows.append(Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'"))
+    return Report(Path(path), engine, tuple(rows))
+
+
+def _calculated(path: Path, name: str) -> tuple[Saved, dict[str, np.ndarray]]:
+    calculator = engine(name)
+    saved = book.read(path)
+    return saved, saved.arrange(calculator.calculate(path, saved.ranges()))
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """torch with float64 as its default: some optimisers keep scalars such as a step size in the default type."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> dict[str, Any]:
+    """What the reader may type, by block name: a float, a text, or an array of the block's shape.
+
+    Constants are taken from the file, which keeps every digit; a formula in an input cell counts with its value.
+    """
+    specs = {spec.name: spec for spec in lesson.inputs}
+    inputs: dict[str, Any] = {}
+    for name, block in saved.blocks.items():
+        typed = _typed(block)
+        if not typed.any():
+            continue
+        found = []
+        for index in np.argwhere(typed):
+            position = tuple(index)
+            held, computed = saved.contents[name][position], values[name][position]
+            value = computed if _is_formula(held) else held
+            where = f"{saved.path}: cell {_address(block, position)} ({name})"
+            found.append(specs[name].check(value, where) if name in specs else _number(value, where))
+        inputs[name] = found[0] if name in specs else np.array(found).reshape(block.shape)
+    missing = [name for name in (*specs, *lesson.data) if name not in inputs]
+    if missing:
+        raise Error(f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew")
+    return inputs
+
+
+def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray | None) -> Row:
+    cells = np.full(block.shape, np.nan) if values.dtype != object else _floats(values)
+    differs, relative = np.nan, np.nan
+
+    def row(ok: bool, verdict: str) -> Row:
+        return Row(block.name, block.panels[0].place, block.shape, differs, relative, ok, verdict)
+
+    overwritten = _overwritten(saved, block)
+    if overwritten is not None:
+        held = saved.contents[block.name][overwritten]
+        what = "formula deleted" if held is None else f"formula overwritten by {held!r}"
+        return row(False, f"{what} at {_address(block, overwritten)}")
+    if block.name in saved.moved:
+        return row(False, f"the sheet 'about' says {block.panels[0].place}, but {saved.moved[block.name]}")
+    if isinstance(values.flat[0], str) and not isinstance(values.flat[0], CellError):
+        return row(True, f"chosen: {values.flat[0]}")
+    if torch is None:
+        return row(False, "torch has no block of this name")
+    if torch.shape != block.shape:
+        return row(False, f"torch's shape is {torch.shape}")
+    finite = np.isfinite(torch)
+    wrong = np.argwhere(finite != np.isfinite(cells))
+    if len(wrong):
+        position = tuple(wrong[0])
+        return row(False, f"{_address(block, position)} holds {values[position]}, torch has {torch[position]:.17g}")
+    difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
+    scale = max(1.0, float(np.abs(torch, where=finite, out=np.zeros_like(torch)).max(initial=0)))
+    differs = float(difference.max(initial=0))
+    relative = differs / scale
+    if relative > TOLERANCE:
+        position = np.unravel_index(int(difference.argmax()), difference.shape)
+        where = _address(block, tuple(position))
+        return row(False, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}")
+    return row(True, "agrees" if finite.all() else "agrees, up to where both have no finite number")
+
+
+def _overwritten(saved: Saved, block: Block) -> tuple[int, ...] | None:
+    """The first cell that should hold a formula and does not."""
+    typed = _typed(block)
+    for position, held in np.ndenumerate(saved.contents[block.name]):
+        if not typed[position] and not _is_formula(held):
+            return position
+    return None
+
+
+def _is_formula(held: Any) -> bool:
+    return isinstance(held, str) and held.startswith("=")
+
+
+def _typed(block: Block) -> np.ndarray:
+    """Which of the block's cells the reader may type into."""
+    typed = []
+    for panel in block.panels:
+        for row in range(panel.top, panel.bottom + 1):
+            for column in range(panel.left, panel.right + 1):
+                typed.append(
+                    any(
+                        each.top <= row <= each.bottom and each.left <= column <= each.right and each.sheet == panel.sheet
+                        for each in block.typed
+                    )
+                )
+    return np.array(typed, dtype=bool).reshape(block.shape)
+
+
+def _address(block: Block, position: tuple[int, ...]) -> str:
+    """The cell of one of the block's elements, as in `sgd!D12`."""
+    panel, row, column = 0, 0, 0
+    flat = int(np.ravel_multi_index(position, block.shape)) if block.shape else 0
+    rows, columns = block.panels[0].shape
+    panel, rest = divmod(flat, rows * columns)
+    row, column = divmod(rest, columns)
+    corner = block.panels[panel]
+    cell = Ref(corner.sheet, corner.top + row, corner.left + column)
+    return f"{quoted(cell.sheet)}!{cell.address}"
+
+
+def _number(value: Any, where: str) -> float:
+    """A data cell's number. Raises `Error` if there is none."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
+        return float(value)
+    raise Error(f"{where}: expected a number, got {'a blank cell' if value is None else repr(value)}")
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    floats = [
+        float(value) if isinstance(value, (int, float)) and value is not None else np.nan for value in values.reshape(-1)
+    ]
+    return np.array(floats).reshape(values.shape)
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """An engine's values as floats, or as text if the block holds one."""
+    first = values.reshape(-1)[0]
+    if isinstance(first, str) and not isinstance(first, CellError):
+        return values.astype(str)
+    return _floats(values)
