@@ -48,8 +48,12 @@ def list_() -> None:
 
 @main.command()
 @click.argument("names", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="The folder to write to.")
-@click.option("--set", "settings", metavar="INPUT=VALUE", multiple=True, help="An input's starting value, as in lr=0.01.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="The folder to write to."
+)
+@click.option(
+    "--set", "settings", metavar="INPUT=VALUE", multiple=True, help="An input's starting value, as in lr=0.01."
+)
 @click.option("--data", type=click.Path(path_type=Path), help="A CSV file whose columns replace the built-in data.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what would be written now.")
 def generate(names: Sequence[str], out: Path, settings: Sequence[str], data: Path | None, check: bool) -> None:
@@ -63,7 +67,7 @@ def generate(names: Sequence[str], out: Path, settings: Sequence[str], data: Pat
     if check:
         problems = {lesson.name: _check(lesson.name, out, data, inputs) for lesson in chosen}
         sys.exit(1 if any(problems.values()) else 0)
-    with _progress(len(chosen)) as advance:
+    with _Progress(len(chosen)) as advance:
         for lesson in chosen:
             started = time.perf_counter()
             written = generation.generate(lesson.name, out / f"{lesson.name}.xlsx", data=data, **inputs)
@@ -76,7 +80,9 @@ def generate(names: Sequence[str], out: Path, settings: Sequence[str], data: Pat
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--engine", "engine_name", default="ironcalc", show_default=True, help="ironcalc, libreoffice, excel or all.")
+@click.option(
+    "--engine", "engine_name", default="ironcalc", show_default=True, help="ironcalc, libreoffice, excel or all."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def verify(paths: Sequence[Path], engine_name: str, as_json: bool) -> None:
     """Recalculate workbooks and compare every block with torch."""
@@ -131,7 +137,7 @@ def _check(name: str, out: Path, data: Path | None, inputs: dict[str, str]) -> s
     return problem
 
 
-class _progress:
+class _Progress:
     """A progress bar on a terminal, and a line for each thing done."""
 
     def __init__(self, total: int) -> None:
@@ -172,7 +178,10 @@ def _show(report: Any) -> None:
     Console(width=width).print(table)
     bad = sum(not row.ok for row in report.rows)
     total = len(report.rows)
-    click.echo(f"{report.path} in {report.engine}: " + (f"{bad} of {total} blocks do not agree" if bad else f"all {total} blocks agree"))
+    click.echo(
+        f"{report.path} in {report.engine}: "
+        + (f"{bad} of {total} blocks do not agree" if bad else f"all {total} blocks agree")
+    )
 
 
 def _plain(report: Any) -> dict[str, Any]:

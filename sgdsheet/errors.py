@@ -1,5 +1,10 @@
 """The one kind of error that is meant for the person at the keyboard."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class Error(ValueError):
     """Something the user gave cannot be used.
@@ -7,3 +12,10 @@ class Error(ValueError):
     The message is one line: what was expected, what came, where (file, sheet, cell, row) and what to do. The command
     line prints it and exits with code 2.
     """
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean …?` with the name most like this one, or else all the names there are."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(names)}"

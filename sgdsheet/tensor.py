@@ -136,9 +136,8 @@ def _total(terms: Sequence[Any]) -> Expr | None:
         return None
     if isinstance(merged, Range):
         return Call("SUM", merged)
-    if isinstance(merged, Binary) and merged.operator == "*":
-        if isinstance(merged.left, Range) and isinstance(merged.right, Range):
-            return Call("SUMPRODUCT", merged.left, merged.right)
+    if isinstance(merged, Binary) and merged.operator == "*" and {type(merged.left), type(merged.right)} == {Range}:
+        return Call("SUMPRODUCT", merged.left, merged.right)
     return Call("SUMPRODUCT", merged)
 
 

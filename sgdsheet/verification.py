@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,8 @@ def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     """Recalculates a workbook, runs torch in float64 on the inputs that stand in it, and compares every block.
 
     A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`. Where torch itself has no finite number (a run
-    that diverged beyond float64) the cell must hold an error value. Arguments and errors as for `read`; an input that is
-    blank or makes no sense is an `Error` too, with its address.
+    that diverged beyond float64) the cell must hold an error value. Arguments and errors as for `read`; an input that
+    is blank or makes no sense is an `Error` too, with its address.
     """
     saved, values = _calculated(Path(path), engine)
     lesson = lessons.find(saved.lesson)
@@ -131,12 +131,14 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
         inputs[name] = found[0] if name in specs else np.array(found).reshape(block.shape)
     missing = [name for name in (*specs, *lesson.data) if name not in inputs]
     if missing:
-        raise Error(f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew")
+        raise Error(
+            f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew"
+        )
     return inputs
 
 
 def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray | None) -> Row:
-    cells = np.full(block.shape, np.nan) if values.dtype != object else _floats(values)
+    cells = _floats(values)
     differs, relative = np.nan, np.nan
 
     def row(ok: bool, verdict: str) -> Row:
@@ -166,7 +168,7 @@ def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray |
     relative = differs / scale
     if relative > TOLERANCE:
         position = np.unravel_index(int(difference.argmax()), difference.shape)
-        where = _address(block, tuple(position))
+        where = _address(block, position)
         return row(False, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}")
     return row(True, "agrees" if finite.all() else "agrees, up to where both have no finite number")
 
@@ -186,29 +188,26 @@ def _is_formula(held: Any) -> bool:
 
 def _typed(block: Block) -> np.ndarray:
     """Which of the block's cells the reader may type into."""
-    typed = []
+    masks = []
     for panel in block.panels:
-        for row in range(panel.top, panel.bottom + 1):
-            for column in range(panel.left, panel.right + 1):
-                typed.append(
-                    any(
-                        each.top <= row <= each.bottom and each.left <= column <= each.right and each.sheet == panel.sheet
-                        for each in block.typed
-                    )
-                )
-    return np.array(typed, dtype=bool).reshape(block.shape)
+        mask = np.zeros(panel.shape, dtype=bool)
+        for typed in block.typed:
+            if typed.sheet == panel.sheet:
+                rows = slice(max(typed.top - panel.top, 0), max(typed.bottom - panel.top + 1, 0))
+                columns = slice(max(typed.left - panel.left, 0), max(typed.right - panel.left + 1, 0))
+                mask[rows, columns] = True
+        masks.append(mask.reshape(-1))
+    return np.concatenate(masks).reshape(block.shape)
 
 
-def _address(block: Block, position: tuple[int, ...]) -> str:
+def _address(block: Block, position: Sequence[Any]) -> str:
     """The cell of one of the block's elements, as in `sgd!D12`."""
-    panel, row, column = 0, 0, 0
     flat = int(np.ravel_multi_index(position, block.shape)) if block.shape else 0
     rows, columns = block.panels[0].shape
-    panel, rest = divmod(flat, rows * columns)
+    number, rest = divmod(flat, rows * columns)
     row, column = divmod(rest, columns)
-    corner = block.panels[panel]
-    cell = Ref(corner.sheet, corner.top + row, corner.left + column)
-    return f"{quoted(cell.sheet)}!{cell.address}"
+    panel = block.panels[number]
+    return f"{quoted(panel.sheet)}!{Ref(panel.sheet, panel.top + row, panel.left + column).address}"
 
 
 def _number(value: Any, where: str) -> float:
@@ -219,9 +218,8 @@ def _number(value: Any, where: str) -> float:
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
-    floats = [
-        float(value) if isinstance(value, (int, float)) and value is not None else np.nan for value in values.reshape(-1)
-    ]
+    """Numbers and booleans as floats; NaN for whatever else a cell may hold."""
+    floats = [float(value) if isinstance(value, (int, float)) else np.nan for value in values.reshape(-1)]
     return np.array(floats).reshape(values.shape)
 
 

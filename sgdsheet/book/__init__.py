@@ -5,11 +5,12 @@ from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.read import Saved, read
 from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed
-from sgdsheet.book.style import DIVERGING, PRECISE, SEQUENTIAL, WHOLE
+from sgdsheet.book.style import DIVERGING, NUMBER, PRECISE, SEQUENTIAL, WHOLE
 from sgdsheet.book.write import save
 
 __all__ = [
     "DIVERGING",
+    "NUMBER",
     "PRECISE",
     "SEQUENTIAL",
     "WHOLE",

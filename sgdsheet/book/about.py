@@ -121,8 +121,8 @@ def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block]]:
     start = next((i for i, row in enumerate(rows) if tuple(row[: len(COLUMNS)]) == COLUMNS), None)
     if not isinstance(lesson, str) or start is None:
         raise Error(
-            f"{file}: sheet {ABOUT!r} was edited: its line {LESSON!r} or its table's head {', '.join(COLUMNS)} is gone; "
-            "restore it, or generate the workbook anew"
+            f"{file}: sheet {ABOUT!r} was edited: its line {LESSON!r} or its table's head {', '.join(COLUMNS)} is "
+            "gone; restore it, or generate the workbook anew"
         )
     blocks = []
     for number, row in enumerate(rows[start + 1 :], start=start + 2):
@@ -137,7 +137,9 @@ def _read_block(row: list[Any], where: str) -> Block:
         "" if value is None else str(value) for value in [*row, *[None] * len(COLUMNS)][: len(COLUMNS)]
     )
     if not name or role not in style.ROLES:
-        raise Error(f"{where}: expected a block's name and one of the roles {', '.join(style.ROLES)}, got {name!r}, {role!r}")
+        raise Error(
+            f"{where}: expected a block's name and one of the roles {', '.join(style.ROLES)}, got {name!r}, {role!r}"
+        )
     parsers = (("shape", parse_shape, shape), ("place", parse_place, place), ("you may change", parse_place, typed))
     parsed: list[Any] = []
     for column, parser, text in parsers:
@@ -150,5 +152,7 @@ def _read_block(row: list[Any], where: str) -> Block:
     for length in parsed[0]:
         count *= length
     if size != count:
-        raise Error(f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells")
+        raise Error(
+            f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells"
+        )
     return Block(name, role, parsed[0], parsed[1], parsed[2], torch, words)

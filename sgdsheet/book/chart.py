@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from openpyxl.chart import Reference, ScatterChart
-from openpyxl.chart import Series as XlsxSeries
-from openpyxl.chart.series import SeriesLabel
+from openpyxl.chart.marker import Marker
+from openpyxl.chart.series import SeriesLabel, XYSeries
+from openpyxl.chart.series_factory import SeriesFactory
 from openpyxl.chart.shapes import GraphicalProperties
+from openpyxl.chart.text import RichText, Text
+from openpyxl.chart.title import Title
 from openpyxl.drawing.line import LineProperties
+from openpyxl.drawing.text import CharacterProperties, Paragraph, ParagraphProperties, RegularTextRun
 
 from sgdsheet.book import style
 from sgdsheet.tensor import span
@@ -37,8 +41,8 @@ def scatter(
     y_title: str,
     series: Sequence[Series],
     *,
-    width: float = 17,
-    height: float = 9,
+    width: int = 17,
+    height: int = 9,
     log: bool = False,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
@@ -47,15 +51,13 @@ def scatter(
     chart = ScatterChart()
     chart.scatterStyle = "lineMarker"
     chart.style = 2
-    chart.title = title
-    chart.title.overlay = False
+    chart.title = _title(title, 1300)
     chart.width, chart.height = width, height
     chart.legend.position = "b" if len(series) <= 6 else "r"  # type: ignore[union-attr]
     if len(series) == 1:
         chart.legend = None
     for axis, name, limits in ((chart.x_axis, x_title, x_range), (chart.y_axis, y_title, y_range)):
-        axis.title = name
-        axis.title.overlay = False
+        axis.title = _title(name, 1000)
         axis.delete = False  # openpyxl leaves this out, and Excel then hides the axis
         axis.number_format = "General"
         axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E0E0E0", w=6350))  # type: ignore[union-attr]
@@ -71,8 +73,15 @@ def scatter(
     return chart
 
 
-def _series(each: Series, color: int) -> XlsxSeries:
-    made = XlsxSeries(
+def _title(text: str, size: int) -> Title:
+    """A title that takes its own room; `size` in hundredths of a point."""
+    look = CharacterProperties(sz=size, b=True)
+    paragraph = Paragraph(pPr=ParagraphProperties(defRPr=look), r=[RegularTextRun(rPr=look, t=text)])
+    return Title(tx=Text(rich=RichText(p=[paragraph])), overlay=False)
+
+
+def _series(each: Series, color: int) -> XYSeries:
+    made: XYSeries = SeriesFactory(
         Reference(range_string=span(each.y).absolute_place),
         Reference(range_string=span(each.x).absolute_place),
     )
@@ -84,11 +93,8 @@ def _series(each: Series, color: int) -> XlsxSeries:
     else:
         made.graphicalProperties.line.noFill = True
     made.smooth = False
+    marker = Marker(symbol="circle", size=6) if each.points else Marker(symbol="none")
     if each.points:
-        made.marker.symbol = "circle"
-        made.marker.size = 6
-        made.marker.graphicalProperties = GraphicalProperties(solidFill=rgb)
-        made.marker.graphicalProperties.line.solidFill = rgb
-    else:
-        made.marker.symbol = "none"
+        marker.graphicalProperties = GraphicalProperties(solidFill=rgb, ln=LineProperties(solidFill=rgb))
+    made.marker = marker
     return made

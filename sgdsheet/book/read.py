@@ -52,7 +52,10 @@ class Saved:
 
 
 def read(path: str | Path) -> Saved:
-    """Reads a workbook's manifest and what its cells hold. Raises `Error` if sgdsheet did not make it, or it is broken."""
+    """Reads a workbook's manifest and what its cells hold.
+
+    Raises `Error` for a file that cannot be read, and for one that sgdsheet did not make.
+    """
     path = Path(path)
     with _explained(path):
         workbook = load_workbook(path, read_only=True)

@@ -236,12 +236,19 @@ class Sheet:
         self.fill(name, array, number_format)
         return references
 
-    def inputs(self, row: int, column: int, names: Sequence[str], torch: Mapping[str, str] | None = None) -> list[Ref]:
-        """A panel of inputs, a row each: name, the cell to type into, what it means."""
+    def inputs(
+        self,
+        row: int,
+        column: int,
+        names: Sequence[str],
+        torch: Mapping[str, str] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> list[Ref]:
+        """A panel of inputs, a row each: name (or its label), the cell to type into, what it means."""
         references = []
         for offset, name in enumerate(names):
             spec = self.book.inputs[name]
-            self.write(row + offset, column, name, style.LABEL)
+            self.write(row + offset, column, labels[offset] if labels else name, style.LABEL)
             says = (torch or {}).get(name, "")
             references.append(
                 self.place(
@@ -405,12 +412,6 @@ class Table:
         """Fills a column that was set aside."""
         self.sheet.fill(name, array, number_format)
 
-    def describe(self, name: str, words: str) -> None:
-        """Gives a column that was set aside its formula in words."""
-        block = self.sheet.book.blocks[name]
-        block.words = words
-        self.sheet.write(self.head + 1, block.panels[0].left, words, style.words(block.role))
-
     def _column(
         self,
         name: str,
@@ -443,7 +444,7 @@ class Table:
             for column in range(left, right + 1):
                 part = self.parts[column - left] if count == len(self.parts) else ""
                 sheet.write(self.head + 3, column, part, style.words(role))
-        sheet.width(left, width, right)
+        sheet.width(left, max(width, len(title or name) * 1.2 / count + 2), right)
         self.next_column = right + 1
         return references
 

@@ -85,7 +85,9 @@ def head(role: str) -> Look:
 
 def words(role: str) -> Look:
     """The look of the formula in words, and of the shape, above a block's cells."""
-    return Look(fill=ROLES[role][0], italic=True, size=9, color="404040", border="D9D9D9", horizontal="center", wrap=True)
+    return Look(
+        fill=ROLES[role][0], italic=True, size=9, color="404040", border="D9D9D9", horizontal="center", wrap=True
+    )
 
 
 class Styles:

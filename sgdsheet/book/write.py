@@ -98,7 +98,8 @@ def _ordered_font(match: re.Match[bytes]) -> bytes:
     children = re.findall(rb"<(\w+)[^>]*/>", match[0])
     texts = re.findall(rb"<\w+[^>]*/>", match[0])
     order = sorted(
-        range(len(texts)), key=lambda i: _FONT_ORDER.index(children[i].decode()) if children[i].decode() in _FONT_ORDER else 99
+        range(len(texts)),
+        key=lambda i: _FONT_ORDER.index(children[i].decode()) if children[i].decode() in _FONT_ORDER else 99,
     )
     return b"<font>" + b"".join(texts[i] for i in order) + b"</font>"
 
@@ -107,7 +108,13 @@ def _filled(shell: bytes, sheet: Sheet, values: np.ndarray | None) -> bytes:
     """A sheet's part with its rows in it."""
     extent = sheet.extent().address
     rows = "".join(_rows(sheet, values)).encode()
-    whole = re.sub(rb"<sheetData\s*/>|<sheetData>.*</sheetData>", lambda _: b"<sheetData>" + rows + b"</sheetData>", shell, count=1, flags=re.DOTALL)
+    whole = re.sub(
+        rb"<sheetData\s*/>|<sheetData>.*</sheetData>",
+        lambda _: b"<sheetData>" + rows + b"</sheetData>",
+        shell,
+        count=1,
+        flags=re.DOTALL,
+    )
     whole = re.sub(rb'<dimension ref="[^"]*"\s*/>', f'<dimension ref="{extent}"/>'.encode(), whole, count=1)
     # Formulas here differ from their neighbours by design: no green triangles for it.
     ignored = (
@@ -124,8 +131,8 @@ def _rows(sheet: Sheet, values: np.ndarray | None) -> Iterator[str]:
         height = sheet.row_heights.get(row)
         yield f'<row r="{row}" ht="{height}" customHeight="1">' if height else f'<row r="{row}">'
         computed = None if values is None else values[row - 1] if row <= len(values) else None
-        for column, (kind, value, style) in sorted(sheet.cells.get(row, {}).items()):
-            start = f'<c r="{column_letters(column)}{row}" s="{style}"'
+        for column, (kind, value, number) in sorted(sheet.cells.get(row, {}).items()):
+            start = f'<c r="{column_letters(column)}{row}" s="{number}"'
             if kind == "f":
                 result = None if computed is None else computed[column - 1]
                 yield f"{start}{_value(escape(value), result)}</c>"

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from sgdsheet.engines.common import CellError, Value, nearest
-from sgdsheet.errors import Error
+from sgdsheet.engines.common import CellError, Value
+from sgdsheet.errors import Error, nearest
 from sgdsheet.expr import Range
 
 __all__ = ["ENGINES", "CellError", "Engine", "Value", "available", "engine"]
@@ -77,4 +77,4 @@ def _engine(name: str) -> Engine:
         from sgdsheet.engines.excel import Excel
 
         return Excel()
-    raise Error(f"there is no engine {name!r}{nearest(name, ENGINES)}; expected one of {', '.join(ENGINES)}")
+    raise Error(f"there is no engine {name!r}{nearest(name, ENGINES)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import struct
 import zipfile
 import zlib
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, nearest
 from sgdsheet.expr import Range
 
 Value = float | bool | str | None
@@ -59,9 +58,3 @@ def one_line(text: object) -> str:
     """What somebody else's program had to say, fit to be part of an `Error`."""
     line = " ".join(str(text).split())
     return line if len(line) <= 300 else line[:299] + "…"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` with the name most like this one, or nothing if none is."""
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -76,7 +76,7 @@ class Excel:
                     book.close()
         except Error:
             raise
-        except Exception as error:  # noqa: BLE001 - COM, AppleScript and xlwings have kinds of their own
+        except Exception as error:
             details = getattr(error, "excepinfo", None)
             said = details[2] if details and details[2] else error
             raise Error(f"{path}: Excel cannot calculate this file: {one_line(said)}") from None

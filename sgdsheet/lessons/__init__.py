@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, nearest
 from sgdsheet.lessons.lesson import Lesson
 
 
@@ -22,9 +21,7 @@ def find(name: str) -> Lesson:
     """The lesson of that name. Raises `Error`, with the nearest name, if there is none."""
     lessons = catalogue()
     if name not in lessons:
-        near = difflib.get_close_matches(name, lessons, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "there are " + ", ".join(lessons)
-        raise Error(f"no workbook is called {name!r}; {hint}")
+        raise Error(f"no workbook is called {name!r}{nearest(name, lessons)}")
     return lessons[name]
 
 

@@ -58,7 +58,10 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
     if len(frame) < 2:
         raise Error(f"{path}: expected at least 2 rows of numbers, got {len(frame)}")
     return {
-        column: [_number(text, f"{path}: row {row}, column {names[position]!r}") for row, text in enumerate(frame.iloc[:, position], start=2)]
+        column: [
+            _number(text, f"{path}: row {row}, column {names[position]!r}")
+            for row, text in enumerate(frame.iloc[:, position], start=2)
+        ]
         for column, position in zip(columns, chosen, strict=True)
     }
 

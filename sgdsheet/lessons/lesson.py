@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.book import Book, Input
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, nearest
 
 Values = Mapping[str, Any]
 
@@ -38,9 +37,7 @@ class Lesson:
         values = {spec.name: spec.value for spec in self.inputs}
         for name, value in given.items():
             if name not in specs:
-                near = difflib.get_close_matches(name, specs, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "it has " + ", ".join(specs)
-                raise Error(f"{self.name} has no input {name!r}; {hint}")
+                raise Error(f"{self.name} has no input {name!r}{nearest(name, specs)}")
             where = f"{self.name}: input {name!r}"
             parse = specs[name].parse if isinstance(value, str) else specs[name].check
             values[name] = parse(value, where)

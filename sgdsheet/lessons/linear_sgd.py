@@ -30,18 +30,18 @@ def build(name: str, title: str, epochs: int, inputs: tuple[Input, ...], values:
         name,
         title,
         [
-            f"A line, y = slope * x + intercept, is fitted to {points} points by stochastic gradient descent (SGD): look at "
-            "a point, see how wrong the line is there (the loss), work out in which direction each parameter makes the "
-            "loss smaller (the gradient), and take a small step that way. The learning rate, lr, says how small.",
-            f"Sheet 'sgd' has one row for each step: {epochs} epochs (passes over the data) of {points} rows. Nothing is "
-            "hidden in a macro: click on any number to see how it was made, change any yellow cell and all that depends "
-            "on it follows.",
+            f"A line, y = slope * x + intercept, is fitted to {points} points by stochastic gradient descent (SGD): "
+            "look at a point, see how wrong the line is there (the loss), work out in which direction each parameter "
+            "makes the loss smaller (the gradient), and take a small step that way. The learning rate, lr, says how small.",
+            f"Sheet 'sgd' has one row for each step: {epochs} epochs (passes over the data) of {points} rows. Nothing "
+            "is hidden in a macro: click on any number to see how it was made, change any yellow cell and all that "
+            "depends on it follows.",
         ],
         [
             "On 'sgd', double lr, then double it again: when does the loss stop falling and start to grow?",
-            "Set batch_size to 5: the parameters now move on every fifth row only, by the mean gradient of five points.",
-            "Compare grad_slope with fd_grad_slope: the second only nudges the slope a little and looks at what the loss "
-            "does. Make the nudge larger, then smaller: when do the two agree?",
+            "Set batch_size to 5: the parameters now move on every fifth row, by the mean gradient of five points.",
+            "Compare grad_slope with fd_grad_slope: the second only nudges the slope a little and looks at what the "
+            "loss does. Make the nudge larger, then smaller: when do the two agree?",
             "On 'charts', change show_step and watch the line move towards the points.",
             "On 'by hand', be the optimiser yourself: type a slope and an intercept and bring the loss down.",
             "On 'rates', compare a learning rate that is too low, one that is good and one that is too high.",
@@ -76,8 +76,8 @@ def _sgd_sheet(book: Book, data_x: Any, data_y: Any, epochs: int) -> dict[str, A
     sheet = book.sheet(
         "sgd",
         "Stochastic gradient descent, step by step",
-        "Each row looks at one point. Read a row from left to right: the point, the line's parameters, what the line says, "
-        "how wrong that is, both gradients, the new parameters. They begin the next row.",
+        "Each row looks at one point. Read a row from left to right: the point, the line's parameters, what the line "
+        "says, how wrong that is, both gradients, the new parameters. They begin the next row.",
         "The start of the two parameters is typed into the first row of their columns.",
     )
     lr, batch_size, nudge = sheet.inputs(
@@ -100,16 +100,18 @@ def _sgd_sheet(book: Book, data_x: Any, data_y: Any, epochs: int) -> dict[str, A
     error = y_hat - y
     loss = column("loss", "loss", error**2, words="(y_hat - y)^2", torch="F.mse_loss(model(x), y)")
     grad_intercept = column("grad_intercept", "gradient", 2 * error, words="2 * (y_hat - y)", torch="model.bias.grad")
-    grad_slope = column(
-        "grad_slope", "gradient", 2 * x * error, words="2 * x * (y_hat - y)", torch="model.weight.grad"
-    )
+    grad_slope = column("grad_slope", "gradient", 2 * x * error, words="2 * x * (y_hat - y)", torch="model.weight.grad")
     nudged = {
         "intercept": slope * x + (intercept + nudge),
         "slope": (slope + nudge) * x + intercept,
     }
     for parameter, prediction in nudged.items():
         moved = column(
-            f"loss_{parameter}_nudged", "loss", (prediction - y) ** 2, words=f"the loss with {parameter} + nudge", width=15
+            f"loss_{parameter}_nudged",
+            "loss",
+            (prediction - y) ** 2,
+            words=f"the loss with {parameter} + nudge",
+            width=15,
         )
         column(
             f"fd_grad_{parameter}",
@@ -227,7 +229,7 @@ def _charts_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any], by_epoch: d
     charts = (
         scatter("The line at the step you chose", "x", "y", [cloud, line]),
         scatter("Loss of each step", "step", "loss", [loss]),
-        scatter("Mean loss of each epoch", "epoch", "mean loss", [mean]),
+        scatter("Mean loss of each epoch", "epoch", "mean loss (powers of ten)", [mean], log=True),
         scatter("The two parameters", "step", "value", paths),
     )
     for position, chart in enumerate(charts):
@@ -235,7 +237,9 @@ def _charts_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any], by_epoch: d
 
 
 def _by_hand_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
-    path = book.sheet("path", "The way SGD went", f"The parameters of up to {PATH} steps of 'sgd', for the map 'by hand'.")
+    path = book.sheet(
+        "path", "The way SGD went", f"The parameters of up to {PATH} steps of 'sgd', for the map 'by hand'."
+    )
     stride = math.ceil(len(steps["step"]) / PATH)
     table = path.table(path.next_row, 1, len(steps["step"][::stride]))
     table.column("path_step", "check", steps["step"][::stride], words="step of 'sgd'", number_format=WHOLE)
@@ -280,7 +284,9 @@ def _by_hand_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
     steps_along = np.arange(GRID).astype(object) / (GRID - 1)
     along = ends[0] + (ends[1] - ends[0]) * steps_along
     down = ends[2] + (ends[3] - ends[2]) * steps_along
-    along = sheet.headed("map_intercept", along, "parameter", top, left + 1, across=True, words="each column's intercept")
+    along = sheet.headed(
+        "map_intercept", along, "parameter", top, left + 1, across=True, words="each column's intercept"
+    )
     sheet.write(top + 1, left, "map_slope", LABEL)
     down = sheet.place("map_slope", down, "parameter", top + 3, left, words="each row's slope")
     losses = [[tensor.mean((s * x + i - y) ** 2) for i in along] for s in down]
@@ -298,7 +304,7 @@ def _by_hand_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
     table.column("hand_error", "loss", (y_hat - hand_y) ** 2, words="(hand_y_hat - y)^2")
     visits = [[_visits((way["intercept"], i, half[0]), (way["slope"], s, half[1])) for i in along] for s in down]
     words = "how many steps of sheet 'path' fall into each cell of the map"
-    visits = sheet.headed("visits", visits, "check", below, left + 1, words=words, number_format=WHOLE)
+    visits = sheet.headed("visits", visits, "check", below, left + 1, words=words, number_format="0;-0;")
     sheet.mark(grid, visits)
     cloud = Series("points", hand_x, hand_y, points=True, line=False)
     line = Series("your line", hand_x, y_hat, color=3, width=2.5)
@@ -318,8 +324,8 @@ def _rates_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
     sheet = book.sheet(
         "rates",
         "Learning rate: too low, good, too high",
-        "The same start, the same points, three learning rates. Each step here uses the mean gradient of all points, so "
-        "that only the rate makes the difference.",
+        "The same start, the same points, three learning rates. Each step here uses the mean gradient of all points, "
+        "so that only the rate makes the difference.",
         "Too low creeps. Too high jumps over the valley and climbs out of it: the loss grows with each step.",
     )
     top = sheet.next_row
@@ -480,9 +486,7 @@ def _reference_descent(rate: str, given: dict[str, Any], mean_loss: Any) -> dict
     return {name: torch.stack(values) for name, values in columns.items()}
 
 
-def _preset(
-    name: str, title: str, summary: str, epochs: int, data: dict[str, list[float]], **starts: float
-) -> Lesson:
+def _preset(name: str, title: str, summary: str, epochs: int, data: dict[str, list[float]], **starts: float) -> Lesson:
     """The lesson with other data and starting values."""
     count = len(data["data_x"])
     meanings: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -503,9 +507,7 @@ def _preset(
         ("lr_high", "a learning rate that is too high", {"minimum": 0}),
     )
     inputs = tuple(Input(each, starts[each], meaning, **limits) for each, meaning, limits in meanings)
-    return Lesson(
-        name, summary, inputs, data, partial(build, name, title, epochs, inputs), partial(reference, epochs)
-    )
+    return Lesson(name, summary, inputs, data, partial(build, name, title, epochs, inputs), partial(reference, epochs))
 
 
 LINEAR_SGD = _preset(

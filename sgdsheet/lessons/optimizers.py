@@ -1,4 +1,4 @@
-"""Every optimiser on the same data from the same start, a sheet each, with every state column visible; and their race."""
+"""Every optimiser on the same data from the same start, each on a sheet with all its state; and their race."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import PRECISE, WHOLE, Book, Input, Series, Sheet, Typed, scatter
+from sgdsheet.book import NUMBER, WHOLE, Book, Input, Series, Sheet, Typed, scatter
 from sgdsheet.expr import Call
 from sgdsheet.lessons.data import check_columns, noisy_line
 from sgdsheet.lessons.lesson import Lesson, Values
@@ -18,6 +18,7 @@ from sgdsheet.tensor import previous
 
 EPOCHS = 6
 PARTS = ("intercept", "slope")
+SMALL = "0.000000"
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle", "anneal")
 
 
@@ -94,7 +95,10 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "threshold_low": ("the least by which the followed loss changes (k)", {"above": 0}),
     "threshold_high": ("the most by which the followed loss changes (K)", {"above": 0}),
 }
-SHRINKS_POWER = ("the power with which the step size shrinks", {"minimum": 0})  # what ASGD calls alpha
+SHRINKS_POWER: tuple[str, dict[str, Any]] = (
+    "the power with which the step size shrinks",
+    {"minimum": 0},
+)  # what ASGD calls alpha
 
 
 def build(values: Values, data: Values) -> Book:
@@ -105,19 +109,19 @@ def build(values: Values, data: Values) -> Book:
         "optimizers",
         "Optimisers, step by step",
         [
-            "Fourteen ways to go downhill, each on a sheet of its own, all with the same points and the same start. A row "
-            "is one step: the point, the parameters, the loss, the gradient, what the optimiser remembers, and the new "
-            "parameters, which begin the next row.",
-            f"Each run goes {EPOCHS} times over {points} points, one point a step. Names are torch's: put a sheet beside "
-            "the page of torch.optim and you find the same words.",
+            "Sixteen ways to go downhill, each on a sheet of its own, all with the same points and the same start. A "
+            "row is one step: the point, the parameters, the loss, the gradient, what the optimiser remembers, and the "
+            "new parameters, which begin the next row.",
+            f"Each run goes {EPOCHS} times over {points} points, one point a step. Names are torch's: put a sheet "
+            "beside the page of torch.optim and you find the same words.",
         ],
         [
             "On 'race', see who is fastest. Then give the slow ones another learning rate on their own sheets.",
             "On 'Momentum', set momentum to 0, to 0.5, to 0.99: from plain SGD to a ball that rolls past the bottom.",
             "On 'Adam', look at bias_correction1: without it the first steps would be ten times too small. Make beta1 "
             "smaller and see how it matters less.",
-            "On 'setup', choose another schedule: all learning rates follow it. 'anneal' halves a learning rate whenever "
-            "the mean squared gradient of an epoch is no longer the smallest so far.",
+            "On 'setup', choose another schedule: all learning rates follow it. 'anneal' halves a learning rate "
+            "whenever the mean squared gradient of an epoch is no longer the smallest so far.",
             "Change a point on 'setup' to an outlier: which optimisers are thrown off, and which shrug?",
         ],
         INPUTS,
@@ -164,7 +168,9 @@ def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
     whole = tensor.floor((epoch - 1) / step_size)
     factors = {
         "step": column("factor_step", "check", step_gamma**whole, words="step_gamma ^ whole step_sizes so far"),
-        "exponential": column("factor_exponential", "check", gamma ** (epoch - 1), words="gamma ^ (epoch - 1)", width=17),
+        "exponential": column(
+            "factor_exponential", "check", gamma ** (epoch - 1), words="gamma ^ (epoch - 1)", width=17
+        ),
         "cosine": column(
             "factor_cosine", "check", _cosine(1, 0, (step - 1) / total), words="half a cosine from 1 down to 0"
         ),
@@ -186,8 +192,8 @@ def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
     sheet.freeze(table.first, 1)
     sheet.repeat_rows(table.head, table.first - 1)
     curves = [Series(name, step, factor) for name, factor in factors.items()]
-    chart = scatter("By what the schedule multiplies the learning rate", "step", "factor", curves, height=8)
-    sheet.chart(5, 9, chart)
+    chart = scatter("What the schedule makes of the learning rate", "step", "factor", curves, height=10)
+    sheet.chart(top, 12, chart)
     return {**points, "start": start, "step": step, "factor": chosen, "schedule": schedule, "anneal": anneal}
 
 
@@ -201,88 +207,118 @@ def _optimizer_sheet(book: Book, entry: Entry, setup: dict[str, Any]) -> dict[st
     flags = "".join(f" with {flag}=True" for flag in entry.flags)
     maker = "sgdsheet.eve.Eve" if entry.optimizer == "Eve" else f"torch.optim.{entry.optimizer}"
     sheet = book.sheet(entry.name, f"{entry.name}: {maker}{flags}", optimizer.summary, optimizer.source)
-    cells = dict(zip(hyperparameters(entry), sheet.inputs(sheet.next_row, 1, list(_cell_names(entry))), strict=True))
+    labels = list(hyperparameters(entry))
+    names = [f"{entry.name}_{label}" for label in labels]
+    cells = dict(zip(labels, sheet.inputs(sheet.next_row, 1, names, labels=labels), strict=True))
     points, total = len(setup["data_x"]), len(setup["step"])
     table = sheet.table(sheet.next_row, 1, total, PARTS)
 
-    def name(block: str) -> str:
-        return f"{entry.name}_{block}"
+    def column(block: str, array: Any, role: str, words: str, torch: str = "", digits: str = NUMBER) -> Any:
+        """The next column, as an array with a row for each step."""
+        name, flat = f"{entry.name}_{block}", np.reshape(array, -1)
+        made = table.column(name, role, flat, words=words, torch=torch, title=block, number_format=digits)
+        return made.reshape(-1, 1)
 
-    def place(block: str, array: Any, words: str, role: str = "activation", torch: str = "") -> Any:
-        """Fills the columns of a state, which are there already, or the next ones."""
-        narrow = np.shape(array)[-1] == 1
-        flat = np.reshape(array, -1) if narrow else array
-        if name(block) in book.blocks:
-            table.fill(name(block), flat)
-            table.describe(name(block), words)
-            return columns[block]
-        placed = table.column(name(block), role, flat, words=words, torch=torch, title=block)
-        columns[block] = placed.reshape(-1, 1) if narrow else placed
-        return columns[block]
-
-    columns: dict[str, Any] = {}
-    step = place("step", setup["step"].reshape(-1, 1), "counts the steps", "check")
-    x = place("x", np.tile(setup["data_x"], EPOCHS).reshape(-1, 1), "the point's x", "data", "x")
-    y = place("y", np.tile(setup["data_y"], EPOCHS).reshape(-1, 1), "the point's y", "data", "y")
-    lr = table.column(name("lr_now"), "check", words="lr * the schedule's factor", torch="group['lr']", title="lr_now")
-    param = columns["param"] = table.columns(
-        name("param"), "parameter", words="the new_param of the row above", torch="param", title="param"
-    )
+    step = column("step", setup["step"], "check", "counts the steps", digits=WHOLE)
+    x = column("x", np.tile(setup["data_x"], EPOCHS), "data", "the point's x", "x")
+    y = column("y", np.tile(setup["data_y"], EPOCHS), "data", "the point's y", "y")
+    names = {block: f"{entry.name}_{block}" for block in ("lr_now", "param", "grad")}
+    words = "lr * the schedule's factor"
+    lr = table.column(names["lr_now"], "check", words=words, torch="group['lr']", title="lr_now").reshape(-1, 1)
+    words = "the new_param of the row above"
+    param = table.columns(names["param"], "parameter", words=words, torch="param", title="param")
     error = param[:, 1:] * x + param[:, :1] - y
-    loss = place("loss", error**2, "(slope * x + intercept - y)^2", "loss", "loss = closure()")
-    grads = np.concatenate([2 * error, 2 * x * error], axis=1)
-    grad = place("grad", grads, "2 * (y_hat - y), and the same * x", "gradient", "param.grad")
+    loss = column("loss", error**2, "loss", "(slope * x + intercept - y)^2", "loss")
+    grad = table.columns(
+        names["grad"], "gradient", words="2 * (y_hat - y), and the same * x", torch="param.grad", title="grad"
+    )
+    table.fill(names["grad"], np.concatenate([2 * error, 2 * x * error], axis=1))
 
-    structure = {**cells_as_arguments(cells), **entry.flags}
-    start = optimizer.init(**structure | {"lr": lr[0]})
-    state = {}
-    for each, first in start.items():
-        wide = each not in optimizer.scalars
+    start = optimizer.init(**arguments(cells) | entry.flags | {"lr": lr[0, 0]})
+    placed = {}
+    for block, (wide, words) in _columns(entry).items():
+        role = "optimiser state" if block in start else "parameter" if block == "new_param" else "activation"
+        torch = f"state['{block}']" if block in start else "param, after the step" if block == "new_param" else ""
         make = table.columns if wide else table.column
-        columns[each] = make(name(each), "optimiser state", torch=f"state['{each}']", title=each, words="")
-        columns[each] = columns[each] if wide else columns[each].reshape(-1, 1)
-        state[each] = previous(columns[each], first)
-    extra = {"loss": loss} if entry.optimizer == "Eve" else {}
+        placed[block] = make(f"{entry.name}_{block}", role, words=words, torch=torch, title=block).reshape(total, -1)
+
+    def place(block: str, array: Any, _: str) -> Any:
+        table.fill(f"{entry.name}_{block}", np.reshape(array, book.blocks[f"{entry.name}_{block}"].shape))
+        return placed[block]
+
     new_param, _ = optimizer.step(
-        lambda block, array, words: place(block, array, words, "parameter" if block == "new_param" else "activation"),
+        place,
         param,
         grad,
-        state,
+        {block: previous(placed[block], first) for block, first in start.items()},
         step=step,
-        **structure | {"lr": lr.reshape(-1, 1)},
-        **extra,
+        **arguments(cells) | {"lr": lr},
+        **entry.flags,
+        **({"loss": loss} if entry.optimizer == "Eve" else {}),
     )
-    table.fill(name("param"), previous(new_param, np.array(setup["start"], dtype=object)))
+    table.fill(names["param"], previous(new_param, np.array(setup["start"], dtype=object)))
     full = [tensor.mean((p[1] * setup["data_x"] + p[0] - setup["data_y"]) ** 2) for p in param]
-    mean_loss = place("mean_loss", np.array(full, dtype=object).reshape(-1, 1), "mean loss over all points", "loss")
-    factor = _anneal_columns(table, name, step, grad, points, setup["anneal"])
+    mean_loss = column("mean_loss", np.array(full, dtype=object), "loss", "mean loss over all points")
+    factor = _anneal_columns(table, entry.name, step, grad, points, setup["anneal"])
     now = tensor.where(tensor.equal(setup["schedule"], "anneal"), factor, setup["factor"])
-    table.fill(name("lr_now"), cells["lr"] * now, PRECISE)
+    table.fill(names["lr_now"], cells["lr"] * now, SMALL)
+    sheet.width(1, 26)
     sheet.freeze(table.first, 2)
     sheet.repeat_rows(table.head, table.first - 1)
     return {"step": step, "param": param, "mean_loss": mean_loss, "new_param": new_param}
 
 
-def _anneal_columns(table: Any, name: Any, step: Any, grad: Any, points: int, rate: Any) -> Any:
-    """The factor of the schedule `anneal`: smaller at each epoch whose mean squared gradient was not the best so far."""
+def _columns(entry: Entry) -> dict[str, tuple[bool, str]]:
+    """The columns that the recurrence places, in its order: whether there is one for each part, and their words.
+
+    A run on two numbers tells. Its hyperparameters are arrays, so that a 0 leaves no formula out: the sheet has all.
+    """
+    columns: dict[str, tuple[bool, str]] = {}
+
+    def note(block: str, array: Any, words: str) -> Any:
+        columns[block] = (np.size(array) > 1, words)
+        return array
+
+    optimizer = RECURRENCES[entry.optimizer]
+    given = arguments({name: np.array(value) for name, value in hyperparameters(entry).items()})
+    ones = np.ones(len(PARTS))
+    start = optimizer.init(**given, **entry.flags)
+    state = {block: 1.0 if block in optimizer.scalars else ones for block in start}
+    with np.errstate(all="ignore"):
+        loss = {"loss": 1.0} if entry.optimizer == "Eve" else {}
+        optimizer.step(note, ones, ones, state, step=2.0, **given, **entry.flags, **loss)
+    return columns
+
+
+def _anneal_columns(table: Any, sheet: str, step: Any, grad: Any, points: int, rate: Any) -> Any:
+    """The factor of the schedule `anneal`: smaller after each epoch whose mean squared gradient was not the best."""
     begins = tensor.equal(tensor.mod(step[:, 0] - 1, points), 0)
     total = table.column(
-        name("sum_sq_grad"), "check", words="mean square of both gradients, added up within the epoch", title="sum_sq_grad"
+        f"{sheet}_sum_sq_grad",
+        "check",
+        words="mean square of both gradients, added up within the epoch",
+        title="sum_sq_grad",
     )
     squares = (grad[:, 0] ** 2 + grad[:, 1] ** 2) / 2
-    table.fill(name("sum_sq_grad"), tensor.where(begins, 0, previous(total, 0)) + squares)
+    table.fill(f"{sheet}_sum_sq_grad", tensor.where(begins, 0, previous(total, 0)) + squares)
     best = table.column(
-        name("best_sq_grad"), "check", words="the smallest epoch's mean so far; begins at 1E+300", title="best_sq_grad"
+        f"{sheet}_best_sq_grad",
+        "check",
+        words="the smallest epoch's mean so far; begins at 1E+300",
+        title="best_sq_grad",
     )
     factor = table.column(
-        name("anneal_factor"), "check", words="* anneal_rate after an epoch that was no better", title="anneal_factor"
+        f"{sheet}_anneal_factor",
+        "check",
+        words="* anneal_rate after an epoch that was no better",
+        title="anneal_factor",
     )
     mean, before = previous(total, 0) / points, previous(best, 1e300)
     now = tensor.where(begins, tensor.minimum(mean, before), before)
     shrunk = tensor.where(tensor.both(begins, tensor.greater_equal(mean, before)), rate, 1)
     now[0], shrunk[0] = 1e300, 1  # nothing has been seen before the first step
-    table.fill(name("best_sq_grad"), now, PRECISE)
-    table.fill(name("anneal_factor"), previous(factor, 1) * shrunk, PRECISE)
+    table.fill(f"{sheet}_best_sq_grad", now)
+    table.fill(f"{sheet}_anneal_factor", previous(factor, 1) * shrunk)
     return factor
 
 
@@ -291,6 +327,7 @@ def _race_sheet(sheet: Sheet, runs: dict[str, dict[str, Any]], setup: dict[str, 
     names = list(runs)
     table = sheet.table(top, 2, len(names), PARTS)
     sheet.width(1, 18)
+    sheet.width(2, 13, 24)
     for offset, entry in enumerate(names):
         sheet.write(table.first + offset, 1, entry)
     last = np.array([run["new_param"][-1] for run in runs.values()], dtype=object)
@@ -305,15 +342,19 @@ def _race_sheet(sheet: Sheet, runs: dict[str, dict[str, Any]], setup: dict[str, 
     for position, (title, members) in enumerate(groups.items()):
         big = position == 0
         row = top if big else top + 36 + (position - 1) * 21
-        size = {"width": 22.0 if big else 19.0, "height": 17.0 if big else 10.0}
+        width, height = (22, 17) if big else (19, 10)
         losses, ways = [], []
         for member in members:
             run, color = runs[names[member]], member if big else members.index(member)
             losses.append(Series(names[member], run["step"], run["mean_loss"], color=color, width=1.5))
             ways.append(Series(names[member], run["param"][:, 0], run["param"][:, 1], color=color, width=1.5))
-        left = 6 if big else 1
-        loss_chart = scatter(f"Mean loss: {title}", "step", "mean loss (powers of ten)", losses, log=True, **size)
-        way_chart = scatter(f"The way of the parameters: {title}", "intercept", "slope", ways, **size)
+        left = 6 if big else 2
+        loss_chart = scatter(
+            f"Mean loss: {title}", "step", "mean loss (powers of ten)", losses, width=width, height=height, log=True
+        )
+        way_chart = scatter(
+            f"The way of the parameters: {title}", "intercept", "slope", ways, width=width, height=height
+        )
         sheet.chart(row, left, loss_chart)
         sheet.chart(row, left + (9 if big else 8), way_chart)
 
@@ -331,22 +372,18 @@ def hyperparameters(entry: Entry) -> dict[str, float]:
 
 def _parts(name: str, default: Any) -> Iterator[tuple[str, float]]:
     if isinstance(default, tuple):
-        yield from zip(TUPLES[name], default, strict=False)
+        yield from zip(TUPLES[name], default, strict=False)  # betas are two or three
     else:
         yield name, default
 
 
-def _cell_names(entry: Entry) -> Iterator[str]:
-    return (f"{entry.name}_{name}" for name in hyperparameters(entry))
-
-
-def cells_as_arguments(cells: dict[str, Any]) -> dict[str, Any]:
+def arguments(cells: dict[str, Any]) -> dict[str, Any]:
     """The hyperparameters as torch's arguments: the parts of a tuple together again."""
-    arguments = {name: value for name, value in cells.items() if not any(name in parts for parts in TUPLES.values())}
+    together = {name: value for name, value in cells.items() if not any(name in parts for parts in TUPLES.values())}
     for name, parts in TUPLES.items():
         if parts[0] in cells:
-            arguments[name] = tuple(cells[part] for part in parts if part in cells)
-    return arguments
+            together[name] = tuple(cells[part] for part in parts if part in cells)
+    return together
 
 
 def reference(values: Values) -> dict[str, np.ndarray]:
@@ -388,14 +425,13 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
 
     recurrence = RECURRENCES[entry.optimizer]
     given = {name: float(values[f"{entry.name}_{name}"]) for name in hyperparameters(entry)}
-    arguments = {**cells_as_arguments(given), **entry.flags}
     param = torch.tensor([values["start_intercept"], values["start_slope"]], dtype=torch.float64, requires_grad=True)
-    make = Eve if entry.optimizer == "Eve" else getattr(torch.optim, entry.optimizer)
-    optimizer = make([param], **arguments)
+    make: Any = Eve if entry.optimizer == "Eve" else getattr(torch.optim, entry.optimizer)
+    optimizer = make([param], **arguments(given), **entry.flags)
     schedule = values["schedule"]
     scheduler, every = _scheduler(schedule, optimizer, values, len(x))
     # As arrays, so that a 0 leaves no formula out: a sheet has them all.
-    arrays = {**cells_as_arguments({name: np.array(value) for name, value in given.items()}), **entry.flags}
+    arrays = {**arguments({name: np.array(value) for name, value in given.items()}), **entry.flags}
     state = recurrence.init(**arrays | {"lr": optimizer.param_groups[0]["lr"]})
     run: dict[str, list[Any]] = {}
     squares, best, factor = 0.0, 1e300, 1.0
