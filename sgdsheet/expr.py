@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,14 @@ _BINDS = {
     "*": _MULTIPLY,
     "/": _MULTIPLY,
     "^": _POWER,
+}
+
+# How tightly its left and its right operand must bind to stand without parentheses.
+_OPERANDS = {
+    _COMPARE: (_ATOM, _ATOM),
+    _ADD: (_ADD, _MULTIPLY),
+    _MULTIPLY: (_MULTIPLY, _POWER),
+    _POWER: (_ATOM, _ATOM),
 }
 
 
@@ -88,12 +97,14 @@ class Expr:
 class Number(Expr):
     """A constant, printed so that the very same float64 comes back."""
 
-    __slots__ = ("value",)
+    __slots__ = ("binds", "value")
 
     def __init__(self, value: float) -> None:
         if not math.isfinite(value):
             raise Error(f"a cell can hold finite numbers only, not {value}")
         self.value = value
+        # A leading minus binds like one: before a power or behind another operator it needs parentheses.
+        self.binds = _ATOM if math.copysign(1, value) > 0 else _ADD
 
     def text(self, sheet: str) -> str:
         # Python's shortest text is the one that reads back as the same float64.
@@ -200,10 +211,13 @@ class Binary(Expr):
         self.binds = _BINDS[operator]
 
     def text(self, sheet: str) -> str:
-        binds = self.binds
-        left = _inside(self.left, sheet, _ATOM if binds in (_POWER, _COMPARE) else binds)
-        right = _inside(self.right, sheet, _ATOM if binds == _COMPARE else binds + 1)
-        return f"{left}{self.operator}{right}"
+        left, right, (left_binds, right_binds) = self.left, self.right, _OPERANDS[self.binds]
+        left_text, right_text = left.text(sheet), right.text(sheet)
+        if left.binds < left_binds:
+            left_text = f"({left_text})"
+        if right.binds < right_binds:
+            right_text = f"({right_text})"
+        return f"{left_text}{self.operator}{right_text}"
 
 
 class Sum(Expr):
@@ -263,53 +277,64 @@ def formula(value: Any, sheet: str) -> str:
 def add(left: Any, right: Any) -> Expr:
     """`left + right`; adding the constant 0 leaves no trace."""
     left, right = lift(left), lift(right)
-    if _is(left, 0):
+    if isinstance(right, Number):
+        if isinstance(left, Number):
+            return Number(left.value + right.value)
+        if right.value == 0:
+            return left
+    elif isinstance(left, Number) and left.value == 0:
         return right
-    if _is(right, 0):
-        return left
-    return _fold(lambda a, b: a + b, left, right) or Binary("+", left, right)
+    return Binary("+", left, right)
 
 
 def subtract(left: Any, right: Any) -> Expr:
     """`left - right`; subtracting the constant 0 leaves no trace."""
     left, right = lift(left), lift(right)
-    if _is(right, 0):
-        return left
-    if _is(left, 0):
+    if isinstance(right, Number):
+        if isinstance(left, Number):
+            return Number(left.value - right.value)
+        if right.value == 0:
+            return left
+    elif isinstance(left, Number) and left.value == 0:
         return -right
-    return _fold(lambda a, b: a - b, left, right) or Binary("-", left, right)
+    return Binary("-", left, right)
 
 
 def multiply(left: Any, right: Any) -> Expr:
     """`left * right`; a constant factor of 1 leaves no trace, one of 0 leaves 0."""
     left, right = lift(left), lift(right)
-    if _is(left, 0) or _is(right, 0):
-        return Number(0)
-    if _is(left, 1):
-        return right
-    if _is(right, 1):
-        return left
-    return _fold(lambda a, b: a * b, left, right) or Binary("*", left, right)
+    if isinstance(left, Number) and isinstance(right, Number):
+        return Number(left.value * right.value)
+    for factor, other in ((left, right), (right, left)):
+        if isinstance(factor, Number):
+            if factor.value == 0:
+                return Number(0)
+            if factor.value == 1:
+                return other
+    return Binary("*", left, right)
 
 
 def divide(left: Any, right: Any) -> Expr:
     """`left / right`; dividing by the constant 1 leaves no trace. Raises `ZeroDivisionError` for the constant 0."""
     left, right = lift(left), lift(right)
-    if _is(right, 0):
-        raise ZeroDivisionError("a formula divides by the constant 0")
-    if _is(left, 0):
+    if isinstance(right, Number):
+        if right.value == 0:
+            raise ZeroDivisionError("a formula divides by the constant 0")
+        if isinstance(left, Number):
+            return Number(left.value / right.value)
+        if right.value == 1:
+            return left
+    elif isinstance(left, Number) and left.value == 0:
         return Number(0)
-    if _is(right, 1):
-        return left
-    return _fold(lambda a, b: a / b, left, right) or Binary("/", left, right)
+    return Binary("/", left, right)
 
 
 def power(left: Any, right: Any) -> Expr:
     """`left ^ right`; the exponent 1 leaves no trace, the exponent 0 leaves 1 (Excel calls 0^0 an error)."""
     left, right = lift(left), lift(right)
-    if _is(right, 0):
+    if isinstance(right, Number) and right.value == 0:
         return Number(1)
-    if _is(right, 1):
+    if isinstance(right, Number) and right.value == 1:
         return left
     return Binary("^", left, right)
 
@@ -329,15 +354,13 @@ def choose(condition: Any, yes: Any, no: Any) -> Expr:
     return lift(yes if condition else no)
 
 
+@cache
 def column_letters(column: int) -> str:
     """`1` is `A`, `27` is `AA`."""
-    letters = _LETTERS.get(column)
-    if letters is None:
-        letters, rest = "", column
-        while rest:
-            rest, digit = divmod(rest - 1, 26)
-            letters = chr(65 + digit) + letters
-        _LETTERS[column] = letters
+    letters = ""
+    while column:
+        column, digit = divmod(column - 1, 26)
+        letters = chr(65 + digit) + letters
     return letters
 
 
@@ -362,7 +385,6 @@ def quoted(sheet: str) -> str:
     return sheet if plain else "'" + sheet.replace("'", "''") + "'"
 
 
-_LETTERS: dict[int, str] = {}
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": lambda a, b: a == b,
     "<>": lambda a, b: a != b,
@@ -373,19 +395,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _is(expression: Expr, constant: int) -> bool:
-    return isinstance(expression, Number) and expression.value == constant
-
-
-def _fold(operate: Callable[[float, float], float], left: Expr, right: Expr) -> Expr | None:
-    if not (isinstance(left, Number) and isinstance(right, Number)):
-        return None
-    return Number(operate(left.value, right.value))
-
-
 def _inside(operand: Expr, sheet: str, binds: int) -> str:
-    """The operand's text where an operator that binds so tightly takes it: in parentheses if it binds less."""
+    """The operand's text, in parentheses if it binds less tightly than that."""
     text = operand.text(sheet)
-    # A leading minus would be read as part of the number, or before a power: never without parentheses.
-    negative = isinstance(operand, Negative) or text.startswith("-")
-    return f"({text})" if operand.binds < binds or negative else text
+    return f"({text})" if operand.binds < binds else text

@@ -45,11 +45,12 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
     parts = _shell(book)
     sheets = {f"xl/worksheets/sheet{number}.xml": sheet for number, sheet in enumerate(book.sheets, start=1)}
     with replacing(path) as temporary:
-        _pack(temporary, {**parts, **{part: _filled(parts[part], sheet, None) for part, sheet in sheets.items()}})
+        without = {part: _filled(parts[part], sheet, None) for part, sheet in sheets.items()}
+        _pack(temporary, parts | without, zipfile.ZIP_STORED)
         values = calculate(temporary, [sheet.extent() for sheet in book.sheets])
         for (part, sheet), computed in zip(sheets.items(), values, strict=True):
             parts[part] = _filled(parts[part], sheet, computed)
-        _pack(temporary, parts)
+        _pack(temporary, parts, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
@@ -162,11 +163,11 @@ def _printable(text: str) -> str:
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-def _pack(path: Path, parts: dict[str, bytes]) -> None:
+def _pack(path: Path, parts: dict[str, bytes], compression: int) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
             entry = zipfile.ZipInfo(name, _MOMENT)
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.compress_type = compression
             entry.external_attr = 0o644 << 16
             entry.create_system = 3
             archive.writestr(entry, content)

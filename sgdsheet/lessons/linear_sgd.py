@@ -32,7 +32,8 @@ def build(name: str, title: str, epochs: int, inputs: tuple[Input, ...], values:
         [
             f"A line, y = slope * x + intercept, is fitted to {points} points by stochastic gradient descent (SGD): "
             "look at a point, see how wrong the line is there (the loss), work out in which direction each parameter "
-            "makes the loss smaller (the gradient), and take a small step that way. The learning rate, lr, says how small.",
+            "makes the loss smaller (the gradient), and take a small step that way. The learning rate, lr, says how "
+            "small.",
             f"Sheet 'sgd' has one row for each step: {epochs} epochs (passes over the data) of {points} rows. Nothing "
             "is hidden in a macro: click on any number to see how it was made, change any yellow cell and all that "
             "depends on it follows.",

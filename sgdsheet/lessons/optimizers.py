@@ -157,7 +157,7 @@ def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
         name: table.column(name, "data", [Typed(v) for v in data[name]], words=words, torch=torch, absolute=True)
         for name, words, torch in (("data_x", "what is known", "x"), ("data_y", "what to predict", "y"))
     }
-    sheet.width(1, 18)
+    sheet.width(1, 20)
     total = len(data["data_x"]) * EPOCHS
     table = sheet.table(top, 4, total)
     column = table.column
@@ -326,7 +326,7 @@ def _race_sheet(sheet: Sheet, runs: dict[str, dict[str, Any]], setup: dict[str, 
     top = sheet.next_row
     names = list(runs)
     table = sheet.table(top, 2, len(names), PARTS)
-    sheet.width(1, 18)
+    sheet.width(1, 20)
     sheet.width(2, 13, 24)
     for offset, entry in enumerate(names):
         sheet.write(table.first + offset, 1, entry)
