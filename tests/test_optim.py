@@ -95,11 +95,17 @@ def draw_run(seed: int, steps: int, typed: Sequence[float] = ()) -> tuple[np.nda
     grads[:, 2] = np.abs(grads[:, 2]) * (-1.0) ** np.arange(steps)
     grads[:, 3] *= 1e-12
     grads[:, 4] *= 1e4
-    grads[:, 5] = grads[0, 5]
+    grads[:, 5] = rng.uniform(2, 4) * rng.choice([-1, 1])
     grads[: len(typed), 0] = typed
     # Small changes, large ones and ties.
     losses = np.exp(np.cumsum(rng.normal(size=steps) * rng.choice([0, 0.1, 3], size=steps)))
-    return rng.normal(size=6), grads, losses
+    # Far from where weight decay and gradient balance (0 where there is no gradient): there Adam and its like bounce to
+    # and fro by the sign alone, and a difference in the last bit grows from step to step.
+    return rng.uniform(6, 10, size=6) * rng.choice([-1, 1], size=6), grads, losses
+
+
+def torch_class(name: str) -> Any:
+    return Eve if name == "Eve" else getattr(torch.optim, name)
 
 
 def run_torch(
@@ -107,7 +113,7 @@ def run_torch(
 ) -> list[dict[str, np.ndarray]]:
     """The parameter (`new_param`) and every state of the torch optimiser after each step."""
     param = torch.nn.Parameter(torch.tensor(start))
-    optimizer: Any = Eve([param], **config) if name == "Eve" else getattr(torch.optim, name)([param], **config)
+    optimizer = torch_class(name)([param], **config)
     history = []
     for step, (grad, loss) in enumerate(zip(grads, losses, strict=True)):
         param.grad = torch.tensor(grad)
@@ -317,12 +323,12 @@ def test_words_say_what_is_computed(name: str, config: dict[str, Any]) -> None:
     assert {"new_param"} <= {key for each in history for key in each}
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "Eve"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_hyperparameters_are_those_of_torch(name: str) -> None:
-    signature = inspect.signature(getattr(torch.optim, name)).parameters
+    signature = inspect.signature(torch_class(name)).parameters
     torch_has = {key: each.default for key, each in signature.items() if key not in NOT_MATHEMATICS}
     if name == "Adam":
-        assert torch_has.pop("decoupled_weight_decay") is False
+        assert not torch_has.pop("decoupled_weight_decay", False)
     assert OPTIMIZERS[name].defaults() == torch_has
 
 
@@ -400,3 +406,25 @@ def test_eve_by_hand() -> None:
     steps = run_eve([8.0, 4.0, 400.0], betas=(0.9, 0.999, 0.75))
     assert [float(step["f_hat"]) for step in steps] == [8, 4, 44]
     assert [float(step["d"]) for step in steps] == [1, 1, 0.75 + 0.25 * 10]
+
+
+def placed_by(name: str, config: dict[str, Any], steps: int, key: str) -> list[float]:
+    shown: list[float] = []
+
+    def place(placed: str, array: Any, words: str) -> Any:
+        if placed == key:
+            shown.append(float(array))
+        return array
+
+    run_here(name, config, *draw_run(5, steps), place=place)
+    return shown
+
+
+def test_what_is_shown_before_there_is_a_past() -> None:
+    # With beta2 = 0.999, rho_t is 4.99 at step 5 and 5.99 at step 6.
+    rect = placed_by("RAdam", {}, 7, "rect")
+    assert rect[:5] == [1] * 5
+    assert 0 < rect[5] < rect[6] < 0.1
+    assert placed_by("Eve", {}, 1, "change") == [1]
+    assert placed_by("Eve", {}, 1, "r") == [0]
+    assert placed_by("SGD", {"momentum": 0.9, "dampening": 0.5}, 2, "grad_weight") == [1, 0.5]
