@@ -51,6 +51,11 @@ floor = _function("INT", np.floor, "The largest whole number that is not above x
 mod = _function("MOD", np.mod, "The remainder, with the sign of the divisor.")
 either = _function("OR", np.logical_or, "Whether at least one condition holds.")
 both = _function("AND", np.logical_and, "Whether both conditions hold.")
+finite_or = _function(
+    "IFERROR",
+    lambda a, b: np.where(np.isfinite(a), a, b),
+    "The first where it is a number, the second where it is an error.",
+)
 where = _elementwise(expr.choose, np.where, "`yes` where the condition holds, `no` elsewhere.")
 equal = _comparison("=", np.equal)
 less = _comparison("<", np.less)

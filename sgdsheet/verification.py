@@ -74,16 +74,21 @@ def read(path: str | Path, engine: str = "ironcalc") -> dict[str, np.ndarray]:
 def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     """Recalculates a workbook, runs torch in float64 on the inputs that stand in it, and compares every block.
 
-    A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`. Where torch itself has no finite number (a run
+    A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`; a lesson may name the size of the numbers whose
+    difference a block is, which then counts if it is larger. Where torch itself has no finite number (a run
     that diverged beyond float64) the cell must hold an error value. Arguments and errors as for `read`; an input that
     is blank or makes no sense is an `Error` too, with its address.
     """
     saved, values = _calculated(Path(path), engine)
     lesson = lessons.find(saved.lesson)
     inputs = _inputs(saved, values, lesson)
-    with _float64():
+    with _float64(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
         expected = lesson.reference(inputs)
-    rows = [_compare(saved, block, values[name], expected.get(name)) for name, block in saved.blocks.items()]
+        sizes = lesson.sizes(inputs, expected)
+    rows = [
+        _compare(saved, block, values[name], expected.get(name), sizes.get(name))
+        for name, block in saved.blocks.items()
+    ]
     texts = {spec.name for spec in lesson.inputs if spec.choices}
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
@@ -137,7 +142,7 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
     return inputs
 
 
-def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray | None) -> Row:
+def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray | None, size: np.ndarray | None) -> Row:
     cells = _floats(values)
     differs, relative = np.nan, np.nan
 
@@ -163,11 +168,13 @@ def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray |
         position = tuple(wrong[0])
         return row(False, f"{_address(block, position)} holds {values[position]}, torch has {torch[position]:.17g}")
     difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
-    scale = max(1.0, float(np.abs(torch, where=finite, out=np.zeros_like(torch)).max(initial=0)))
+    scale = np.full_like(torch, max(1.0, float(np.abs(torch[finite]).max(initial=0))))
+    if size is not None:
+        scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
     differs = float(difference.max(initial=0))
-    relative = differs / scale
+    relative = float((difference / scale).max(initial=0))
     if relative > TOLERANCE:
-        position = np.unravel_index(int(difference.argmax()), difference.shape)
+        position = np.unravel_index(int((difference / scale).argmax()), difference.shape)
         where = _address(block, position)
         return row(False, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}")
     return row(True, "agrees" if finite.all() else "agrees, up to where both have no finite number")

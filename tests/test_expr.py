@@ -84,7 +84,7 @@ def leaf(expr: Any, value: float) -> Tree:
     return Tree(expr, value, abs(value), 0.0)
 
 
-def combined(build: Callable[..., Any], compute: Callable[..., float], *operands: Tree) -> Tree | None:
+def combined(build: Callable[..., Any], compute: Callable[..., Any], *operands: Tree) -> Tree | None:
     """`build` of the expressions beside `compute` of the values.
 
     None where spreadsheets may rightly differ from Python: overflow, roots of negative numbers, and values that
@@ -133,7 +133,7 @@ ARITHMETIC: dict[str, tuple[Callable[..., Any], Callable[..., float]]] = {
     "/": (operator.truediv, operator.truediv),
     "^": (lambda a, b: power(a, b), power_value),
 }
-FUNCTIONS: dict[str, tuple[Callable[..., float], int]] = {
+FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "SQRT": (math.sqrt, 1),
     "EXP": (math.exp, 1),
     "LN": (math.log, 1),
@@ -299,6 +299,7 @@ def traps() -> list[Tree]:
         tree(condition(a, "<", b), "+", condition(c, ">=", d)),
         negative(condition(a, "<>", b)),
         condition(condition(a, "<", b), "=", condition(c, ">", d)),
+        condition(condition(a, "<", b), "=", condition(d, ">", c)),
         tree(two, "*", condition(tree(a, "+", b), "<=", tree(c, "*", d))),
     ]
     assert None not in found
@@ -353,7 +354,21 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
 def test_the_random_trees_are_many_and_reach_everything(exam: Exam) -> None:
     texts = [printed(tree.expr) for tree in exam.random]
     assert len(texts) >= TREES
-    wanted = [*ARITHMETIC, *COMPARISONS, *FUNCTIONS, "IF", "'it''s 1'!", "$A$", "input_", "(-", ")^", "^(", ")*", ")/", "/("]
+    wanted = [
+        *ARITHMETIC,
+        *COMPARISONS,
+        *FUNCTIONS,
+        "IF",
+        "'it''s 1'!",
+        "$A$",
+        "input_",
+        "(-",
+        ")^",
+        "^(",
+        ")*",
+        ")/",
+        "/(",
+    ]
     for part in wanted:
         assert sum(part in text for text in texts) >= 5, part
 
@@ -395,12 +410,14 @@ def test_python_and_the_engine_agree(exam: Exam, name: str) -> None:
         (A1 + B1 * C1, "A1+B1*C1"),
         (A1 * B1**2, "A1*B1^2"),
         ((A1 * B1) ** 2, "(A1*B1)^2"),
-        (-(-A1), "-(-A1)"),
+        (-Negative(A1), "-(-A1)"),
         (A1 * -B1, "A1*(-B1)"),
         (A1 - -B1, "A1-(-B1)"),
         (A1 - Number(-2), "A1-(-2)"),
-        (-A1 + B1, "(-A1)+B1"),
+        (-A1 + B1, "-A1+B1"),
         (+A1, "A1"),
+        (Number(-2) + A1, "-2+A1"),
+        (-A1 * B1, "(-A1)*B1"),
         (1e-8 * ANY_A1, "1E-08*A1"),
         (Binary("*", Binary("<", A1, B1), C1), "(A1<B1)*C1"),
         (Binary("=", Binary("<", A1, B1), A1 + 1), "(A1<B1)=(A1+1)"),
@@ -516,7 +533,7 @@ def test_ranges_print_relative_absolute_and_as_one_cell() -> None:
         (add(True, A1), "1+A1"),  # True counts as 1, as it does in torch
         (multiply(True, A1), "A1"),
         (-Number(3), "-3"),
-        (-(-Number(3)), "3"),
+        (-Number(-3), "3"),
     ],
 )
 def test_constants_that_change_nothing_leave_no_trace(value: Expr, text: str) -> None:

@@ -5,6 +5,8 @@ Python's `random` gives the same numbers in every version and on every machine; 
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -32,45 +34,52 @@ def noisy_line(
 def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]:
     """The named columns of a CSV file as numbers.
 
-    A file with exactly as many columns may call them otherwise: they are then taken in order. A column may be named
-    without the `data_` that its block has. Raises `Error`, with file, row and column, for what is missing, empty or no
-    number.
+    The first row names the columns, without the `data_` that a block has; a file with exactly as many columns may call
+    them otherwise, they are then taken in order. Values are separated by commas, or by semicolons or tabs, and then a
+    decimal comma is understood. Raises `Error`, with file, row and column, for what is missing, empty or no number.
     """
-    import pandas as pd
-
-    short = [column.removeprefix("data_") for column in columns]
-    wanted = ", ".join(short)
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
-    except pd.errors.EmptyDataError:
-        raise Error(f"{path}: is empty; expected the columns {wanted}") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise Error(f"{path}: is no CSV that can be read: {str(error).strip()}") from None
-    names = [str(name).strip() for name in frame.columns]
+    except UnicodeDecodeError:
+        raise Error(f"{path}: is no CSV file: it is not text in UTF-8") from None
+    short = [column.removeprefix("data_") for column in columns]
+    first = text.partition("\n")[0]
+    separator = next((each for each in ";\t" if each in first), ",")
+    try:
+        rows = [
+            row for row in enumerate(csv.reader(io.StringIO(text), delimiter=separator, strict=True), start=1) if row[1]
+        ]
+    except csv.Error as error:
+        raise Error(f"{path}: is no CSV file that can be read: {error}") from None
+    if not rows:
+        raise Error(f"{path}: is empty; expected the columns {', '.join(short)}")
+    names = [name.strip() for name in rows[0][1]]
     if all(name in names for name in short):
         chosen = [names.index(name) for name in short]
-    elif len(names) == len(short) and not any(_is_number(name) for name in names):
+    elif len(names) == len(short) and not any(map(_is_number, names)):
         chosen = list(range(len(short)))
     else:
-        raise Error(f"{path}: expected a first row that names the columns {wanted}, got {', '.join(names)}")
-    if len(frame) < 2:
-        raise Error(f"{path}: expected at least 2 rows of numbers, got {len(frame)}")
-    return {
-        column: [
-            _number(text, f"{path}: row {row}, column {names[position]!r}")
-            for row, text in enumerate(frame.iloc[:, position], start=2)
-        ]
-        for column, position in zip(columns, chosen, strict=True)
-    }
+        raise Error(f"{path}: expected a first row that names the columns {', '.join(short)}, got {', '.join(names)}")
+    if len(rows) < 3:
+        raise Error(f"{path}: expected at least 2 rows of numbers, got {len(rows) - 1}")
+    numbers: dict[str, list[float]] = {column: [] for column in columns}
+    for number, row in rows[1:]:
+        if len(row) > len(names):
+            raise Error(f"{path}: row {number}: expected {len(names)} values, got {len(row)}")
+        for column, position in zip(columns, chosen, strict=True):
+            value = row[position].strip() if position < len(row) else ""
+            value = value if separator == "," else value.replace(",", ".")
+            numbers[column].append(_number(value, f"{path}: row {number}, column {names[position]!r}"))
+    return numbers
 
 
 def _number(text: str, where: str) -> float:
-    if not text.strip():
+    if not text:
         raise Error(f"{where}: expected a number, got an empty cell")
     if not _is_number(text):
-        raise Error(f"{where}: expected a number, got {text.strip()!r}")
+        raise Error(f"{where}: expected a number, got {text!r}")
     return float(text)
 
 

@@ -21,7 +21,8 @@ class Lesson:
     `build(values, data)` makes the workbook: `values` are the inputs' starting values, `data` the columns of numbers.
     `reference(values)` runs torch in float64 on what stands in a file's cells, inputs and data both by block name (a
     float, a text or an array), and returns every block by name as a float64 array. `data` names the columns that a CSV
-    may replace, with the built-in numbers.
+    may replace, with the built-in numbers. `sizes(values, blocks)` gives, for a block whose formula takes a difference
+    of larger numbers, how large they are: its rounding is measured against that.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Lesson:
     data: Mapping[str, Sequence[float]]
     build: Callable[[Values, Values], Book]
     reference: Callable[[Values], dict[str, np.ndarray]]
+    sizes: Callable[[Values, Mapping[str, np.ndarray]], dict[str, np.ndarray]] = lambda values, blocks: {}
 
     def values(self, given: Values) -> dict[str, float | str]:
         """The inputs' starting values with those that are given. Raises `Error` for a name or value that fits none."""

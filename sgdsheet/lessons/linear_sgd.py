@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from sgdsheet.tensor import previous, span
 
 GRID = 21  # the loss is shown for so many intercepts and slopes
 PATH = 300  # at most so many steps of the path are drawn on it
+FAR = 1e300  # where a run that diverged beyond all numbers is on its path
 RATE_STEPS = 60  # the three learning rates are compared over so many steps
 RATES = ("low", "good", "high")
 
@@ -182,11 +184,12 @@ def _charts_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any], by_epoch: d
     sheet.width(2, 12, 18)
     row = sheet.next_row
     (show,) = sheet.inputs(row, 1, ("show_step",))
+    shown = tensor.minimum(show, len(steps["step"]))  # with other data there may be fewer
     intercept = sheet.value(
         row + 1,
         1,
         "shown_intercept",
-        tensor.index(steps["intercept"], show),
+        tensor.index(steps["intercept"], shown),
         "parameter",
         words="the intercept at that step",
         torch="model.bias",
@@ -195,7 +198,7 @@ def _charts_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any], by_epoch: d
         row + 2,
         1,
         "shown_slope",
-        tensor.index(steps["slope"], show),
+        tensor.index(steps["slope"], shown),
         "parameter",
         words="the slope at that step",
         torch="model.weight",
@@ -239,14 +242,20 @@ def _charts_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any], by_epoch: d
 
 def _by_hand_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
     path = book.sheet(
-        "path", "The way SGD went", f"The parameters of up to {PATH} steps of 'sgd', for the map 'by hand'."
+        "path",
+        "The way SGD went",
+        f"The parameters of up to {PATH} steps of 'sgd', for the map 'by hand'; 1E+300 where it left all numbers.",
     )
     stride = math.ceil(len(steps["step"]) / PATH)
     table = path.table(path.next_row, 1, len(steps["step"][::stride]))
     table.column("path_step", "check", steps["step"][::stride], words="step of 'sgd'", number_format=WHOLE)
     way = {
         parameter: table.column(
-            f"path_{parameter}", "parameter", steps[parameter][::stride], words=f"{parameter} at that step", width=15
+            f"path_{parameter}",
+            "parameter",
+            tensor.finite_or(steps[parameter][::stride], FAR),
+            words=f"{parameter} at that step",
+            width=15,
         )
         for parameter in ("intercept", "slope")
     }
@@ -399,6 +408,7 @@ def reference(epochs: int, values: Values) -> dict[str, np.ndarray]:
 
     stride = math.ceil(count / PATH)
     path = {name: blocks[name][::stride] for name in ("step", "intercept", "slope")}
+    path |= {name: torch.where(path[name].isfinite(), path[name], FAR) for name in ("intercept", "slope")}
     blocks |= {f"path_{name}": values for name, values in path.items()}
     y_hat = given["hand_slope"] * x + given["hand_intercept"]
     blocks |= {"hand_x": x, "hand_y": y, "hand_y_hat": y_hat, "hand_error": mse_loss(y_hat, y, reduction="none")}
@@ -420,6 +430,13 @@ def reference(epochs: int, values: Values) -> dict[str, np.ndarray]:
     for rate in RATES:
         blocks |= _reference_descent(rate, given, mean_loss)
     return {name: np.asarray(block.detach(), dtype=np.float64) for name, block in blocks.items()}
+
+
+def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A finite difference keeps only the digits that the two losses have: their size bounds its rounding."""
+    return {
+        f"fd_grad_{name}": np.abs(blocks[f"loss_{name}_nudged"]) / values["nudge"] for name in ("intercept", "slope")
+    }
 
 
 def _reference_steps(x: Any, y: Any, points: int, given: dict[str, Any]) -> dict[str, Any]:
@@ -508,7 +525,8 @@ def _preset(name: str, title: str, summary: str, epochs: int, data: dict[str, li
         ("lr_high", "a learning rate that is too high", {"minimum": 0}),
     )
     inputs = tuple(Input(each, starts[each], meaning, **limits) for each, meaning, limits in meanings)
-    return Lesson(name, summary, inputs, data, partial(build, name, title, epochs, inputs), partial(reference, epochs))
+    made = partial(build, name, title, epochs, inputs)
+    return Lesson(name, summary, inputs, data, made, partial(reference, epochs), sizes)
 
 
 LINEAR_SGD = _preset(

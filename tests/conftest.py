@@ -1,0 +1,90 @@
+"""Workbooks that are generated once, and copies of them in which something was changed as a reader would."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+import sgdsheet
+from sgdsheet import book
+from sgdsheet.expr import column_letters
+
+
+@pytest.fixture(scope="session")
+def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The freshly generated workbook of a lesson, or `small`: linear_sgd with 5 points. Not to be written to."""
+    folder = tmp_path_factory.mktemp("fresh")
+
+    def generated(name: str) -> Path:
+        path = folder / f"{name}.xlsx"
+        if path.exists():
+            return path
+        if name == "small":
+            points = folder / "points.csv"
+            points.write_text("x,y\n0.5,4\n1,5.25\n0.25,3\n1.75,6.5\n1.5,6\n", encoding="utf-8")
+            sgdsheet.generate("linear_sgd", path, data=points)
+        else:
+            sgdsheet.generate(name, path)
+        return path
+
+    return generated
+
+
+@pytest.fixture(scope="session")
+def place_of(workbook: Callable[[str], Path]) -> Callable[..., tuple[str, str]]:
+    """Where an element of a block stands: its sheet and its address."""
+    known: dict[str, book.Saved] = {}
+
+    def place(lesson: str, block: str, element: int = 0) -> tuple[str, str]:
+        if lesson not in known:
+            known[lesson] = book.read(workbook(lesson))
+        panel = known[lesson].blocks[block].panels[0]
+        down, right = divmod(element, panel.shape[1])
+        return panel.sheet, f"{column_letters(panel.left + right)}{panel.top + down}"
+
+    return place
+
+
+@pytest.fixture
+def edited(
+    tmp_path: Path, workbook: Callable[[str], Path], place_of: Callable[..., tuple[str, str]]
+) -> Callable[[str, Mapping[Any, Any]], Path]:
+    """A copy of a lesson's workbook, changed and saved by openpyxl.
+
+    `changes` gives new contents by block name, or by (block name, element).
+    """
+    numbers = itertools.count()
+
+    def edit(lesson: str, changes: Mapping[Any, Any]) -> Path:
+        changed = openpyxl.load_workbook(workbook(lesson))
+        for key, value in changes.items():
+            sheet, address = place_of(lesson, *(key if isinstance(key, tuple) else (key,)))
+            changed[sheet][address].value = value
+        path = tmp_path / f"edited{next(numbers)}.xlsx"
+        changed.save(path)
+        return path
+
+    return edit
+
+
+@pytest.fixture
+def about_edited(tmp_path: Path, workbook: Callable[[str], Path]) -> Callable[[Mapping[tuple[str, str], Any]], Path]:
+    """A copy of `small` with cells of its sheet `about` changed, each by the text that begins its row and its column."""
+
+    def edit(changes: Mapping[tuple[str, str], Any]) -> Path:
+        changed = openpyxl.load_workbook(workbook("small"))
+        sheet = changed["about"]
+        # From below, for a word of the table may also stand above it.
+        rows = {row[0].value: row[0].row for row in sheet.iter_rows() if row[0].value}
+        for (text, column), value in changes.items():
+            sheet[f"{column}{rows[text]}"] = value
+        path = tmp_path / "about.xlsx"
+        changed.save(path)
+        return path
+
+    return edit
