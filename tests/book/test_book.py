@@ -1,0 +1,130 @@
+"""Books, sheets and inputs: names, limits, and text from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pytest
+
+from sgdsheet.book import Book, Input, Typed, read, save
+from sgdsheet.engines import engine
+from sgdsheet.errors import Error
+from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
+
+
+def new_book() -> Book:
+    return Book("lesson", "A title", ["What it is."], ["Try it."])
+
+
+def saved(book: Book, path: Path) -> Any:
+    save(book, path, engine("ironcalc").calculate)
+    return openpyxl.load_workbook(path)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "<b>&amp;</b>", " x ", "é☃𝔸", "a\nb"])
+def test_text_stays_text(tmp_path: Path, text: str) -> None:
+    book = new_book()
+    book.sheet("sheet", text).write(5, 2, text)
+    loaded = saved(book, tmp_path / "book.xlsx")
+    for address in ("A1", "B5"):
+        cell = loaded["sheet"][address]
+        assert cell.value == text
+        assert cell.data_type in ("s", "inlineStr")
+
+
+def test_control_characters_do_not_break_the_file(tmp_path: Path) -> None:
+    book = new_book()
+    book.sheet("sheet", "title").write(5, 2, "a\x00b\x0bc\ud800")
+    assert len(saved(book, tmp_path / "book.xlsx")["sheet"]["B5"].value) == 6
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e300, -5e-324, 12345678901234567, np.float64(0.1), np.int64(3)])
+def test_numbers_keep_every_digit(tmp_path: Path, value: float) -> None:
+    book = new_book()
+    book.sheet("sheet", "title").write(5, 2, value)
+    assert float(saved(book, tmp_path / "book.xlsx")["sheet"]["B5"].value) == float(value)
+
+
+@pytest.mark.parametrize("name", ["a" * 32, "a/b", "a[b", "a:b", "a*b", "what?", "a\\b"])
+def test_sheet_names_that_excel_refuses(name: str) -> None:
+    with pytest.raises(Error, match="cannot name a sheet"):
+        new_book().sheet(name, "title")
+
+
+@pytest.mark.parametrize(
+    ("name", "defined"),
+    [("w1", "_w1"), ("R", "_R"), ("c", "_c"), ("err2", "_err2"), ("r1c1", "_r1c1"), ("conv1.weight", "conv1_weight"), ("lr", "lr"), ("2x", "_2x")],
+)
+def test_block_names_that_look_like_cells(tmp_path: Path, name: str, defined: str) -> None:
+    book = new_book()
+    book.sheet("by hand", "title").place(name, np.array([[1, 2], [3, 4]], dtype=object), "data", 3, 2)
+    loaded = saved(book, tmp_path / "book.xlsx")
+    assert loaded.defined_names[defined].attr_text.replace("'", "") == "by hand!$B$3:$C$4"
+    assert read(tmp_path / "book.xlsx").moved == {}
+
+
+def test_names_are_taken_once() -> None:
+    sheet = new_book().sheet("sheet", "title")
+    sheet.block("loss", (2,), "loss", 3, 1)
+    with pytest.raises(Error, match="loss"):
+        sheet.block("loss", (2,), "loss", 3, 2)
+    with pytest.raises(Error, match="defined name"):
+        sheet.block("Loss", (2,), "loss", 3, 2)
+    with pytest.raises(Error, match="unknown role"):
+        sheet.block("other", (2,), "nonsense", 3, 2)
+
+
+@pytest.mark.parametrize(("shape", "row", "column"), [((3,), MAX_ROWS - 1, 1), ((2, 3), 5, MAX_COLUMNS - 1)])
+def test_block_beyond_the_sheet(shape: tuple[int, ...], row: int, column: int) -> None:
+    with pytest.raises(Error, match="beyond a sheet's"):
+        new_book().sheet("sheet", "title").block("big", shape, "data", row, column)
+
+
+def test_block_of_four_dimensions_comes_back(tmp_path: Path) -> None:
+    values = np.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    book = new_book()
+    book.sheet("sheet", "title").place("weight", values, "parameter", 3, 1)
+    save(book, tmp_path / "book.xlsx", engine("ironcalc").calculate)
+    made = read(tmp_path / "book.xlsx")
+    computed = made.arrange(engine("ironcalc").calculate(tmp_path / "book.xlsx", made.ranges()))
+    assert made.blocks["weight"].shape == values.shape
+    assert len(made.blocks["weight"].panels) == 6
+    np.testing.assert_array_equal(computed["weight"].astype(float), values)
+
+
+def test_typed_cells_are_listed(tmp_path: Path) -> None:
+    book = new_book()
+    values: Any = [Typed(1.5), 2, Typed(3.5), Typed(4.5)]
+    book.sheet("sheet", "title").place("mixed", np.array(values, dtype=object), "data", 3, 1)
+    save(book, tmp_path / "book.xlsx", engine("ironcalc").calculate)
+    made = read(tmp_path / "book.xlsx")
+    assert made.contents["mixed"].tolist() == [1.5, "=2", 3.5, 4.5]
+    listed = {address for each in made.blocks["mixed"].typed for row in range(each.top, each.bottom + 1) for address in [f"A{row}"]}
+    assert listed == {"A3", "A5", "A6"}
+
+
+NUMBER = Input("lr", 0.1, "a rate", above=0, maximum=1)
+WHOLE = Input("count", 3, "a count", minimum=1, whole=True)
+CHOICE = Input("kind", "one", "a kind", choices=("one", "two"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "value"),
+    [(NUMBER, "1", 1), (NUMBER, "5e-1", 0.5), (NUMBER, " .25 ", 0.25), (WHOLE, "7", 7), (WHOLE, "7.0", 7), (CHOICE, "two", "two")],
+)
+def test_input_that_fits(spec: Input, text: str, value: float | str) -> None:
+    assert spec.parse(text, "here") == value
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [(NUMBER, text) for text in ("0", "-1", "1.0001", "nan", "inf", "", "1,5", "abc")]
+    + [(WHOLE, text) for text in ("0", "1.5", "-3", "1e999")]
+    + [(CHOICE, text) for text in ("three", "", "One", "1")],
+)
+def test_input_that_does_not_fit(spec: Input, text: str) -> None:
+    with pytest.raises(Error, match="^here: expected"):
+        spec.parse(text, "here")

@@ -1,0 +1,131 @@
+"""The lessons' own numbers never change, and a CSV's are read or refused with the place of what is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sgdsheet import lessons
+from sgdsheet.errors import Error
+from sgdsheet.lessons.data import noisy_line, read_csv
+
+COLUMNS = ["data_x", "data_y"]
+POINTS = {"data_x": [1.0, 3.0], "data_y": [2.0, 4.0]}
+
+
+def read(folder: Path, content: str | bytes, name: str = "points.csv") -> dict[str, list[float]]:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_csv(path, COLUMNS)
+
+
+def refused(folder: Path, content: str | bytes, name: str = "points.csv") -> str:
+    with pytest.raises(Error) as caught:
+        read(folder, content, name)
+    message = str(caught.value)
+    assert message.isprintable(), "one line, and no control characters"
+    assert str(folder / name) in message
+    return message
+
+
+def test_noisy_line_never_changes() -> None:
+    points = noisy_line(seed=7, count=4, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5))
+    assert points == {'data_x': [0.648, 0.302, 1.302, 0.145], 'data_y': [4.332, 3.47, 5.162, 3.297]}
+
+
+def test_the_lessons_data_never_changes() -> None:
+    first = {name: {column: list(values)[:2] for column, values in lesson.data.items()} for name, lesson in lessons.catalogue().items()}
+    assert first == FIRST
+
+
+def test_noisy_line_is_near_the_line() -> None:
+    points = noisy_line(seed=1, count=200, x=(-1, 1), slope=3, intercept=2, noise=(0, 1))
+    for x, y in zip(points["data_x"], points["data_y"], strict=True):
+        assert -1 <= x <= 1
+        assert -0.001 <= y - 3 * x - 2 <= 1.001
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x,y\n1,2\n3,4\n",
+        "x,y\n1,2\n3,4",
+        "x,y\r\n1,2\r\n3,4\r\n",
+        "\ufeffx,y\n1,2\n3,4\n",
+        "y,x\n2,1\n4,3\n",
+        "time,x,y\n0,1,2\n1,3,4\n",
+        "height,weight\n1,2\n3,4\n",
+        " x , y \n 1 , 2 \n3,4\n",
+        '"x","y"\n"1","2"\n3,4\n',
+        "=1+1,=y\n1,2\n3,4\n",
+        "x,y\n1,2\n3,4\n\n",
+        "x,y\n1e0,2\n3.0,+4\n",
+    ],
+)
+def test_csv_that_fits(tmp_path: Path, content: str) -> None:
+    assert read(tmp_path, content) == POINTS
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", ["empty"]),
+        ("x,y\n", ["at least 2 rows"]),
+        ("x,y\n1,2\n", ["at least 2 rows", "1"]),
+        ("x\n1\n2\n", ["x, y"]),
+        ("a,b,c\n1,2,3\n4,5,6\n", ["x, y", "a, b, c"]),
+        ("1,2\n3,4\n5,6\n", ["names the columns"]),
+        ("x,y\n1,2\n3,\n", ["row 3", "'y'", "empty"]),
+        ("x,y\n1,2\n,4\n", ["row 3", "'x'", "empty"]),
+        ("x,y\n1,2\n3,   \n", ["row 3", "'y'", "empty"]),
+        ("x,y\n1,2\n3\n", ["row 3", "'y'", "empty"]),
+        ("x,y\n1,two\n3,4\n", ["row 2", "'y'", "'two'"]),
+        ("x,y\n1,nan\n3,4\n", ["row 2", "'y'", "'nan'"]),
+        ("x,y\n1,inf\n3,4\n", ["row 2", "'y'", "'inf'"]),
+        ("x,y\n1,1e400\n3,4\n", ["row 2", "'y'", "'1e400'"]),
+        ("x,y\n=1+1,2\n3,4\n", ["row 2", "'x'", "'=1+1'"]),
+        ('x,y\n"1,5",2\n3,4\n', ["row 2", "'x'", "'1,5'"]),
+        ("x,y\n1,2,3\n3,4,5\n", ["row 2"]),
+        ("x,y\n1,2\n3,4,5\n", ["3"]),
+        ('"a\nb",c,d\n1,2,3\n4,5,6\n', ["x, y"]),
+        ('x,y\n"1,2\n3,4\n', []),
+        ("x,y\n1,\x002\n3,4\n", []),
+    ],
+)
+def test_csv_that_does_not_fit(tmp_path: Path, content: str, said: list[str]) -> None:
+    message = refused(tmp_path, content)
+    for each in said:
+        assert each in message
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_read_or_refused(tmp_path: Path, separator: str) -> None:
+    """Never numbers from the wrong columns."""
+    try:
+        points = read(tmp_path, f"x{separator}y\n1{separator}2\n3{separator}4\n")
+    except Error as error:
+        assert re.search(r"x.y", str(error))
+    else:
+        assert points == POINTS
+
+
+@pytest.mark.parametrize("name", ["points.csv", "points.zip", "points.gz", "points.xz", "points.xlsx"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), bytes(100), "x,y\n1,é\n3,4\n".encode("latin-1"), "x,y\n1,2\n".encode("utf-16")],
+    ids=["png", "zeros", "latin-1", "utf-16"],
+)
+def test_file_that_is_no_csv(tmp_path: Path, content: bytes, name: str) -> None:
+    refused(tmp_path, content, name)
+
+
+def test_missing_csv_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="No such file"):
+        read_csv(tmp_path / "missing.csv", COLUMNS)
+    with pytest.raises(Error, match="cannot be read"):
+        read_csv(tmp_path, COLUMNS)
+
+
+FIRST: dict[str, dict[str, list[float]]] = {'linear_sgd': {'data_x': [0.648, 0.302], 'data_y': [4.378, 3.743]}, 'lesson2_sgd': {'data_x': [0.912, 0.896], 'data_y': [4.768, 5.05]}, 'optimizers': {'data_x': [0.648, 0.302], 'data_y': [4.378, 3.743]}}

@@ -1,0 +1,304 @@
+"""The command line as a user meets it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import pytest
+
+import sgdsheet
+from sgdsheet import book
+from sgdsheet.cli import main
+from sgdsheet.engines import available
+
+Workbook = Callable[[str], Path]
+Edit = Callable[[str, Mapping[Any, Any]], Path]
+Place = Callable[..., tuple[str, str]]
+
+
+def run(*arguments: str | Path) -> click.testing.Result:
+    result = click.testing.CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line that the command prints to stderr before it ends with 2."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    script = shutil.which("sgdsheet", path=str(Path(sys.executable).parent))
+    command = [script] if script else [sys.executable, "-c", "from sgdsheet.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+    )
+
+
+def test_list_has_a_line_each() -> None:
+    result = run("list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["linear_sgd", "lesson2_sgd", "optimizers"]
+
+
+@pytest.mark.parametrize("argument", ["--help", "list", "generate --help", "--version"])
+def test_torch_is_not_imported_for(argument: str) -> None:
+    code = (
+        "import sys; from sgdsheet.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: sys.stderr.write(' '.join(set(sys.modules) & {'torch', 'pandas', 'ironcalc'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argument.split()], capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert done.stderr == ""
+
+
+def test_importing_the_package_is_light() -> None:
+    code = "import sys, sgdsheet; print(*{'torch', 'pandas', 'numpy', 'openpyxl', 'click', 'ironcalc'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_package_has_what_it_promises() -> None:
+    assert set(sgdsheet.__all__) >= {"generate", "read", "verify", "Report"}
+    for name in sgdsheet.__all__:
+        assert getattr(sgdsheet, name).__doc__
+    with pytest.raises(AttributeError, match="'nothing'"):
+        getattr(sgdsheet, "nothing")  # noqa: B009 - a type checker would refuse it
+
+
+def test_generate_writes_the_named_workbooks(tmp_path: Path, workbook: Workbook) -> None:
+    out = tmp_path / "new" / "folder"
+    result = run("generate", "linear_sgd", "--out", out)
+    assert result.exit_code == 0
+    assert [path.name for path in out.iterdir()] == ["linear_sgd.xlsx"]
+    assert (out / "linear_sgd.xlsx").read_bytes() == workbook("linear_sgd").read_bytes()
+    (line,) = result.stdout.splitlines()
+    assert re.search(r"linear_sgd\.xlsx: [\d,]+ cells, [\d,]+ formulas, [\d.]+ MB, [\d.]+ s$", line)
+
+
+def test_generate_with_inputs_and_data(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text("x,y\n1,2\n3,4\n", encoding="utf-8")
+    out = tmp_path / "out"
+    result = run("generate", "linear_sgd", "--out", out, "--set", "lr=0.01", "--set", "batch_size = 2", "--data", points)
+    assert result.exit_code == 0
+    contents = book.read(out / "linear_sgd.xlsx").contents
+    assert contents["lr"].item() == 0.01
+    assert contents["batch_size"].item() == 2
+    assert contents["data_y"].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("lineer_sgd", "'linear_sgd'"),
+        ("zzz", "optimizers"),
+        ("linear_sgd --set batchsize=3", "'batch_size'"),
+        ("linear_sgd --set lr=nan", "nan"),
+        ("linear_sgd --set lr=inf", "inf"),
+        ("linear_sgd --set lr=abc", "'abc'"),
+        ("linear_sgd --set lr=", "''"),
+        ("linear_sgd --set lr", "INPUT=VALUE"),
+        ("linear_sgd --set =3", "INPUT=VALUE"),
+        ("linear_sgd --set batch_size=0", "at least 1"),
+        ("linear_sgd --set batch_size=2.5", "whole number"),
+        ("optimizers --set schedule=linear", "cosine"),
+        ("optimizers --set lr=0.1", "'lr'"),
+        ("linear_sgd --data missing.csv", "missing.csv"),
+    ],
+)
+def test_generate_refuses(tmp_path: Path, arguments: str, said: str) -> None:
+    line = refused("generate", *arguments.split(), "--out", tmp_path / "out")
+    assert said in line
+    assert len(line) < 400
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("x\n1\n2\n", "x, y"),
+        ("x,y\n1,2\n3,\n", "row 3, column 'y'"),
+        ("x,y\n1,2\nthree,4\n", "row 3, column 'x'"),
+        ("x,y\n", "at least 2 rows"),
+        ("", "empty"),
+    ],
+)
+def test_generate_refuses_a_csv(tmp_path: Path, content: str, said: str) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text(content, encoding="utf-8")
+    line = refused("generate", "linear_sgd", "--out", tmp_path / "out", "--data", points)
+    assert str(points) in line
+    assert said in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_generate_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way", encoding="utf-8")
+    done = process("generate", "linear_sgd", "--out", blocked)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {blocked / 'linear_sgd.xlsx'}: cannot be written")
+    assert blocked.read_text(encoding="utf-8") == "in the way"
+
+
+def test_check_writes_nothing_and_tells(tmp_path: Path, workbook: Workbook) -> None:
+    shutil.copy(workbook("linear_sgd"), tmp_path)
+    result = run("generate", "linear_sgd", "--check", "--out", tmp_path)
+    assert result.exit_code == 0
+    result = run("generate", "linear_sgd", "--check", "--out", tmp_path, "--set", "lr=0.5")
+    assert result.exit_code == 1
+    assert "differs" in result.stdout
+    assert (tmp_path / "linear_sgd.xlsx").read_bytes() == workbook("linear_sgd").read_bytes()
+    (tmp_path / "linear_sgd.xlsx").unlink()
+    result = run("generate", "linear_sgd", "--check", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "missing" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_of_a_broken_file(tmp_path: Path) -> None:
+    (tmp_path / "linear_sgd.xlsx").write_bytes(b"junk")
+    result = run("generate", "linear_sgd", "--check", "--out", tmp_path)
+    assert result.exit_code in (1, 2)
+    assert "linear_sgd.xlsx" in result.output
+
+
+def test_verify_prints_a_row_a_block(workbook: Workbook) -> None:
+    result = run("verify", workbook("small"))
+    assert result.exit_code == 0
+    for name in book.read(workbook("small")).blocks:
+        assert re.search(rf"\b{name}\b", result.stdout)
+    assert result.stdout.splitlines()[-1].endswith("blocks agree")
+
+
+def test_verify_names_the_cell_even_in_a_narrow_pipe(edited: Edit, place_of: Place) -> None:
+    path = edited("small", {("grad_intercept", 5): 3.25})
+    done = process("verify", path, COLUMNS="60")
+    assert done.returncode == 1
+    address = "!".join(place_of("small", "grad_intercept", 5))
+    assert re.search(rf"{re.escape(address)}\b", done.stdout)
+    assert "do not agree" in done.stdout
+
+
+def test_verify_several_files(workbook: Workbook, edited: Edit, tmp_path: Path) -> None:
+    good, wrong = workbook("small"), edited("small", {("y_hat", 5): 3.25})
+    assert run("verify", good, good).exit_code == 0
+    assert run("verify", good, wrong).exit_code == 1
+    assert run("verify", wrong, good).exit_code == 1
+    missing = tmp_path / "missing.xlsx"
+    assert str(missing) in refused("verify", good, missing)
+
+
+@pytest.mark.parametrize("text", ["[/bold]", "[red]a[/red]", "[b]"])
+def test_verify_shows_text_as_it_stands(edited: Edit, text: str) -> None:
+    result = run("verify", edited("small", {("y_hat", 5): text}))
+    assert result.exit_code == 1
+    assert text in re.sub(r"\s", "", result.stdout)
+
+
+def test_verify_shows_a_path_as_it_stands(workbook: Workbook, tmp_path: Path) -> None:
+    folder = tmp_path / "copy [a"
+    folder.mkdir()
+    path = Path(shutil.copy(workbook("small"), folder / "b].xlsx"))
+    assert run("verify", path).exit_code == 0
+
+
+def test_verify_whatever_columns_says(workbook: Workbook) -> None:
+    assert process("verify", workbook("small"), COLUMNS="").returncode == 0
+
+
+def test_verify_as_json(workbook: Workbook, edited: Edit) -> None:
+    wrong = edited("small", {("y_hat", 5): 3.25})
+    result = run("verify", "--json", workbook("small"), wrong)
+    assert result.exit_code == 1
+    good, bad = json.loads(result.stdout, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    assert (good["ok"], bad["ok"]) == (True, False)
+    assert bad["file"] == str(wrong)
+    assert good["engine"] == "ironcalc"
+    report = sgdsheet.verify(wrong)
+    rows = {row["block"]: row for row in bad["blocks"]}
+    assert list(rows) == [row.block for row in report.rows]
+    for row in report.rows:
+        found = rows[row.block]
+        assert (found["ok"], found["verdict"], tuple(found["shape"])) == (row.ok, row.verdict, row.shape)
+        assert found["max_abs"] == (None if row.max_abs != row.max_abs else row.max_abs)
+
+
+def test_verify_with_every_engine_there_is(workbook: Workbook) -> None:
+    result = run("verify", "--engine", "all", workbook("small"))
+    assert result.exit_code == 0
+    for name in available():
+        assert f"in {name}: all" in result.stdout
+
+
+def test_verify_with_an_engine_there_is_not(workbook: Workbook) -> None:
+    assert "'libreoffice'" in refused("verify", workbook("small"), "--engine", "libreofice")
+    if sys.platform.startswith("linux"):
+        assert "ironcalc" in refused("verify", workbook("small"), "--engine", "excel")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99)])
+def test_verify_of_no_workbook(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "other.xlsx"
+    if content is not None:
+        path.write_bytes(content)
+    assert str(path) in refused("verify", path)
+
+
+def test_verify_of_an_input_that_makes_no_sense_in_a_process(edited: Edit, place_of: Place) -> None:
+    done = process("verify", edited("small", {"lr": None}))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "!".join(place_of("small", "lr")) in line
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [("lineer_sgd", "'linear_sgd'"), ("missing.xlsx", "no such file"), ("folder/linear_sgd", "no such file")],
+)
+def test_open_refuses(argument: str, said: str) -> None:
+    assert said in refused("open", argument)
+
+
+def test_open_generates_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workbook: Workbook) -> None:
+    opened: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("click.launch", lambda path: opened.append(path) or 0)
+    assert run("open", "linear_sgd").exit_code == 0
+    made = Path("workbooks", "linear_sgd.xlsx")
+    assert made.read_bytes() == workbook("linear_sgd").read_bytes()
+    assert run("open", workbook("small")).exit_code == 0
+    assert opened == [str(made), str(workbook("small"))]
+
+
+def test_open_without_a_program(monkeypatch: pytest.MonkeyPatch, workbook: Workbook) -> None:
+    monkeypatch.setattr("click.launch", lambda path: 1)  # noqa: ARG005
+    assert "no program" in refused("open", workbook("small"))
+
+
+@pytest.mark.parametrize("arguments", ["verify", "nonsense", "generate --nonsense"])
+def test_wrong_use_ends_with_2(arguments: str) -> None:
+    assert run(*arguments.split()).exit_code == 2
