@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -164,18 +163,19 @@ class _Progress:
 def _show(report: Any) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{report.path} in {report.engine}", title_justify="left")
+    table = Table(title=Text(f"{report.path} in {report.engine}"), title_justify="left")
     for column, justify in (("block", "left"), ("shape", "left"), ("largest difference", "right")):
         table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("relative", justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", overflow="fold")
     for row in report.rows:
         shape = " x ".join(map(str, row.shape)) or "one number"
-        verdict = row.verdict if row.ok else f"[bold red]{row.verdict}[/]"
-        table.add_row(row.block, shape, f"{row.max_abs:.2g}", f"{row.max_rel:.2g}", verdict)
+        verdict = Text(row.verdict, style="" if row.ok else "bold red")
+        table.add_row(Text(row.block), shape, f"{row.max_abs:.2g}", f"{row.max_rel:.2g}", verdict)
     # A narrow pipe must not cut a cell's address short.
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160"))
+    width = None if sys.stdout.isatty() else 10_000
     Console(width=width).print(table)
     bad = sum(not row.ok for row in report.rows)
     total = len(report.rows)

@@ -15,7 +15,9 @@ class Error(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` with the name most like this one, or else all the names there are."""
+    """`; did you mean …?` with the name most like this one, or else the first names that there are."""
     names = list(names)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=1) or [each for each in names if name.lower() in each.lower()]
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there is {', '.join(names[:10])}" + (", …" if len(names) > 10 else "")

@@ -198,7 +198,11 @@ class Negative(Expr):
         self.operand = operand
 
     def text(self, sheet: str) -> str:
-        return "-" + _inside(self.operand, sheet, _ATOM)
+        operand = self.operand
+        if isinstance(operand, Binary) and operand.binds == _MULTIPLY:
+            # IronCalc 0.9 loses the parentheses of -(a*b): the first factor takes the minus, to the same number.
+            return Binary(operand.operator, -operand.left, operand.right).text(sheet)
+        return "-" + _inside(operand, sheet, _ATOM)
 
 
 class Binary(Expr):
@@ -256,9 +260,11 @@ def lift(value: Any) -> Expr:
     if isinstance(value, str):
         return Text(value)
     if isinstance(value, int):  # True and False count as 1 and 0, as they do in torch
-        return Number(value)
+        value = int(value)
     try:
         return Number(float(value))
+    except OverflowError:
+        raise Error(f"a cell can hold numbers up to 1.8E+308 only, not one of {len(str(value))} digits") from None
     except TypeError:
         raise TypeError(f"expected an expression, a number or a text, got {type(value).__name__}") from None
 

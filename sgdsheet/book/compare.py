@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 from sgdsheet.errors import Error
@@ -23,7 +24,7 @@ def difference(old: Path, new: Path) -> str | None:
     try:
         with zipfile.ZipFile(old) as archive:
             before = {name: archive.read(name) for name in archive.namelist()}
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, EOFError):
         raise Error(f"{old}: is no .xlsx file, or is only part of one") from None
     with zipfile.ZipFile(new) as archive:
         after = {name: archive.read(name) for name in archive.namelist()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +52,8 @@ class Input:
         if self.choices:
             if value in self.choices:
                 return value
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and self._fits(float(value)):
-            return value
+        elif isinstance(value, numbers.Real) and not isinstance(value, bool) and self._fits(float(value)):
+            return value if isinstance(value, (int, float)) else float(value)  # numpy's numbers are none of Python's
         raise Error(f"{where}: expected {self.expects}, got {_said(value)}")
 
     def parse(self, text: str, where: str) -> float | str:

@@ -82,13 +82,16 @@ class Book:
         self.workbook = Workbook()
         front = self.workbook.active
         assert front is not None
+        front.title = "about"
         self.styles = style.Styles(front)
         self.about = Sheet(self, front, "about")
         self.sheets = [self.about]
 
     def sheet(self, name: str, title: str, *notes: str) -> Sheet:
         """A new sheet with a title and lines of explanation; the first free row is its `next_row`."""
-        sheet = Sheet(self, self.workbook.create_sheet(), name)
+        if len(name) > 31 or re.search(r"[\[\]:*?/\\]", name):
+            raise Error(f"{name!r} cannot name a sheet: at most 31 characters, none of []:*?/\\")
+        sheet = Sheet(self, self.workbook.create_sheet(name), name)
         self.sheets.append(sheet)
         sheet.write(1, 1, title, style.TITLE)
         sheet.row_heights[1] = 27
@@ -106,13 +109,12 @@ class Sheet:
     """One sheet of a book. Rows and columns count from 1."""
 
     def __init__(self, book: Book, worksheet: Worksheet, name: str) -> None:
-        if len(name) > 31 or re.search(r"[\[\]:*?/\\]", name):
-            raise Error(f"{name!r} cannot name a sheet: at most 31 characters, none of []:*?/\\")
         self.book, self.worksheet, self.name = book, worksheet, name
         self.cells: dict[int, dict[int, Content]] = {}
         self.row_heights: dict[int, float] = {}
         self.next_row = 1
-        worksheet.title = name
+        if worksheet.title != name:  # openpyxl evades a name that is taken, whatever its case
+            raise Error(f"two sheets are named {name!r}")
         worksheet.sheet_view.showGridLines = False
         worksheet.page_setup.orientation = "landscape"
         worksheet.page_setup.paperSize = 9

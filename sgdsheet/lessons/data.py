@@ -43,7 +43,9 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
     except OSError as error:
         raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Error(f"{path}: is no CSV file: it is not text in UTF-8") from None
+        text = "\0"
+    if "\0" in text:
+        raise Error(f"{path}: is no CSV file: it is not text in UTF-8")
     short = [column.removeprefix("data_") for column in columns]
     first = text.partition("\n")[0]
     separator = next((each for each in ";\t" if each in first), ",")
@@ -61,7 +63,8 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
     elif len(names) == len(short) and not any(map(_is_number, names)):
         chosen = list(range(len(short)))
     else:
-        raise Error(f"{path}: expected a first row that names the columns {', '.join(short)}, got {', '.join(names)}")
+        wanted, got = ", ".join(short), ", ".join(_shown(name) for name in names[:10])
+        raise Error(f"{path}: expected a first row that names the columns {wanted}, got {got}")
     if len(rows) < 3:
         raise Error(f"{path}: expected at least 2 rows of numbers, got {len(rows) - 1}")
     numbers: dict[str, list[float]] = {column: [] for column in columns}
@@ -73,6 +76,11 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
             value = value if separator == "," else value.replace(",", ".")
             numbers[column].append(_number(value, f"{path}: row {number}, column {names[position]!r}"))
     return numbers
+
+
+def _shown(name: str) -> str:
+    """A name from a file, fit for one line."""
+    return (name if name.isprintable() else repr(name))[:40]
 
 
 def _number(text: str, where: str) -> float:

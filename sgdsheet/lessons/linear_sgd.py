@@ -429,13 +429,19 @@ def reference(epochs: int, values: Values) -> dict[str, np.ndarray]:
     blocks["rate_step"] = torch.arange(1, RATE_STEPS + 1)
     for rate in RATES:
         blocks |= _reference_descent(rate, given, mean_loss)
-    return {name: np.asarray(block.detach(), dtype=np.float64) for name, block in blocks.items()}
+    return {name: block.detach().double().numpy() for name, block in blocks.items()}
 
 
 def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A finite difference keeps only the digits that the two losses have: their size bounds its rounding."""
+    """A finite difference keeps only the digits that the two losses have: their rounding, not its own size, counts.
+
+    A loss is the square of y_hat - y, which is as exact as the larger of the two is.
+    """
+    largest = np.maximum(np.abs(blocks["y_hat"]), np.abs(blocks["y"]))
+    losses = {name: blocks[f"loss_{name}_nudged"] for name in ("intercept", "slope")}
     return {
-        f"fd_grad_{name}": np.abs(blocks[f"loss_{name}_nudged"]) / values["nudge"] for name in ("intercept", "slope")
+        f"fd_grad_{name}": (loss + 2 * np.sqrt(np.maximum(loss, blocks["loss"])) * largest) / values["nudge"]
+        for name, loss in losses.items()
     }
 
 
@@ -506,14 +512,13 @@ def _reference_descent(rate: str, given: dict[str, Any], mean_loss: Any) -> dict
 
 def _preset(name: str, title: str, summary: str, epochs: int, data: dict[str, list[float]], **starts: float) -> Lesson:
     """The lesson with other data and starting values."""
-    count = len(data["data_x"])
     meanings: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("lr", "learning rate: how far to step against the gradient", {"minimum": 0}),
         ("batch_size", "how many points share one step of the parameters", {"minimum": 1, "whole": True}),
         ("nudge", "how far the finite difference moves a parameter", {"above": 0}),
         ("intercept", "where the intercept starts", {}),
         ("slope", "where the slope starts", {}),
-        ("show_step", "the step whose line is drawn", {"minimum": 1, "maximum": count * epochs, "whole": True}),
+        ("show_step", "the step whose line is drawn", {"minimum": 1, "whole": True}),
         ("hand_intercept", "your intercept", {}),
         ("hand_slope", "your slope", {}),
         ("intercept_from", "the map's first intercept", {}),

@@ -458,7 +458,7 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
         extra = {"loss": loss} if entry.optimizer == "Eve" else {}
         with np.errstate(all="ignore"):
             recurrence.step(record, before, grad, state, step=number + 1.0, **arrays | {"lr": lr}, **extra)
-        state = {name: np.array(optimizer.state[param].get(name, row.get(name))) for name in state}
+        state = {name: torch.as_tensor(optimizer.state[param].get(name, row.get(name))).numpy() for name in state}
         squares = (0.0 if point == 0 else squares) + float((grad**2).mean())
         row |= state
         row |= {"step": number + 1, "x": float(x[point]), "y": float(y[point]), "lr_now": lr, "param": before}

@@ -24,28 +24,30 @@ def saved(book: Book, path: Path) -> Any:
     return openpyxl.load_workbook(path)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "<b>&amp;</b>", " x ", "é☃𝔸", "a\nb"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "<b>&amp;</b>", " x ", "é☃𝔸", "a\nb"]
+)
 def test_text_stays_text(tmp_path: Path, text: str) -> None:
     book = new_book()
-    book.sheet("sheet", text).write(5, 2, text)
+    book.sheet("page", text).write(5, 2, text)
     loaded = saved(book, tmp_path / "book.xlsx")
     for address in ("A1", "B5"):
-        cell = loaded["sheet"][address]
+        cell = loaded["page"][address]
         assert cell.value == text
         assert cell.data_type in ("s", "inlineStr")
 
 
 def test_control_characters_do_not_break_the_file(tmp_path: Path) -> None:
     book = new_book()
-    book.sheet("sheet", "title").write(5, 2, "a\x00b\x0bc\ud800")
-    assert len(saved(book, tmp_path / "book.xlsx")["sheet"]["B5"].value) == 6
+    book.sheet("page", "title").write(5, 2, "a\x00b\x0bc\ud800")
+    assert len(saved(book, tmp_path / "book.xlsx")["page"]["B5"].value) == 6
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e300, -5e-324, 12345678901234567, np.float64(0.1), np.int64(3)])
 def test_numbers_keep_every_digit(tmp_path: Path, value: float) -> None:
     book = new_book()
-    book.sheet("sheet", "title").write(5, 2, value)
-    assert float(saved(book, tmp_path / "book.xlsx")["sheet"]["B5"].value) == float(value)
+    book.sheet("page", "title").write(5, 2, value)
+    assert float(saved(book, tmp_path / "book.xlsx")["page"]["B5"].value) == float(value)
 
 
 @pytest.mark.parametrize("name", ["a" * 32, "a/b", "a[b", "a:b", "a*b", "what?", "a\\b"])
@@ -54,9 +56,34 @@ def test_sheet_names_that_excel_refuses(name: str) -> None:
         new_book().sheet(name, "title")
 
 
+@pytest.mark.parametrize("name", ["sheet", "Sheet", "about this", "it's", "é"])
+def test_sheet_keeps_the_name_it_is_given(tmp_path: Path, name: str) -> None:
+    book = new_book()
+    book.sheet(name, "title").place("values", np.array([1, 2], dtype=object), "data", 3, 1)
+    assert saved(book, tmp_path / "book.xlsx").sheetnames == ["about", name]
+    assert read(tmp_path / "book.xlsx").moved == {}
+
+
+@pytest.mark.parametrize("name", ["page", "Page", "about"])
+def test_two_sheets_of_one_name(name: str) -> None:
+    book = new_book()
+    book.sheet("page", "title")
+    with pytest.raises(Error, match=name):
+        book.sheet(name, "title")
+
+
 @pytest.mark.parametrize(
     ("name", "defined"),
-    [("w1", "_w1"), ("R", "_R"), ("c", "_c"), ("err2", "_err2"), ("r1c1", "_r1c1"), ("conv1.weight", "conv1_weight"), ("lr", "lr"), ("2x", "_2x")],
+    [
+        ("w1", "_w1"),
+        ("R", "_R"),
+        ("c", "_c"),
+        ("err2", "_err2"),
+        ("r1c1", "_r1c1"),
+        ("conv1.weight", "conv1_weight"),
+        ("lr", "lr"),
+        ("2x", "_2x"),
+    ],
 )
 def test_block_names_that_look_like_cells(tmp_path: Path, name: str, defined: str) -> None:
     book = new_book()
@@ -67,7 +94,7 @@ def test_block_names_that_look_like_cells(tmp_path: Path, name: str, defined: st
 
 
 def test_names_are_taken_once() -> None:
-    sheet = new_book().sheet("sheet", "title")
+    sheet = new_book().sheet("page", "title")
     sheet.block("loss", (2,), "loss", 3, 1)
     with pytest.raises(Error, match="loss"):
         sheet.block("loss", (2,), "loss", 3, 2)
@@ -80,13 +107,13 @@ def test_names_are_taken_once() -> None:
 @pytest.mark.parametrize(("shape", "row", "column"), [((3,), MAX_ROWS - 1, 1), ((2, 3), 5, MAX_COLUMNS - 1)])
 def test_block_beyond_the_sheet(shape: tuple[int, ...], row: int, column: int) -> None:
     with pytest.raises(Error, match="beyond a sheet's"):
-        new_book().sheet("sheet", "title").block("big", shape, "data", row, column)
+        new_book().sheet("page", "title").block("big", shape, "data", row, column)
 
 
 def test_block_of_four_dimensions_comes_back(tmp_path: Path) -> None:
     values = np.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     book = new_book()
-    book.sheet("sheet", "title").place("weight", values, "parameter", 3, 1)
+    book.sheet("page", "title").place("weight", values, "parameter", 3, 1)
     save(book, tmp_path / "book.xlsx", engine("ironcalc").calculate)
     made = read(tmp_path / "book.xlsx")
     computed = made.arrange(engine("ironcalc").calculate(tmp_path / "book.xlsx", made.ranges()))
@@ -98,11 +125,16 @@ def test_block_of_four_dimensions_comes_back(tmp_path: Path) -> None:
 def test_typed_cells_are_listed(tmp_path: Path) -> None:
     book = new_book()
     values: Any = [Typed(1.5), 2, Typed(3.5), Typed(4.5)]
-    book.sheet("sheet", "title").place("mixed", np.array(values, dtype=object), "data", 3, 1)
+    book.sheet("page", "title").place("mixed", np.array(values, dtype=object), "data", 3, 1)
     save(book, tmp_path / "book.xlsx", engine("ironcalc").calculate)
     made = read(tmp_path / "book.xlsx")
     assert made.contents["mixed"].tolist() == [1.5, "=2", 3.5, 4.5]
-    listed = {address for each in made.blocks["mixed"].typed for row in range(each.top, each.bottom + 1) for address in [f"A{row}"]}
+    listed = {
+        address
+        for each in made.blocks["mixed"].typed
+        for row in range(each.top, each.bottom + 1)
+        for address in [f"A{row}"]
+    }
     assert listed == {"A3", "A5", "A6"}
 
 
@@ -113,7 +145,14 @@ CHOICE = Input("kind", "one", "a kind", choices=("one", "two"))
 
 @pytest.mark.parametrize(
     ("spec", "text", "value"),
-    [(NUMBER, "1", 1), (NUMBER, "5e-1", 0.5), (NUMBER, " .25 ", 0.25), (WHOLE, "7", 7), (WHOLE, "7.0", 7), (CHOICE, "two", "two")],
+    [
+        (NUMBER, "1", 1),
+        (NUMBER, "5e-1", 0.5),
+        (NUMBER, " .25 ", 0.25),
+        (WHOLE, "7", 7),
+        (WHOLE, "7.0", 7),
+        (CHOICE, "two", "two"),
+    ],
 )
 def test_input_that_fits(spec: Input, text: str, value: float | str) -> None:
     assert spec.parse(text, "here") == value

@@ -186,7 +186,7 @@ def test_what_was_opened_is_closed_upon_failure(
 
 def test_a_sheet_that_is_not_there(path: Path, install: Callable[[FakeExcel], FakeExcel]) -> None:
     excel = install(FakeExcel({("S", "A1"): com(1.0)}))
-    with pytest.raises(Error, match="there is no sheet 'T'$"):
+    with pytest.raises(Error, match="there is no sheet 'T'; there is S$"):
         Excel("win32").calculate(path, [Range("T", 1, 1, 1, 1)])
     assert excel.events[-2:] == ["close", "quit"]
 

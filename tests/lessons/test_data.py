@@ -32,11 +32,14 @@ def refused(folder: Path, content: str | bytes, name: str = "points.csv") -> str
 
 def test_noisy_line_never_changes() -> None:
     points = noisy_line(seed=7, count=4, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5))
-    assert points == {'data_x': [0.648, 0.302, 1.302, 0.145], 'data_y': [4.332, 3.47, 5.162, 3.297]}
+    assert points == {"data_x": [0.648, 0.302, 1.302, 0.145], "data_y": [4.332, 3.47, 5.162, 3.297]}
 
 
 def test_the_lessons_data_never_changes() -> None:
-    first = {name: {column: list(values)[:2] for column, values in lesson.data.items()} for name, lesson in lessons.catalogue().items()}
+    first = {
+        name: {column: list(values)[:2] for column, values in lesson.data.items()}
+        for name, lesson in lessons.catalogue().items()
+    }
     assert first == FIRST
 
 
@@ -114,7 +117,12 @@ def test_other_separators_are_read_or_refused(tmp_path: Path, separator: str) ->
 @pytest.mark.parametrize("name", ["points.csv", "points.zip", "points.gz", "points.xz", "points.xlsx"])
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), bytes(100), "x,y\n1,é\n3,4\n".encode("latin-1"), "x,y\n1,2\n".encode("utf-16")],
+    [
+        b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+        bytes(100),
+        "x,y\n1,é\n3,4\n".encode("latin-1"),
+        "x,y\n1,2\n".encode("utf-16"),
+    ],
     ids=["png", "zeros", "latin-1", "utf-16"],
 )
 def test_file_that_is_no_csv(tmp_path: Path, content: bytes, name: str) -> None:
@@ -128,4 +136,8 @@ def test_missing_csv_and_folder(tmp_path: Path) -> None:
         read_csv(tmp_path, COLUMNS)
 
 
-FIRST: dict[str, dict[str, list[float]]] = {'linear_sgd': {'data_x': [0.648, 0.302], 'data_y': [4.378, 3.743]}, 'lesson2_sgd': {'data_x': [0.912, 0.896], 'data_y': [4.768, 5.05]}, 'optimizers': {'data_x': [0.648, 0.302], 'data_y': [4.378, 3.743]}}
+FIRST: dict[str, dict[str, list[float]]] = {
+    "linear_sgd": {"data_x": [0.648, 0.302], "data_y": [4.378, 3.743]},
+    "lesson2_sgd": {"data_x": [0.912, 0.896], "data_y": [4.768, 5.05]},
+    "optimizers": {"data_x": [0.648, 0.302], "data_y": [4.378, 3.743]},
+}
