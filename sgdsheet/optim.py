@@ -345,7 +345,7 @@ def nadam(
         denom            = sqrt(exp_avg_sq / bias_correction2) + eps
         grad_rate        = lr * (1 - mu) / (1 - mu_product)
         exp_avg_rate     = lr * mu_next / (1 - mu_product * mu_next)
-        new_param        = param - grad_rate * grad / denom - exp_avg_rate * exp_avg / denom
+        new_param        = param - (grad_rate * grad + exp_avg_rate * exp_avg) / denom
 
     Weight decay as in `adam`, or as in `adamw` with decoupled_weight_decay.
 
@@ -366,8 +366,9 @@ def nadam(
     grad_rate = place("grad_rate", lr * (1 - mu) / (1 - mu_product), "lr * (1 - mu) / (1 - mu_product)")
     exp_avg_rate = lr * mu_next / (1 - mu_product * mu_next)
     exp_avg_rate = place("exp_avg_rate", exp_avg_rate, "lr * mu_next / (1 - mu_product * mu_next)")
-    new_param = param - grad_rate * grad / denom - exp_avg_rate * moments["exp_avg"] / denom
-    new_param = place("new_param", new_param, f"{p} - grad_rate * {g} / denom - exp_avg_rate * exp_avg / denom")
+    # One quotient, not two: LibreOffice 7.4, calculating with several threads, takes the longer form for circular.
+    new_param = param - (grad_rate * grad + exp_avg_rate * moments["exp_avg"]) / denom
+    new_param = place("new_param", new_param, f"{p} - (grad_rate * {g} + exp_avg_rate * exp_avg) / denom")
     return new_param, {"mu_product": mu_product, **moments}
 
 

@@ -304,7 +304,7 @@ def _anneal_columns(table: Any, sheet: str, step: Any, grad: Any, points: int, r
     best = table.column(
         f"{sheet}_best_sq_grad",
         "check",
-        words="the smallest epoch's mean so far; begins at 1E+300",
+        words="the smallest epoch's mean so far; 0 in the first epoch",
         title="best_sq_grad",
     )
     factor = table.column(
@@ -313,10 +313,11 @@ def _anneal_columns(table: Any, sheet: str, step: Any, grad: Any, points: int, r
         words="* anneal_rate after an epoch that was no better",
         title="anneal_factor",
     )
-    mean, before = previous(total, 0) / points, previous(best, 1e300)
-    now = tensor.where(begins, tensor.minimum(mean, before), before)
-    shrunk = tensor.where(tensor.both(begins, tensor.greater_equal(mean, before)), rate, 1)
-    now[0], shrunk[0] = 1e300, 1  # nothing has been seen before the first step
+    mean, before, second = previous(total, 0) / points, previous(best, 0), points + 1  # the second epoch's first step
+    smaller = tensor.where(tensor.equal(step[:, 0], second), mean, tensor.minimum(mean, before))
+    now = tensor.where(begins, smaller, before)
+    worse = tensor.both(tensor.greater(step[:, 0], second), tensor.greater_equal(mean, before))
+    shrunk = tensor.where(tensor.both(begins, worse), rate, 1)
     table.fill(f"{sheet}_best_sq_grad", now)
     table.fill(f"{sheet}_anneal_factor", previous(factor, 1) * shrunk)
     return factor
@@ -434,7 +435,7 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
     arrays = {**arguments({name: np.array(value) for name, value in given.items()}), **entry.flags}
     state = recurrence.init(**arrays | {"lr": optimizer.param_groups[0]["lr"]})
     run: dict[str, list[Any]] = {}
-    squares, best, factor = 0.0, 1e300, 1.0
+    squares, best, factor = 0.0, 0.0, 1.0
     for number in range(len(x) * EPOCHS):
         point = number % len(x)
         before, lr = param.detach().clone().numpy(), float(optimizer.param_groups[0]["lr"])
@@ -458,7 +459,9 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
         extra = {"loss": loss} if entry.optimizer == "Eve" else {}
         with np.errstate(all="ignore"):
             recurrence.step(record, before, grad, state, step=number + 1.0, **arrays | {"lr": lr}, **extra)
-        state = {name: torch.as_tensor(optimizer.state[param].get(name, row.get(name))).numpy() for name in state}
+        state = {
+            name: torch.as_tensor(optimizer.state[param].get(name, row.get(name))).numpy().copy() for name in state
+        }
         squares = (0.0 if point == 0 else squares) + float((grad**2).mean())
         row |= state
         row |= {"step": number + 1, "x": float(x[point]), "y": float(y[point]), "lr_now": lr, "param": before}
@@ -468,7 +471,9 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
             run.setdefault(name, []).append(value)
         if point == len(x) - 1:
             mean = squares / len(x)
-            best, factor = min(best, mean), factor * (1 if mean < best else float(values["anneal_rate"]))
+            worse = number >= len(x) and mean >= best
+            best = min(best, mean) if number >= len(x) else mean
+            factor *= float(values["anneal_rate"]) if worse else 1
         if scheduler is not None and (number + 1) % every == 0 and number + 1 < len(x) * EPOCHS:
             scheduler.step(squares / len(x)) if schedule == "anneal" else scheduler.step()
     return run
