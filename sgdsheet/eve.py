@@ -61,5 +61,7 @@ class Eve(torch.optim.Optimizer):
 
 def followed(f: float, f_hat: float, k: float, K: float) -> float:  # noqa: N803 (the paper's letter)
     """The objective as Eve sees it: each step changes it by a factor from 1 + k to 1 + K, or by the inverse of one."""
+    if f_hat == 0:  # the paper divides by it
+        return math.nan
     lowest, highest = (1 + k, 1 + K) if f >= f_hat else (1 / (1 + K), 1 / (1 + k))
     return min(max(f / f_hat, lowest), highest) * f_hat

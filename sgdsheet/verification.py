@@ -80,16 +80,21 @@ def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     is blank or makes no sense is an `Error` too, with its address.
     """
     saved, values = _calculated(Path(path), engine)
-    lesson = lessons.find(saved.lesson)
+    lesson = _lesson(saved)
     inputs = _inputs(saved, values, lesson)
     with _float64(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
-        expected = lesson.reference(inputs)
+        try:
+            expected = lesson.reference(inputs)
+        except ValueError as error:
+            raise Error(f"{path}: torch refuses its inputs: {error}") from None
         sizes = lesson.sizes(inputs, expected)
-    rows = [
-        _compare(saved, block, values[name], expected.get(name), sizes.get(name))
-        for name, block in saved.blocks.items()
-    ]
     texts = {spec.name for spec in lesson.inputs if spec.choices}
+    rows = []
+    for name, block in saved.blocks.items():
+        if name in texts:
+            rows.append(_chosen(saved, block, values[name]))
+        else:
+            rows.append(_compare(saved, block, values[name], expected.get(name), sizes.get(name)))
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
         rows.append(Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'"))
@@ -126,6 +131,12 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
         typed = _typed(block)
         if not typed.any():
             continue
+        as_made = typed.sum() == 1 if name in specs else name in lesson.data and typed.all() and typed.ndim == 1
+        if not as_made:
+            raise Error(
+                f"{saved.path}: the sheet 'about' says that {typed.sum()} of the cells of {name!r}, "
+                f"{book.shape_text(block.shape)}, may be changed, which is not so in {lesson.name}; it was edited"
+            )
         found = []
         for index in np.argwhere(typed):
             position = tuple(index)
@@ -142,6 +153,20 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
     return inputs
 
 
+def _lesson(saved: Saved) -> Lesson:
+    try:
+        return lessons.find(saved.lesson)
+    except Error as error:
+        raise Error(f"{saved.path}: {error}") from None
+
+
+def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
+    """The row of an input that is a text: there is nothing to compare, only where it is."""
+    moved = saved.moved.get(block.name)
+    verdict = f"the sheet 'about' says {block.panels[0].place}, but {moved}" if moved else f"chosen: {values.item()}"
+    return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not moved, verdict)
+
+
 def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray | None, size: np.ndarray | None) -> Row:
     cells = _floats(values)
     differs, relative = np.nan, np.nan
@@ -156,8 +181,6 @@ def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray |
         return row(False, f"{what} at {_address(block, overwritten)}")
     if block.name in saved.moved:
         return row(False, f"the sheet 'about' says {block.panels[0].place}, but {saved.moved[block.name]}")
-    if isinstance(values.flat[0], str) and not isinstance(values.flat[0], CellError):
-        return row(True, f"chosen: {values.flat[0]}")
     if torch is None:
         return row(False, "torch has no block of this name")
     if torch.shape != block.shape:

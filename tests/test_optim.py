@@ -287,7 +287,7 @@ def test_learning_rate_of_each_step_on_a_sheet() -> None:
         return array
 
     OPTIMIZERS["SGD"].step(place, 0 * grad, grad, {}, step=grad, lr=lr)
-    assert placed == {"new_param": ["=-(A4*B4)", "=-(A5*B5)"]}
+    assert placed == {"new_param": ["=(-A4)*B4", "=(-A5)*B5"]}
     assert OPTIMIZERS["Rprop"].init(lr=lr)["step_size"] is lr[0, 0]
 
 

@@ -4,7 +4,7 @@ from sgdsheet.book.chart import Series, scatter
 from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.read import Saved, read
-from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed
+from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed, shape_text
 from sgdsheet.book.style import DIVERGING, NUMBER, PRECISE, SEQUENTIAL, WHOLE
 from sgdsheet.book.write import save
 
@@ -26,4 +26,5 @@ __all__ = [
     "read",
     "save",
     "scatter",
+    "shape_text",
 ]

@@ -151,7 +151,7 @@ def _read_block(row: list[Any], where: str) -> Block:
     count = 1
     for length in parsed[0]:
         count *= length
-    if size != count:
+    if size != count or not size:
         raise Error(
             f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells"
         )

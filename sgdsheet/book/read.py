@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
 
 from sgdsheet.book.about import ABOUT, parse_place, read_about
 from sgdsheet.book.sheet import Block, defined_name
@@ -57,24 +55,21 @@ def read(path: str | Path) -> Saved:
     Raises `Error` for a file that cannot be read, and for one that sgdsheet did not make.
     """
     path = Path(path)
-    with _explained(path):
-        workbook = load_workbook(path, read_only=True)
-        try:
-            if ABOUT not in workbook.sheetnames:
-                raise Error(
-                    f"{path}: has no sheet {ABOUT!r}, so either sgdsheet did not make it or the sheet was deleted; "
-                    "restore it, or generate the workbook anew"
-                )
-            lesson, listed = read_about(_rows(workbook[ABOUT]), str(path))
-            blocks = {block.name: block for block in listed}
-            rows = {}
-            for sheet in dict.fromkeys(panel.sheet for block in listed for panel in block.panels):
-                if sheet not in workbook.sheetnames:
-                    raise Error(f"{path}: sheet {ABOUT!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
-                rows[sheet] = _rows(workbook[sheet])
-            names = {name: defined.attr_text or "" for name, defined in workbook.defined_names.items()}
-        finally:
-            workbook.close()
+    with _explained(path), path.open("rb") as file:
+        workbook = load_workbook(file, read_only=True)
+        if ABOUT not in workbook.sheetnames:
+            raise Error(
+                f"{path}: has no sheet {ABOUT!r}, so either sgdsheet did not make it or the sheet was deleted; "
+                "restore it, or generate the workbook anew"
+            )
+        lesson, listed = read_about(_rows(workbook[ABOUT]), str(path))
+        blocks = {block.name: block for block in listed}
+        rows = {}
+        for sheet in dict.fromkeys(panel.sheet for block in listed for panel in block.panels):
+            if sheet not in workbook.sheetnames:
+                raise Error(f"{path}: sheet {ABOUT!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
+            rows[sheet] = _rows(workbook[sheet])
+        names = {name: defined.attr_text or "" for name, defined in workbook.defined_names.items()}
     contents = {name: _contents(block, rows) for name, block in blocks.items()}
     moved = {}
     for name, block in blocks.items():
@@ -103,8 +98,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError, EOFError) as error:
-        raise Error(f"{path}: is no .xlsx file that can be read: {error}") from None
+    except Exception as error:  # whatever openpyxl stumbles over in a damaged file
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Error(f"{path}: is no .xlsx file that can be read: {reason}") from None
 
 
 def _rows(worksheet: Any) -> list[list[Any]]:

@@ -466,7 +466,10 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 def parse_shape(text: str) -> tuple[int, ...]:
     """The shape that `shape_text` wrote. Raises `ValueError` for any other text."""
-    return () if text == "one number" else tuple(int(size) for size in text.split(" x "))
+    shape = () if text == "one number" else tuple(int(size) for size in text.split(" x "))
+    if any(size < 1 for size in shape):
+        raise ValueError(text)
+    return shape
 
 
 def _matrix(shape: tuple[int, ...], across: bool) -> tuple[int, int]:

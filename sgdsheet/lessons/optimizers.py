@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from sgdsheet.tensor import previous
 EPOCHS = 6
 PARTS = ("intercept", "slope")
 SMALL = "0.000000"
+FAR = 1e300  # stands for the mean squared gradient of an epoch that diverged beyond all numbers
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle", "anneal")
 
 
@@ -95,10 +96,11 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "threshold_low": ("the least by which the followed loss changes (k)", {"above": 0}),
     "threshold_high": ("the most by which the followed loss changes (K)", {"above": 0}),
 }
-SHRINKS_POWER: tuple[str, dict[str, Any]] = (
-    "the power with which the step size shrinks",
-    {"minimum": 0},
-)  # what ASGD calls alpha
+# What the same word means, or allows, on one sheet only.
+SPECIAL: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    ("ASGD", "alpha"): ("the power with which the step size shrinks", {"minimum": 0}),
+    ("Nesterov", "momentum"): ("how much of the last step is kept", {"above": 0}),
+}
 
 
 def build(values: Values, data: Values) -> Book:
@@ -313,7 +315,8 @@ def _anneal_columns(table: Any, sheet: str, step: Any, grad: Any, points: int, r
         words="* anneal_rate after an epoch that was no better",
         title="anneal_factor",
     )
-    mean, before, second = previous(total, 0) / points, previous(best, 0), points + 1  # the second epoch's first step
+    mean = tensor.finite_or(previous(total, 0) / points, FAR)
+    before, second = previous(best, 0), points + 1  # the second epoch's first step
     smaller = tensor.where(tensor.equal(step[:, 0], second), mean, tensor.minimum(mean, before))
     now = tensor.where(begins, smaller, before)
     worse = tensor.both(tensor.greater(step[:, 0], second), tensor.greater_equal(mean, before))
@@ -417,6 +420,11 @@ def reference(values: Values) -> dict[str, np.ndarray]:
     return {name: np.asarray(block, dtype=np.float64) for name, block in blocks.items()}
 
 
+def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """RAdam's rho_t is the difference of rho_inf and a number that is nearly as large."""
+    return {"RAdam_rho_t": blocks["RAdam_rho_inf"]}
+
+
 def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
     """One optimiser's sheet: a list for each column, an item a step."""
     import torch
@@ -435,7 +443,7 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
     arrays = {**arguments({name: np.array(value) for name, value in given.items()}), **entry.flags}
     state = recurrence.init(**arrays | {"lr": optimizer.param_groups[0]["lr"]})
     run: dict[str, list[Any]] = {}
-    squares, best, factor = 0.0, 0.0, 1.0
+    squares, mean, best, factor = 0.0, 0.0, 0.0, 1.0
     for number in range(len(x) * EPOCHS):
         point = number % len(x)
         before, lr = param.detach().clone().numpy(), float(optimizer.param_groups[0]["lr"])
@@ -470,12 +478,12 @@ def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
         for name, value in row.items():
             run.setdefault(name, []).append(value)
         if point == len(x) - 1:
-            mean = squares / len(x)
+            mean = squares / len(x) if np.isfinite(squares) else FAR
             worse = number >= len(x) and mean >= best
             best = min(best, mean) if number >= len(x) else mean
             factor *= float(values["anneal_rate"]) if worse else 1
         if scheduler is not None and (number + 1) % every == 0 and number + 1 < len(x) * EPOCHS:
-            scheduler.step(squares / len(x)) if schedule == "anneal" else scheduler.step()
+            scheduler.step(mean) if schedule == "anneal" else scheduler.step()
     return run
 
 
@@ -540,7 +548,7 @@ INPUTS = (
         Input(f"{entry.name}_{name}", value, meaning, **limits)
         for entry in ENTRIES
         for name, value in hyperparameters(entry).items()
-        for meaning, limits in [SHRINKS_POWER if (entry.name, name) == ("ASGD", "alpha") else MEANINGS[name]]
+        for meaning, limits in [SPECIAL.get((entry.name, name), MEANINGS[name])]
     ),
 )
 OPTIMIZERS = Lesson(
@@ -550,4 +558,5 @@ OPTIMIZERS = Lesson(
     noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5)),
     build,
     reference,
+    sizes,
 )
