@@ -534,6 +534,8 @@ def eve(
     low, high = thresholds
     first, before = equal(step, 1), state["f_hat"]
     rises = greater_equal(loss, before)
+    # `0 * before` leaves no trace in the formula; to numpy it says that without a number before there is none now.
+    low, high = low + 0 * before, high + 0 * before
     lowest = place("lowest", where(rises, 1 + low, 1 / (1 + high)), "1 + k where loss >= f_hat, else 1 / (1 + K)")
     highest = place("highest", where(rises, 1 + high, 1 / (1 + low)), "1 + K where loss >= f_hat, else 1 / (1 + k)")
     change = where(first, 1, minimum(maximum(loss / before, lowest), highest))

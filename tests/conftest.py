@@ -74,7 +74,7 @@ def edited(
 
 @pytest.fixture
 def about_edited(tmp_path: Path, workbook: Callable[[str], Path]) -> Callable[[Mapping[tuple[str, str], Any]], Path]:
-    """A copy of `small` with cells of its sheet `about` changed, each by the text that begins its row and its column."""
+    """A copy of `small` with cells of its sheet `about` changed, by the texts that begin its row and its column."""
 
     def edit(changes: Mapping[tuple[str, str], Any]) -> Path:
         changed = openpyxl.load_workbook(workbook("small"))

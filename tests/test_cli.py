@@ -299,7 +299,7 @@ def test_open_generates_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, w
 
 
 def test_open_without_a_program(monkeypatch: pytest.MonkeyPatch, workbook: Workbook) -> None:
-    monkeypatch.setattr("click.launch", lambda path: 1)  # noqa: ARG005
+    monkeypatch.setattr("click.launch", lambda path: 1)
     assert "no program" in refused("open", workbook("small"))
 
 

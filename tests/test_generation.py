@@ -14,6 +14,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from openpyxl.utils import get_column_letter, range_boundaries
+from openpyxl.worksheet.formula import ArrayFormula
 
 import sgdsheet
 from sgdsheet import book, generation, lessons
@@ -126,7 +127,7 @@ def test_pandas_reads_the_values(workbook: Workbook, place_of: Place) -> None:
 @pytest.mark.parametrize("name", ["linear_sgd", "optimizers"])
 def test_formulas_are_plain(workbook: Workbook, name: str) -> None:
     for value in cells(workbook(name)).values():
-        assert not isinstance(value, openpyxl.worksheet.formula.ArrayFormula)
+        assert not isinstance(value, ArrayFormula)
         if isinstance(value, str) and value.startswith("="):
             without_texts = re.sub(r'"[^"]*"', '""', value)
             assert set(re.findall(r"([A-Z][A-Z0-9.]*)\(", without_texts)) <= ALLOWED
@@ -291,7 +292,7 @@ def test_crash_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(generation, "engine", lambda name: Broken())  # noqa: ARG005
+        patch.setattr(generation, "engine", lambda name: Broken())
         with pytest.raises(KeyboardInterrupt):
             sgdsheet.generate("linear_sgd", path)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]

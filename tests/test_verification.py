@@ -197,8 +197,8 @@ def test_every_schedule_agrees(edited: Edit, workbook: Workbook, schedule: str) 
     path = edited("optimizers", {"schedule": schedule})
     report = agrees(path)
     assert {row.block: row.verdict for row in report.rows}["schedule"] == f"chosen: {schedule}"
-    lr = sgdsheet.read(path)["Adam_lr_now"]
-    assert lr.min() < lr.max()
+    lr = sgdsheet.read(path)["Rprop_lr_now"]  # the first whose gradient stops falling
+    assert lr.min() < lr.max() or schedule == "constant"
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_manifest_and_sheets_that_no_longer_fit(
 def test_block_that_the_manifest_does_not_list(workbook: Workbook, tmp_path: Path, name: str) -> None:
     changed = openpyxl.load_workbook(workbook("small"))
     sheet = changed["about"]
-    sheet.delete_rows(next(row[0].row for row in sheet.iter_rows() if row[0].value == name))
+    sheet.delete_rows(next(number for number, row in enumerate(sheet.iter_rows(), 1) if row[0].value == name))
     path = tmp_path / "changed.xlsx"
     changed.save(path)
     assert bad(sgdsheet.verify(path)) == {name: "is not listed on the sheet 'about'"}
