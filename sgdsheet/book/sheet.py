@@ -199,7 +199,6 @@ class Sheet:
         block = self.book.blocks[name]
         formula_style = self.book.styles.number(style.body(block.role, number_format))
         typed_style = self.book.styles.number(style.typed(block.role, number_format))
-        # np.asarray would look inside a list of expressions only to find objects: say so at once.
         values = np.broadcast_to(np.asarray(array, dtype=object), block.shape).reshape(-1).tolist()
         typed: list[Ref] = []
         cells = (

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree.ElementTree import canonicalize
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -92,7 +93,12 @@ def _shell(book: Book) -> dict[str, bytes]:
     core = parts["docProps/core.xml"]
     parts["docProps/core.xml"] = re.sub(rb"(?<=>)\d{4}-\d\d-\d\dT[\d:]+Z?(?=<)", _MOMENT_TEXT, core)
     parts["xl/styles.xml"] = re.sub(rb"<font>.*?</font>", _ordered_font, parts["xl/styles.xml"], flags=re.DOTALL)
-    return parts
+    return {name: _canonical(part) for name, part in parts.items()}
+
+
+def _canonical(part: bytes) -> bytes:
+    """The part in XML's canonical form: openpyxl writes it otherwise where lxml happens to be installed."""
+    return b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n' + canonicalize(part.decode()).encode()
 
 
 def _ordered_font(match: re.Match[bytes]) -> bytes:
@@ -110,13 +116,13 @@ def _filled(shell: bytes, sheet: Sheet, values: np.ndarray | None) -> bytes:
     extent = sheet.extent().address
     rows = "".join(_rows(sheet, values)).encode()
     whole = re.sub(
-        rb"<sheetData\s*/>|<sheetData>.*</sheetData>",
+        rb"<sheetData>.*</sheetData>",
         lambda _: b"<sheetData>" + rows + b"</sheetData>",
         shell,
         count=1,
         flags=re.DOTALL,
     )
-    whole = re.sub(rb'<dimension ref="[^"]*"\s*/>', f'<dimension ref="{extent}"/>'.encode(), whole, count=1)
+    whole = re.sub(rb'<dimension ref="[^"]*"', f'<dimension ref="{extent}"'.encode(), whole, count=1)
     # Formulas here differ from their neighbours by design: no green triangles for it.
     ignored = (
         f'<ignoredErrors><ignoredError sqref="{extent}" evalError="1" twoDigitTextYear="1" numberStoredAsText="1" '
