@@ -53,23 +53,26 @@ def list_() -> None:
 @click.option(
     "--set", "settings", metavar="INPUT=VALUE", multiple=True, help="An input's starting value, as in lr=0.01."
 )
-@click.option("--data", type=click.Path(path_type=Path), help="A CSV file whose columns replace the built-in data.")
+@click.option("--data", type=click.Path(path_type=Path), help="A CSV file whose numbers replace the built-in data.")
+@click.option("--image", type=click.Path(path_type=Path), help="A picture that replaces the built-in one.")
+@click.option("--size", type=int, help="How many pixels wide and high the picture becomes.")
+@click.option("--rgb", is_flag=True, help="Keep the picture's three colours.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what would be written now.")
-def generate(names: Sequence[str], out: Path, settings: Sequence[str], data: Path | None, check: bool) -> None:
+def generate(names: Sequence[str], out: Path, settings: Sequence[str], check: bool, **source: Any) -> None:
     """Write the named workbooks, or all of them."""
     from sgdsheet import generation, lessons
 
-    inputs = dict(_setting(text) for text in settings)
+    inputs: dict[str, Any] = dict(_setting(text) for text in settings)
     chosen = [lessons.find(name) for name in names or lessons.catalogue()]
     for lesson in chosen:  # before anything is written
         lesson.values(inputs)
     if check:
-        problems = {lesson.name: _check(lesson.name, out, data, inputs) for lesson in chosen}
+        problems = {lesson.name: _check(lesson.name, out, source | inputs) for lesson in chosen}
         sys.exit(1 if any(problems.values()) else 0)
     with _Progress(len(chosen)) as advance:
         for lesson in chosen:
             started = time.perf_counter()
-            written = generation.generate(lesson.name, out / f"{lesson.name}.xlsx", data=data, **inputs)
+            written = generation.generate(lesson.name, out / f"{lesson.name}.xlsx", **source, **inputs)
             seconds = time.perf_counter() - started
             advance(
                 f"{written.path}: {written.cells:,} cells, {written.formulas:,} formulas, "
@@ -127,11 +130,11 @@ def _setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _check(name: str, out: Path, data: Path | None, inputs: dict[str, str]) -> str | None:
+def _check(name: str, out: Path, arguments: dict[str, Any]) -> str | None:
     from sgdsheet import generation
 
     path = out / f"{name}.xlsx"
-    problem = generation.check(name, path, data=data, **inputs)
+    problem = generation.check(name, path, **arguments)
     click.echo(f"{path}: {problem or 'is what would be written now'}")
     return problem
 

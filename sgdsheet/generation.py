@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sgdsheet import lessons
 from sgdsheet.book import difference, save
 from sgdsheet.engines import engine
-from sgdsheet.lessons.data import read_csv
+from sgdsheet.lessons.data import Source
 
 
 @dataclass(frozen=True)
@@ -23,37 +23,52 @@ class Written:
     size: int
 
 
-def generate(name: str, path: str | Path, *, data: str | Path | None = None, **inputs: float | str) -> Written:
+def generate(
+    name: str,
+    path: str | Path,
+    *,
+    data: str | Path | None = None,
+    image: str | Path | None = None,
+    size: int | None = None,
+    rgb: bool = False,
+    **inputs: float | str,
+) -> Written:
     """Writes the workbook of a lesson, every formula with its value.
 
     Arguments:
       name: a lesson of the catalogue, as in `"linear_sgd"`.
       path: the .xlsx file to write; an existing one is replaced when the new one is complete.
-      data: a CSV file whose columns take the place of the built-in data.
+      data: a CSV file whose numbers take the place of the built-in data.
+      image: a picture of any kind that Pillow reads, to take the place of the built-in picture.
+      size: how many pixels wide and high the picture becomes; the lesson's own choice by default.
+      rgb: whether the picture keeps its three colours; it becomes grey by default.
       inputs: starting values for the workbook's inputs, as in `lr=0.01`.
 
-    Raises `Error` for an unknown name or input, a value that makes no sense, a CSV that does not fit, and a folder that
-    cannot be written.
+    Raises `Error` for an unknown name or input, a value that makes no sense, a file that does not fit, and a folder
+    that cannot be written.
     """
     lesson = lessons.find(name)
     values = lesson.values(inputs)
-    columns: Mapping[str, Sequence[float]] = read_csv(data, list(lesson.data)) if data else lesson.data
-    made = lesson.build(values, columns)
+    made = lesson.build(values, lesson.load(Source(_path(data), _path(image), size, rgb)))
     path = Path(path)
     save(made, path, engine("ironcalc").calculate)
     kinds = [content.kind for sheet in made.sheets for row in sheet.cells.values() for content in row.values()]
     return Written(path, len(kinds), kinds.count("f"), path.stat().st_size)
 
 
-def check(name: str, path: str | Path, *, data: str | Path | None = None, **inputs: float | str) -> str | None:
+def check(name: str, path: str | Path, **arguments: Any) -> str | None:
     """What makes the workbook at `path` other than `generate` would write it now, in one line; None if nothing does.
 
-    Formulas, inputs, styles and layout are compared exactly, stored values to 1e-12.
+    Formulas, inputs, styles and layout are compared exactly, stored values to 1e-12. Arguments as for `generate`.
     """
     path = Path(path)
     if not path.is_file():
         return "is missing"
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / path.name
-        generate(name, fresh, data=data, **inputs)
+        generate(name, fresh, **arguments)
         return difference(path, fresh)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)

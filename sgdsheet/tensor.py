@@ -92,6 +92,84 @@ def mean(array: Any) -> Any:
     return sum(array) / np.size(array)
 
 
+def matmul(a: Any, b: Any) -> Array:
+    """The matrix product: each element is the sum of a row of `a` times a column of `b`. Shapes (n, k) and (k, m)."""
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(f"expected matrices of shapes (n, k) and (k, m), got {a.shape} and {b.shape}")
+    return _each(lambda row, column: sum(row * column), a[:, None, :], b.T[None, :, :])
+
+
+def relu(x: Any) -> Any:
+    """x where it is above 0, and 0 elsewhere."""
+    return maximum(x, 0)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e^-x), in a form that does not overflow."""
+    return exp(minimum(x, 0)) / (1 + exp(-abs(x)))
+
+
+def pad2d(x: Any, padding: int) -> Array:
+    """x with `padding` rows and columns of 0 on every side of its last two dimensions."""
+    x = np.asarray(x)
+    rows, columns = x.shape[-2:]
+    padded = np.zeros((*x.shape[:-2], rows + 2 * padding, columns + 2 * padding), dtype=x.dtype)
+    padded[..., padding : padding + rows, padding : padding + columns] = x
+    return padded
+
+
+def windows(x: Any, size: tuple[int, int], stride: int = 1) -> Array:
+    """Every window of `size` rows and columns: shape (..., rows, columns) becomes (..., i, j, size[0], size[1])."""
+    x = np.asarray(x)
+    if size[0] > x.shape[-2] or size[1] > x.shape[-1]:
+        raise ValueError(f"a window of {size} does not fit into {x.shape[-2:]}")
+    return np.lib.stride_tricks.sliding_window_view(x, size, axis=(-2, -1))[..., ::stride, ::stride, :, :]
+
+
+def conv2d(x: Any, weight: Any, bias: Any = None, stride: int = 1) -> Array:
+    """torch's convolution: the sum of each window of all channels times a filter, plus the filter's bias.
+
+    `x` is (batch, channels, rows, columns), padded already; `weight` (filters, channels, rows, columns), `bias`
+    (filters). Gives (batch, filters, i, j).
+    """
+    x, weight = np.asarray(x), np.asarray(weight)
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
+        raise ValueError(f"expected x and weight of 4 dimensions and as many channels, got {x.shape}, {weight.shape}")
+    looked = np.moveaxis(windows(x, weight.shape[2:], stride), 1, 3)[:, None]
+    summed = _each(lambda window, kernel: sum(window * kernel), looked, weight[None, :, None, None], dims=3)
+    return summed if bias is None else summed + np.reshape(bias, (1, -1, 1, 1))
+
+
+def max_pool2d(x: Any, size: int, stride: int | None = None) -> Array:
+    """The largest of each window of `size` rows and columns; windows do not overlap unless `stride` says so."""
+    return _each(largest, windows(x, (size, size), stride or size), dims=2)
+
+
+def argmax(x: Any, top: Any = None) -> Any:
+    """The position of the first of the largest elements, counted from 0 row by row; `top` is the largest, if placed."""
+    flat = np.ravel(x)
+    if flat.dtype != object:
+        return np.argmax(flat)
+    top = largest(flat) if top is None else top
+    try:
+        return Call("MATCH", top, span(flat), 0) - 1 if 1 in span(x).shape else _first_equal(flat, top)
+    except ValueError:
+        return _first_equal(flat, top)
+
+
+def _first_equal(flat: Array, top: Any) -> Any:
+    position: Any = len(flat) - 1
+    for number in reversed(range(len(flat) - 1)):
+        position = expr.choose(expr.compare("=", flat[number], top), number, position)
+    return position
+
+
+def one_hot(label: Any, classes: int) -> Array:
+    """1 at the label's place and 0 at all others, along a new last dimension of length `classes`."""
+    return where(equal(np.asarray(label)[..., None], np.arange(classes)), 1, 0)
+
+
 def index(array: Array, position: Any) -> Expr:
     """The element of a 1-D array of references at `position`, counted from 1 as worksheets do.
 
@@ -103,14 +181,14 @@ def index(array: Array, position: Any) -> Expr:
     return Call("INDEX", found, position)
 
 
-def smallest(array: Array) -> Expr:
-    """The smallest of references that fill one range."""
-    return Call("MIN", span(array))
+def smallest(array: Any) -> Any:
+    """The smallest element."""
+    return _extreme("MIN", np.min, array)
 
 
-def largest(array: Array) -> Expr:
-    """The largest of references that fill one range."""
-    return Call("MAX", span(array))
+def largest(array: Any) -> Any:
+    """The largest element."""
+    return _extreme("MAX", np.max, array)
 
 
 def previous(array: Array, first: Any) -> Array:
@@ -129,6 +207,26 @@ def span(references: Any) -> Range:
         ends = f" from {flat[0]!r} to {flat[-1]!r}" if flat else ""
         raise ValueError(f"{len(flat)} references{ends} do not fill one range")
     return found
+
+
+def _each(function: Callable[..., Any], *arrays: Any, dims: int = 1) -> Array:
+    """The function of each part that remains when the last `dims` dimensions are taken together."""
+    shape = np.broadcast_shapes(*(array.shape[: array.ndim - dims] for array in arrays))
+    parts = [np.broadcast_to(array, shape + array.shape[array.ndim - dims :]) for array in arrays]
+    results = np.empty(shape, dtype=np.result_type(*arrays))
+    for position in np.ndindex(shape):
+        results[position] = function(*(part[position] for part in parts))
+    return results
+
+
+def _extreme(name: str, compute: Callable[..., Any], array: Any) -> Any:
+    flat = np.ravel(array)
+    if flat.dtype != object:
+        return compute(flat)
+    try:
+        return Call(name, span(array))
+    except ValueError:
+        return Call(name, *flat)
 
 
 def _total(terms: Sequence[Any]) -> Expr | None:

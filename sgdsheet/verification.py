@@ -129,9 +129,13 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
     inputs: dict[str, Any] = {}
     for name, block in saved.blocks.items():
         typed = _typed(block)
+        if name in specs and specs[name].fixed:
+            inputs[name] = specs[name].check(values[name].item(), f"{saved.path}: cell {_address(block, ())} ({name})")
+            continue
         if not typed.any():
             continue
-        as_made = typed.sum() == 1 if name in specs else name in lesson.data and typed.all() and typed.ndim == 1
+        dims = lesson.data.dims
+        as_made = typed.sum() == 1 if name in specs else name in dims and typed.all() and typed.ndim == dims[name]
         if not as_made:
             raise Error(
                 f"{saved.path}: the sheet 'about' says that {typed.sum()} of the cells of {name!r}, "
@@ -145,7 +149,7 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
             where = f"{saved.path}: cell {_address(block, position)} ({name})"
             found.append(specs[name].check(value, where) if name in specs else _number(value, where))
         inputs[name] = found[0] if name in specs else np.array(found).reshape(block.shape)
-    missing = [name for name in (*specs, *lesson.data) if name not in inputs]
+    missing = [name for name in (*specs, *lesson.data.dims) if name not in inputs]
     if missing:
         raise Error(
             f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew"

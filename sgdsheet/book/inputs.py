@@ -16,7 +16,8 @@ class Input:
 
     `value` is what stands there at first, `meaning` one plain sentence beside it. A number must be at least `minimum`,
     above `above`, at most `maximum` and below `below` (each optional), and `whole` if so said; a text must be one of
-    `choices`, which become a drop-down.
+    `choices`, which become a drop-down. A `fixed` one decides which formulas there are: it is chosen when the workbook
+    is made and stands in it for the reader to see.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Input:
     below: float | None = None
     whole: bool = False
     choices: tuple[str, ...] = ()
+    fixed: bool = False
 
     @property
     def expects(self) -> str:

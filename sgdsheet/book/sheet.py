@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -157,12 +158,14 @@ class Sheet:
         torch: str = "",
         across: bool = False,
         absolute: bool = False,
+        band: int | None = None,
     ) -> Array:
         """Sets cells aside for a block whose first cell is at `row`, `column`, and names them; `fill` fills them.
 
         One dimension runs down, or `across`; two are rows and columns; of more, the last two are a matrix each, side by
-        side along the third to last and below each other along those before. Returns the array of references, which
-        print as `$A$1` if they are to be `absolute`, or as the block's name for a single input.
+        side along the third to last and below each other along those before, one every `band` rows (their own height
+        and a blank row by default). Returns the array of references, which print as `$A$1` if they are to be
+        `absolute`, or as the block's name for a single input.
         """
         if name in self.book.blocks:
             raise Error(f"two blocks are named {name!r}")
@@ -174,7 +177,7 @@ class Sheet:
         panels = []
         for position in range(int(np.prod(leading))):
             down, right = divmod(position, leading[-1]) if leading else (0, 0)
-            top, left = row + down * (rows + 1), column + right * (columns + 1)
+            top, left = row + down * (band or rows + 1), column + right * (columns + 1)
             panels.append(Range(self.name, top, left, top + rows - 1, left + columns - 1, absolute))
         if panels[-1].bottom > expr.MAX_ROWS or panels[-1].right > expr.MAX_COLUMNS:
             raise Error(
@@ -229,11 +232,24 @@ class Sheet:
         words: str = "",
         torch: str = "",
         across: bool = False,
+        absolute: bool = False,
+        band: int | None = None,
         number_format: str = style.NUMBER,
     ) -> Array:
         """Sets cells aside for `array` and fills them, in one go. Arguments as for `block`."""
         array = np.asarray(array, dtype=object)
-        references = self.block(name, array.shape, role, row, column, words=words, torch=torch, across=across)
+        references = self.block(
+            name,
+            array.shape,
+            role,
+            row,
+            column,
+            words=words,
+            torch=torch,
+            across=across,
+            absolute=absolute,
+            band=band,
+        )
         self.fill(name, array, number_format)
         return references
 
@@ -249,21 +265,21 @@ class Sheet:
         references = []
         for offset, name in enumerate(names):
             spec = self.book.inputs[name]
+            meaning = f"{spec.meaning} (chosen when this workbook was made)" if spec.fixed else spec.meaning
             self.write(row + offset, column, labels[offset] if labels else name, style.LABEL)
-            says = (torch or {}).get(name, "")
             references.append(
                 self.place(
                     name,
-                    self.book.typed(name),
-                    "input",
+                    self.book.values[name] if spec.fixed else self.book.typed(name),
+                    "check" if spec.fixed else "input",
                     row + offset,
                     column + 1,
-                    words=spec.meaning,
-                    torch=says,
+                    words=meaning,
+                    torch=(torch or {}).get(name, ""),
                     number_format=style.PRECISE,
                 ).item()
             )
-            self.write(row + offset, column + 2, spec.meaning, style.NOTE)
+            self.write(row + offset, column + 2, meaning, style.NOTE)
         self.next_row = max(self.next_row, row + len(names) + 1)
         return references
 
@@ -285,26 +301,40 @@ class Sheet:
         column: int,
         *,
         words: str = "",
-        torch: str = "",
-        across: bool = False,
-        number_format: str = style.NUMBER,
+        title: str | None = None,
+        room: int = 0,
+        **layout: Any,
     ) -> Array:
-        """`place` below a heading: the block's name, then its formula in words and its shape. Takes two rows more."""
+        """`place` below a heading: the block's name, then its formula in words and its shape. Takes two rows more.
+
+        `title` is what stands there where that is not the block's name. With a `room` the two lines stay within so many
+        columns; set those columns' widths first. `layout` is what `place` takes.
+        """
         array = np.asarray(array, dtype=object)
-        self.write(row, column, name, style.HEADING)
+        self.write(row, column, title or name, style.HEADING)
         says = shape_text(array.shape) + (f" · {words}" if words else "")
-        self.write(row + 1, column, says, style.NOTE)
-        return self.place(
-            name, array, role, row + 2, column, words=words, torch=torch, across=across, number_format=number_format
-        )
+        self.write(row + 1, column, says, style.WRAPPED_NOTE if room else style.NOTE)
+        if room:
+            self.merge(row, column, column + room - 1)
+            self.merge(row + 1, column, column + room - 1)
+            lines = len(textwrap.wrap(says, int(1.15 * self._room(column, room))))
+            self.row_heights[row + 1] = max(self.row_heights.get(row + 1, 15), 13.5 * lines + 2)
+        return self.place(name, array, role, row + 2, column, words=words, **layout)
+
+    def _room(self, column: int, columns: int) -> float:
+        """How many characters wide so many columns are."""
+        dimensions = self.worksheet.column_dimensions
+        return sum(dimensions[get_column_letter(each)].width for each in range(column, column + columns))
 
     def table(self, row: int, column: int, length: int, parts: Sequence[str] = ()) -> Table:
         """A table of `length` rows below its heads, which begin at `row`. `parts` name a parameter's elements."""
         return Table(self, row, column, length, parts)
 
-    def heat_map(self, references: Array, colors: tuple[str, str, str] = style.SEQUENTIAL) -> None:
-        """Colours cells by their values."""
-        self.worksheet.conditional_formatting.add(span(references).address, style.color_scale(colors))
+    def heat_map(self, references: Array, scale: style.Scale = style.SEQUENTIAL) -> None:
+        """Colours cells by their values, all on one scale."""
+        matrices = references.reshape(-1, *references.shape[-2:]) if references.ndim > 2 else [references]
+        ranges = " ".join(span(matrix).address for matrix in matrices)
+        self.worksheet.conditional_formatting.add(ranges, style.color_scale(scale))
 
     def mark(self, references: Array, marks: Array) -> None:
         """Sets cells in bold with a dark frame where the cell of the same position in `marks` is above 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from openpyxl.cell import Cell
 from openpyxl.formatting.rule import ColorScaleRule, Rule
@@ -12,6 +13,7 @@ from openpyxl.styles.numbers import NumberFormat
 from openpyxl.worksheet.worksheet import Worksheet
 
 NUMBER = "0.0000"
+SHORT = "0.00"
 WHOLE = "0"
 PRECISE = "General"
 
@@ -27,9 +29,28 @@ ROLES: dict[str, tuple[str, str, str]] = {
     "check": ("FFFFFF", "BFBFBF", "counting, choosing and checking"),
 }
 
-# Both scales are safe for colour-blind readers and keep black digits legible.
-SEQUENTIAL = ("FFFFFF", "FDD49E", "E8853B")
-DIVERGING = ("6BAED6", "FFFFFF", "FDAE6B")
+
+@dataclass(frozen=True)
+class Scale:
+    """The colours of a heat map: at the smallest value, in the middle, at the largest.
+
+    The middle is the median, or half way between the ends with `percent`, or the value 0 with `zero`.
+    """
+
+    colors: tuple[str, str, str]
+    middle: str
+
+
+# All are safe for colour-blind readers and keep black digits legible.
+SEQUENTIAL = Scale(("FFFFFF", "FDD49E", "E8853B"), "median")
+DIVERGING = Scale(("6BAED6", "FFFFFF", "FDAE6B"), "zero")
+INK = Scale(("FFFFFF", "C4C4C4", "8A8A8A"), "percent")
+HEAT = Scale(("FFFFFF", "FDD49E", "E8853B"), "percent")
+_MIDDLES: dict[str, dict[str, Any]] = {
+    "median": {"mid_type": "percentile", "mid_value": 50},
+    "percent": {"mid_type": "percent", "mid_value": 50},
+    "zero": {"mid_type": "num", "mid_value": 0},
+}
 
 # Lines in charts: Okabe and Ito's colours, the yellow left out (invisible on white).
 LINES = ("0072B2", "E69F00", "009E73", "D55E00", "CC79A7", "56B4E9", "000000")
@@ -50,6 +71,7 @@ class Look:
     wrap: bool = False
     underline: bool = False
     indent: int = 0
+    shrink: bool = False
 
 
 TITLE = Look(bold=True, size=18, color="1F3864")
@@ -58,6 +80,7 @@ HEADING = Look(bold=True, size=13, color="1F3864")
 TEXT = Look()
 PROSE = Look(wrap=True)
 NOTE = Look(italic=True, color="595959", size=10, indent=1)
+WRAPPED_NOTE = replace(NOTE, wrap=True, indent=0)
 LABEL = Look(bold=True)
 LINK = Look(color="0563C1", underline=True)
 TABLE_HEAD = Look(bold=True, fill="D9D9D9", border="7F7F7F")
@@ -66,11 +89,11 @@ TABLE_PROSE = Look(border="D9D9D9", wrap=True)
 
 
 def body(role: str, number_format: str = NUMBER) -> Look:
-    """The look of a block's cells."""
+    """The look of a block's cells. A number that does not fit is shown smaller, never as ###."""
     fill = ROLES[role][0]
     if role == "input":
-        return Look(fill=fill, color="1F3FBF", bold=True, border="BF9000", number_format=number_format)
-    return Look(fill=fill, border="E3E3E3", number_format=number_format)
+        return Look(fill, "1F3FBF", bold=True, border="BF9000", number_format=number_format, shrink=True)
+    return Look(fill, border="E3E3E3", number_format=number_format, shrink=True)
 
 
 def typed(role: str, number_format: str = NUMBER) -> Look:
@@ -119,6 +142,7 @@ class Styles:
                 horizontal="left" if look.indent else look.horizontal,
                 vertical="center" if wraps else None,
                 wrap_text=look.wrap or None,
+                shrink_to_fit=look.shrink or None,
                 indent=look.indent,
             )
             cell.number_format = look.number_format
@@ -126,17 +150,11 @@ class Styles:
         return self._numbers[look]
 
 
-def color_scale(colors: tuple[str, str, str], middle: float | None = None) -> Rule:
-    """A heat map: from the smallest value over the median (or over the value `middle`) to the largest."""
-    return ColorScaleRule(
-        start_type="min",
-        start_color="FF" + colors[0],
-        mid_type="percentile" if middle is None else "num",
-        mid_value=50 if middle is None else middle,
-        mid_color="FF" + colors[1],
-        end_type="max",
-        end_color="FF" + colors[2],
-    )
+def color_scale(scale: Scale) -> Rule:
+    """A heat map's rule."""
+    low, middle, high = ("FF" + color for color in scale.colors)
+    ends = {"start_type": "min", "start_color": low, "end_type": "max", "end_color": high}
+    return ColorScaleRule(**ends, mid_color=middle, **_MIDDLES[scale.middle])
 
 
 def large_numbers(top_left: str) -> Rule:

@@ -1,4 +1,4 @@
-"""The lessons' own data, and a CSV's columns in its place.
+"""The numbers that a lesson begins with: its own, or a CSV's in their place.
 
 Python's `random` gives the same numbers in every version and on every machine; numpy's generators do not promise it.
 """
@@ -9,10 +9,47 @@ import csv
 import io
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sgdsheet.errors import Error
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to take the place of a lesson's own numbers: a CSV file or a picture, or neither.
+
+    A picture is made `size` pixels wide and high (the lesson's own choice if None), grey unless it is to stay `rgb`.
+    """
+
+    csv: Path | None = None
+    image: Path | None = None
+    size: int | None = None
+    rgb: bool = False
+
+
+@dataclass(frozen=True)
+class Data:
+    """The numbers that a lesson begins with and that its reader may change, other than single inputs.
+
+    `dims` names the blocks and their numbers of dimensions, `load` gets what the lesson's `build` is to be given, and
+    `takes` says which of `csv` and `image` may take the place of the lesson's own.
+    """
+
+    dims: Mapping[str, int]
+    load: Callable[[Source], Mapping[str, Any]]
+    takes: tuple[str, ...] = ()
+
+
+def csv_columns(built_in: Mapping[str, Sequence[float]]) -> Data:
+    """Columns of numbers, which the columns of a CSV may replace."""
+
+    def load(source: Source) -> Mapping[str, Sequence[float]]:
+        return read_csv(source.csv, list(built_in)) if source.csv else built_in
+
+    return Data(dict.fromkeys(built_in, 1), load, ("csv",))
 
 
 def noisy_line(
@@ -38,25 +75,8 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
     them otherwise, they are then taken in order. Values are separated by commas, or by semicolons or tabs, and then a
     decimal comma is understood. Raises `Error`, with file, row and column, for what is missing, empty or no number.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise Error(f"{path}: is no CSV file: it is not text in UTF-8")
     short = [column.removeprefix("data_") for column in columns]
-    first = text.partition("\n")[0]
-    separator = next((each for each in ";\t" if each in first), ",")
-    try:
-        rows = [
-            row for row in enumerate(csv.reader(io.StringIO(text), delimiter=separator, strict=True), start=1) if row[1]
-        ]
-    except csv.Error as error:
-        raise Error(f"{path}: is no CSV file that can be read: {error}") from None
-    if not rows:
-        raise Error(f"{path}: is empty; expected the columns {', '.join(short)}")
+    rows, separator = _rows(path, f"the columns {', '.join(short)}")
     names = [name.strip() for name in rows[0][1]]
     if all(name in names for name in short):
         chosen = [names.index(name) for name in short]
@@ -73,9 +93,53 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
             raise Error(f"{path}: row {number}: expected {len(names)} values, got {len(row)}")
         for column, position in zip(columns, chosen, strict=True):
             value = row[position].strip() if position < len(row) else ""
-            value = value if separator == "," else value.replace(",", ".")
-            numbers[column].append(_number(value, f"{path}: row {number}, column {names[position]!r}"))
+            numbers[column].append(_number(value, separator, f"{path}: row {number}, column {names[position]!r}"))
     return numbers
+
+
+def read_grid(path: str | Path, width: int | None = None) -> list[list[float]]:
+    """The numbers of a CSV file without names, row by row, all of the same width (`width`, if that is given).
+
+    Separators as in `read_csv`; a first row of names is passed over. Raises `Error`, with file, row and column, for
+    rows of another width and for what is no number.
+    """
+    rows, separator = _rows(path, f"rows of {width or ''} numbers".replace("  ", " "))
+    if len(rows) > 1 and not any(_is_number(value.replace(",", ".")) for value in rows[0][1]):
+        rows = rows[1:]
+    width = width or len(rows[0][1])
+    grid = []
+    for number, row in rows:
+        if len(row) != width:
+            raise Error(f"{path}: row {number}: expected {width} values, got {len(row)}")
+        grid.append(
+            [
+                _number(value.strip(), separator, f"{path}: row {number}, column {column}")
+                for column, value in enumerate(row, start=1)
+            ]
+        )
+    return grid
+
+
+def _rows(path: str | Path, expected: str) -> tuple[list[tuple[int, list[str]]], str]:
+    """The rows of a CSV file that are not blank, each with its number, and what separates their values."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise Error(f"{path}: is no CSV file: it is not text in UTF-8")
+    first = text.partition("\n")[0]
+    separator = next((each for each in ";\t" if each in first), ",")
+    try:
+        numbered = enumerate(csv.reader(io.StringIO(text), delimiter=separator, strict=True), start=1)
+        rows = [row for row in numbered if row[1]]
+    except csv.Error as error:
+        raise Error(f"{path}: is no CSV file that can be read: {error}") from None
+    if not rows:
+        raise Error(f"{path}: is empty; expected {expected}")
+    return rows, separator
 
 
 def _shown(name: str) -> str:
@@ -83,7 +147,8 @@ def _shown(name: str) -> str:
     return (name if name.isprintable() else repr(name))[:40]
 
 
-def _number(text: str, where: str) -> float:
+def _number(text: str, separator: str, where: str) -> float:
+    text = text if separator == "," else text.replace(",", ".")
     if not text:
         raise Error(f"{where}: expected a number, got an empty cell")
     if not _is_number(text):
@@ -98,7 +163,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def check_columns(data: Mapping[str, Sequence[float]], limit: int, name: str) -> None:
+def check_columns(data: Mapping[str, Any], limit: int, name: str) -> None:
     """Raises `Error` if there are more than `limit` points."""
     count = len(next(iter(data.values())))
     if count > limit:

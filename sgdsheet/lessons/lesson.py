@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdsheet.book import Book, Input
 from sgdsheet.errors import Error, nearest
+from sgdsheet.lessons.data import Data, Source
 
 Values = Mapping[str, Any]
 
@@ -18,20 +19,29 @@ Values = Mapping[str, Any]
 class Lesson:
     """One workbook and the torch program that it must agree with.
 
-    `build(values, data)` makes the workbook: `values` are the inputs' starting values, `data` the columns of numbers.
+    `build(values, data)` makes the workbook: `values` are the inputs' starting values, `data` is what `data.load` gave.
     `reference(values)` runs torch in float64 on what stands in a file's cells, inputs and data both by block name (a
-    float, a text or an array), and returns every block by name as a float64 array. `data` names the columns that a CSV
-    may replace, with the built-in numbers. `sizes(values, blocks)` gives, for a block whose formula takes a difference
-    of larger numbers, how large they are: its rounding is measured against that.
+    float, a text or an array), and returns every block by name as a float64 array. `sizes(values, blocks)` gives, for a
+    block whose formula takes a difference of larger numbers, how large they are: its rounding is measured against that.
     """
 
     name: str
     summary: str
     inputs: tuple[Input, ...]
-    data: Mapping[str, Sequence[float]]
+    data: Data
     build: Callable[[Values, Values], Book]
     reference: Callable[[Values], dict[str, np.ndarray]]
     sizes: Callable[[Values, Mapping[str, np.ndarray]], dict[str, np.ndarray]] = lambda values, blocks: {}
+
+    def load(self, source: Source) -> Values:
+        """The numbers to build with. Raises `Error` for a source that the lesson has no use for."""
+        for kind, option in (("csv", "--data"), ("image", "--image")):
+            if getattr(source, kind) is not None and kind not in self.data.takes:
+                other = " but --data FILE.csv" if "csv" in self.data.takes else ""
+                raise Error(f"{self.name} takes no {option}{other}")
+        if source.image is None and (source.size is not None or source.rgb):
+            raise Error(f"{self.name}: --size and --rgb are for a picture: give --image too")
+        return self.data.load(source)
 
     def values(self, given: Values) -> dict[str, float | str]:
         """The inputs' starting values with those that are given. Raises `Error` for a name or value that fits none."""

@@ -13,7 +13,7 @@ from sgdsheet import tensor
 from sgdsheet.book import WHOLE, Book, Input, Series, Typed, scatter
 from sgdsheet.book.style import LABEL
 from sgdsheet.expr import Call, compare
-from sgdsheet.lessons.data import check_columns, noisy_line
+from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.lesson import Lesson, Values
 from sgdsheet.tensor import previous, span
 
@@ -531,7 +531,7 @@ def _preset(name: str, title: str, summary: str, epochs: int, data: dict[str, li
     )
     inputs = tuple(Input(each, starts[each], meaning, **limits) for each, meaning, limits in meanings)
     made = partial(build, name, title, epochs, inputs)
-    return Lesson(name, summary, inputs, data, made, partial(reference, epochs), sizes)
+    return Lesson(name, summary, inputs, csv_columns(data), made, partial(reference, epochs), sizes)
 
 
 LINEAR_SGD = _preset(

@@ -11,7 +11,7 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import NUMBER, WHOLE, Book, Input, Series, Sheet, Typed, scatter
 from sgdsheet.expr import Call
-from sgdsheet.lessons.data import check_columns, noisy_line
+from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.lesson import Lesson, Values
 from sgdsheet.optim import OPTIMIZERS as RECURRENCES
 from sgdsheet.tensor import previous
@@ -555,7 +555,7 @@ OPTIMIZERS = Lesson(
     "optimizers",
     "sixteen optimisers on the same data, a sheet each, a choice of schedules, and their race",
     INPUTS,
-    noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5)),
+    csv_columns(noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5))),
     build,
     reference,
     sizes,

@@ -9,7 +9,7 @@ import pytest
 
 from sgdsheet import lessons
 from sgdsheet.errors import Error
-from sgdsheet.lessons.data import noisy_line, read_csv
+from sgdsheet.lessons.data import Source, noisy_line, read_csv
 
 COLUMNS = ["data_x", "data_y"]
 POINTS = {"data_x": [1.0, 3.0], "data_y": [2.0, 4.0]}
@@ -37,7 +37,7 @@ def test_noisy_line_never_changes() -> None:
 
 def test_the_lessons_data_never_changes() -> None:
     first = {
-        name: {column: list(values)[:2] for column, values in lesson.data.items()}
+        name: {column: list(values)[:2] for column, values in lesson.load(Source()).items()}
         for name, lesson in lessons.catalogue().items()
     }
     assert first == FIRST

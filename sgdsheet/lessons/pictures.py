@@ -1,0 +1,121 @@
+"""Pictures for the lessons: scikit-learn's handwritten digits, and a reader's own."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sgdsheet.errors import Error
+from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
+from sgdsheet.lessons.data import read_grid
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE = 8  # scikit-learn's digits have so many rows and columns
+INK = 16  # and whole numbers from 0, no ink, to this
+MAX_PIXELS = 50_000_000  # of a picture that is read
+MAX_SIDE = 256  # of a picture on a sheet
+
+
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 1,797 handwritten digits of scikit-learn: pictures (1797, 8, 8) of 0 to 16, and their labels (1797)."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return found.images, found.target
+
+
+def read_digits(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and labels from a CSV whose rows hold a label, 0 to 9, and 64 pixels, 0 to 16.
+
+    Raises `Error`, with file and row, for rows of another width and for numbers beyond these.
+    """
+    rows = np.array(read_grid(path, 1 + SIDE * SIDE))
+    labels, pixels = rows[:, 0], rows[:, 1:]
+    for number, label in enumerate(labels, start=1):
+        if label not in range(10):
+            raise Error(f"{path}: digit {number}: expected a label from 0 to 9 before its pixels, got {label:g}")
+    wrong = np.argwhere((pixels < 0) | (pixels > INK))
+    if len(wrong):
+        digit, pixel = wrong[0]
+        value = pixels[digit, pixel]
+        raise Error(f"{path}: digit {digit + 1}, pixel {pixel + 1}: expected 0 to {INK}, got {value:g}")
+    return pixels.reshape(-1, SIDE, SIDE), labels.astype(int)
+
+
+def read_picture(path: str | Path, size: int, rgb: bool = False) -> np.ndarray:
+    """A picture of any kind that Pillow reads, as numbers from 0, dark, to 1, light.
+
+    The largest square in its middle is resized to `size` x `size`; turned as its camera says, and with white behind
+    what is transparent. Shape (3, size, size) in colour, (1, size, size) in grey. Raises `Error` for a file that is no
+    picture or is damaged, for more than 50 megapixels, and for a size that no sheet has room for.
+    """
+    from PIL import Image, ImageOps
+
+    if size < 1:
+        raise Error(f"--size: expected a size of at least 1, got {size:,}")
+    check_size(size, size, f"--size {size}")
+    try:
+        if not Path(path).stat().st_size:
+            raise Error(f"{path}: expected a picture, got an empty file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of size: that is checked here
+            with Image.open(path) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise _too_large(path, f"{opened.width:,} x {opened.height:,}")
+                turned = ImageOps.exif_transpose(_eight_bit(opened))
+            square = ImageOps.fit(_on_white(turned), (size, size), Image.Resampling.LANCZOS)
+    except Image.DecompressionBombError:
+        raise _too_large(path, "many more") from None
+    except Image.UnidentifiedImageError:
+        raise Error(f"{path}: expected a picture, got a file of another kind") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Error(f"{path}: cannot be read as a picture: {reason}") from None
+    values = np.asarray(square.convert("RGB" if rgb else "L"), dtype=float) / 255
+    return values.transpose(2, 0, 1) if rgb else values[None]
+
+
+def check_size(rows: int, columns: int, what: str) -> None:
+    """Raises `Error` for a picture that no sheet, or nobody's patience, has room for."""
+    if rows > MAX_ROWS or columns > MAX_COLUMNS:
+        raise Error(
+            f"{what}: a picture of {rows:,} x {columns:,} pixels has no room on a sheet, which has {MAX_ROWS:,} rows "
+            f"and {MAX_COLUMNS:,} columns"
+        )
+    if rows * columns > MAX_SIDE**2:
+        raise Error(
+            f"{what}: expected a picture of at most {MAX_SIDE} x {MAX_SIDE} pixels, got {rows:,} x {columns:,}: each "
+            "needs some twenty formulas"
+        )
+
+
+def _too_large(path: str | Path, pixels: str) -> Error:
+    return Error(f"{path}: expected at most {MAX_PIXELS // 1_000_000} megapixels, got {pixels} pixels")
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """A picture of 16 or more bits a pixel with 8 instead: Pillow would cut off all that is above 255."""
+    from PIL import Image
+
+    if picture.mode[0] not in "IF":
+        return picture
+    values = np.asarray(picture, dtype=float)
+    full = 65535 if picture.mode[0] == "I" else max(float(values.max()), 1e-300)
+    return Image.fromarray(np.clip(values / full * 255, 0, 255).round().astype(np.uint8))
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """The picture in colour, with white behind what is transparent."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
