@@ -27,8 +27,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """The 1,797 handwritten digits of scikit-learn: pictures (1797, 8, 8) of 0 to 16, and their labels (1797)."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    return found.images, found.target
+    pixels, labels = load_digits(return_X_y=True)
+    return np.asarray(pixels).reshape(-1, SIDE, SIDE), np.asarray(labels)
 
 
 def read_digits(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +62,6 @@ def read_picture(path: str | Path, size: int, rgb: bool = False) -> np.ndarray:
         raise Error(f"--size: expected a size of at least 1, got {size:,}")
     check_size(size, size, f"--size {size}")
     try:
-        if not Path(path).stat().st_size:
-            raise Error(f"{path}: expected a picture, got an empty file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size: that is checked here
             with Image.open(path) as opened:
@@ -74,7 +72,8 @@ def read_picture(path: str | Path, size: int, rgb: bool = False) -> np.ndarray:
     except Image.DecompressionBombError:
         raise _too_large(path, "many more") from None
     except Image.UnidentifiedImageError:
-        raise Error(f"{path}: expected a picture, got a file of another kind") from None
+        kind = "a file of another kind" if Path(path).stat().st_size else "an empty file"
+        raise Error(f"{path}: expected a picture, got {kind}") from None
     except (OSError, ValueError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Error(f"{path}: cannot be read as a picture: {reason}") from None
