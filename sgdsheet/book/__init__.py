@@ -5,13 +5,14 @@ from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.read import Saved, read
 from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed, shape_text
-from sgdsheet.book.style import DIVERGING, HEAT, INK, NUMBER, PRECISE, SEQUENTIAL, SHORT, WHOLE
+from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, WHOLE
 from sgdsheet.book.write import save
 
 __all__ = [
     "DIVERGING",
     "HEAT",
     "INK",
+    "LIGHT",
     "NUMBER",
     "PRECISE",
     "SEQUENTIAL",

@@ -13,6 +13,7 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
 ABOUT = "about"
+ALL = "all of it"
 LESSON = "made by sgdsheet for the lesson"
 COLUMNS = ("block", "role", "shape", "place", "you may change", "in torch", "in words")
 _WIDTHS = (26, 16, 14, 30, 22, 40, 62)
@@ -72,27 +73,59 @@ def _prose(sheet: Sheet, row: int, paragraphs: Any, bullet: str) -> int:
 
 def _block_row(sheet: Sheet, row: int, block: Block) -> None:
     links = style.TABLE_CELL
-    texts = (block.name, block.role, shape_text(block.shape), "", _place(block.typed), block.torch, block.words)
+    typed = ALL if block.typed == block.panels else _place(block.typed)
+    place = _place(block.panels)
+    texts = (block.name, block.role, shape_text(block.shape), "", typed, block.torch, block.words)
     looks = (links, style.body(block.role), links, links, links, style.TABLE_PROSE, style.TABLE_PROSE)
     for column, (text, look) in enumerate(zip(texts, looks, strict=True), start=1):
         sheet.write(row, column, text, look)
-    sheet.link(row, 4, _place(block.panels), block.panels[0], style.with_border(style.LINK))
-    lines = max(len(textwrap.wrap(text, width)) for text, width in zip(texts[5:], (38, 60), strict=True))
+    sheet.link(row, 4, place, block.panels[0], style.WRAPPED_LINK)
+    wrapped = ((place, _WIDTHS[3]), (block.torch, _WIDTHS[5]), (block.words, _WIDTHS[6]))
+    lines = max(len(textwrap.wrap(text, width - 2)) for text, width in wrapped)
     if lines > 1:
         sheet.row_heights[row] = 15.5 * lines
 
 
 def _place(ranges: list[Range]) -> str:
-    """Ranges of one sheet as `'by hand'!D12:F14 H12:J14`."""
+    """Ranges of one sheet as `'by hand'!D12:F14 H12:J14`, or as `maps!D12:F14, 8 down every 5, 2 across every 4`."""
     if not ranges:
         return ""
-    return f"{expr.quoted(ranges[0].sheet)}!" + " ".join(each.address for each in ranges)
+    sheet, first = f"{expr.quoted(ranges[0].sheet)}!", ranges[0]
+    across = sum(each.top == first.top for each in ranges)
+    if len(ranges) > 2 and len(ranges) % across == 0:
+        down = len(ranges) // across
+        rows = ranges[across].top - first.top if down > 1 else 1
+        columns = ranges[1].left - first.left if across > 1 else 1
+        grid = _grid(first, down, rows, across, columns)
+        if [each.address for each in grid] == [each.address for each in ranges]:
+            steps = (("down", down, rows), ("across", across, columns))
+            return f"{sheet}{first.address}" + "".join(f", {n} {way} every {by}" for way, n, by in steps if n > 1)
+    return sheet + " ".join(each.address for each in ranges)
+
+
+def _grid(first: Range, down: int, rows: int, across: int, columns: int) -> list[Range]:
+    """`down` times `across` ranges like the first, so many rows and columns apart."""
+    return [
+        Range(first.sheet, first.top + y, first.left + x, first.bottom + y, first.right + x)
+        for y in range(0, down * rows, rows)
+        for x in range(0, across * columns, columns)
+    ]
 
 
 def parse_place(text: str) -> list[Range]:
     """The ranges that `_place` wrote. Raises `ValueError` for any other text."""
     if not text:
         return []
+    if match := re.fullmatch(r"(.+?)(?:, (\d+) down every (\d+))?(?:, (\d+) across every (\d+))?", text):
+        place, *steps = match.groups()
+        if any(steps):
+            first, *others = parse_place(place)
+            down, rows, across, columns = (int(step or 1) for step in steps)
+            inside = first.bottom + (down - 1) * rows <= expr.MAX_ROWS
+            inside = inside and first.right + (across - 1) * columns <= expr.MAX_COLUMNS
+            if others or not inside or min(down, rows, across, columns) < 1 or down * across > expr.MAX_ROWS:
+                raise ValueError(text)
+            return _grid(first, down, rows, across, columns)
     sheet, bang, addresses = text.rpartition("!")
     if not bang:
         raise ValueError(text)
@@ -140,6 +173,7 @@ def _read_block(row: list[Any], where: str) -> Block:
         raise Error(
             f"{where}: expected a block's name and one of the roles {', '.join(style.ROLES)}, got {name!r}, {role!r}"
         )
+    typed = place if typed == ALL else typed
     parsers = (("shape", parse_shape, shape), ("place", parse_place, place), ("you may change", parse_place, typed))
     parsed: list[Any] = []
     for column, parser, text in parsers:

@@ -158,14 +158,15 @@ class Sheet:
         torch: str = "",
         across: bool = False,
         absolute: bool = False,
+        down: bool = False,
         band: int | None = None,
     ) -> Array:
         """Sets cells aside for a block whose first cell is at `row`, `column`, and names them; `fill` fills them.
 
         One dimension runs down, or `across`; two are rows and columns; of more, the last two are a matrix each, side by
-        side along the third to last and below each other along those before, one every `band` rows (their own height
-        and a blank row by default). Returns the array of references, which print as `$A$1` if they are to be
-        `absolute`, or as the block's name for a single input.
+        side along the third to last, or all below each other with `down`, and below each other along those before. One
+        begins every `band` rows (their own height and a blank row by default). Returns the array of references, which
+        print as `$A$1` if they are to be `absolute`, or as the block's name for a single input.
         """
         if name in self.book.blocks:
             raise Error(f"two blocks are named {name!r}")
@@ -176,8 +177,8 @@ class Sheet:
         leading = shape[:-2]
         panels = []
         for position in range(int(np.prod(leading))):
-            down, right = divmod(position, leading[-1]) if leading else (0, 0)
-            top, left = row + down * (band or rows + 1), column + right * (columns + 1)
+            below, beside = divmod(position, leading[-1] if leading and not down else 1)
+            top, left = row + below * (band or rows + 1), column + beside * (columns + 1)
             panels.append(Range(self.name, top, left, top + rows - 1, left + columns - 1, absolute))
         if panels[-1].bottom > expr.MAX_ROWS or panels[-1].right > expr.MAX_COLUMNS:
             raise Error(
@@ -219,7 +220,7 @@ class Sheet:
                     self._validate(reference, value.input)
             else:
                 self._formula(row, column, value, formula_style, name)
-        block.typed = _rectangles(typed)
+        block.typed = list(block.panels) if len(typed) == len(values) else _rectangles(typed)
 
     def place(
         self,
@@ -231,25 +232,12 @@ class Sheet:
         *,
         words: str = "",
         torch: str = "",
-        across: bool = False,
-        absolute: bool = False,
-        band: int | None = None,
         number_format: str = style.NUMBER,
+        **layout: Any,
     ) -> Array:
         """Sets cells aside for `array` and fills them, in one go. Arguments as for `block`."""
         array = np.asarray(array, dtype=object)
-        references = self.block(
-            name,
-            array.shape,
-            role,
-            row,
-            column,
-            words=words,
-            torch=torch,
-            across=across,
-            absolute=absolute,
-            band=band,
-        )
+        references = self.block(name, array.shape, role, row, column, words=words, torch=torch, **layout)
         self.fill(name, array, number_format)
         return references
 
@@ -284,13 +272,13 @@ class Sheet:
         return references
 
     def value(
-        self, row: int, column: int, name: str, formula: Any, role: str, *, words: str = "", torch: str = ""
+        self, row: int, column: int, name: str, formula: Any, role: str, *, words: str = "", **layout: Any
     ) -> Ref:
-        """A single value with its name on its left and its words on its right."""
+        """A single value with its name on its left and its words on its right. `layout` as for `place`."""
         self.write(row, column, name, style.LABEL)
         self.write(row, column + 2, words, style.NOTE)
         self.next_row = max(self.next_row, row + 2)
-        return self.place(name, formula, role, row, column + 1, words=words, torch=torch).item()
+        return self.place(name, formula, role, row, column + 1, words=words, **layout).item()
 
     def headed(
         self,
@@ -302,17 +290,19 @@ class Sheet:
         *,
         words: str = "",
         title: str | None = None,
+        note: bool = True,
         room: int = 0,
         **layout: Any,
     ) -> Array:
-        """`place` below a heading: the block's name, then its formula in words and its shape. Takes two rows more.
+        """`place` below a heading: the block's name, then its shape and its formula in words. Takes two rows more.
 
-        `title` is what stands there where that is not the block's name. With a `room` the two lines stay within so many
-        columns; set those columns' widths first. `layout` is what `place` takes.
+        `title` is what stands there where that is not the block's name; without a `note` the words are left out. With a
+        `room` the two lines stay within so many columns; set those columns' widths first. `layout` is what `place`
+        takes.
         """
         array = np.asarray(array, dtype=object)
         self.write(row, column, title or name, style.HEADING)
-        says = shape_text(array.shape) + (f" · {words}" if words else "")
+        says = shape_text(array.shape) + (f" · {words}" if words and note else "")
         self.write(row + 1, column, says, style.WRAPPED_NOTE if room else style.NOTE)
         if room:
             self.merge(row, column, column + room - 1)
@@ -333,8 +323,11 @@ class Sheet:
     def heat_map(self, references: Array, scale: style.Scale = style.SEQUENTIAL) -> None:
         """Colours cells by their values, all on one scale."""
         matrices = references.reshape(-1, *references.shape[-2:]) if references.ndim > 2 else [references]
-        ranges = " ".join(span(matrix).address for matrix in matrices)
-        self.worksheet.conditional_formatting.add(ranges, style.color_scale(scale))
+        ranges = [span(matrix) for matrix in matrices]
+        first, last = ranges[0], ranges[-1]
+        whole = Range(self.name, first.top, first.left, last.bottom, last.right)
+        rule = style.color_scale(scale, whole.absolute_place.rpartition("!")[2])
+        self.worksheet.conditional_formatting.add(" ".join(each.address for each in ranges), rule)
 
     def mark(self, references: Array, marks: Array) -> None:
         """Sets cells in bold with a dark frame where the cell of the same position in `marks` is above 0."""
@@ -343,6 +336,10 @@ class Sheet:
     def chart(self, row: int, column: int, chart: ScatterChart) -> None:
         """Puts a chart with its upper left corner at a cell."""
         self.worksheet.add_chart(chart, f"{get_column_letter(column)}{row}")
+
+    def print_on_one_page(self) -> None:
+        """Prints the whole sheet on one page, however small: maps are not to be cut apart."""
+        self.worksheet.page_setup.fitToHeight = 1
 
     def freeze(self, row: int, column: int) -> None:
         """Keeps the rows above and the columns left of a cell in view."""
@@ -420,24 +417,33 @@ class Table:
         words: str = "",
         torch: str = "",
         title: str | None = None,
+        parts: Sequence[str] = (),
         number_format: str = style.NUMBER,
         width: float = 13,
         absolute: bool = False,
     ) -> Array:
-        """The next column, or the next `len(parts)` columns where the array has two dimensions, as a block.
+        """The next column, or as many as the array has where it has two dimensions, as a block.
 
         Without an array one column is set aside, to be filled later. `title` is what stands above it where that is not
-        the block's name.
+        the block's name. `parts` name its columns where they are not the table's parts.
         """
         shape = (self.length,) if array is None else np.shape(array)
-        return self._column(name, role, shape, array, words, torch, title, number_format, width, absolute)
+        return self._column(name, role, shape, array, words, torch, title, parts, number_format, width, absolute)
 
     def columns(
-        self, name: str, role: str, *, words: str = "", torch: str = "", title: str | None = None, width: float = 13
+        self,
+        name: str,
+        role: str,
+        *,
+        words: str = "",
+        torch: str = "",
+        title: str | None = None,
+        parts: Sequence[str] = (),
+        width: float = 13,
     ) -> Array:
-        """Sets aside one column for each of the table's parts, as one block of two dimensions."""
-        shape = (self.length, len(self.parts))
-        return self._column(name, role, shape, None, words, torch, title, style.NUMBER, width, False)
+        """Sets aside one column for each of the parts, the table's own or others, as one block of two dimensions."""
+        shape = (self.length, len(parts or self.parts))
+        return self._column(name, role, shape, None, words, torch, title, parts, style.NUMBER, width, False)
 
     def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
         """Fills a column that was set aside."""
@@ -452,6 +458,7 @@ class Table:
         words: str,
         torch: str,
         title: str | None,
+        parts: Sequence[str],
         number_format: str,
         width: float,
         absolute: bool,
@@ -472,8 +479,9 @@ class Table:
                 sheet.write(self.head + offset, column, text if column == left else "", look)
             sheet.merge(self.head + offset, left, right)
         if self.parts:
+            names = parts or self.parts
             for column in range(left, right + 1):
-                part = self.parts[column - left] if count == len(self.parts) else ""
+                part = names[column - left] if count == len(names) else ""
                 sheet.write(self.head + 3, column, part, style.words(role))
         sheet.width(left, max(width, len(title or name) * 1.2 / count + 2), right)
         self.next_column = right + 1

@@ -34,7 +34,8 @@ ROLES: dict[str, tuple[str, str, str]] = {
 class Scale:
     """The colours of a heat map: at the smallest value, in the middle, at the largest.
 
-    The middle is the median, or half way between the ends with `percent`, or the value 0 with `zero`.
+    The middle is the median, or half way between the ends with `percent`, or 0 with `zero`: the ends are then as far
+    from 0 as the number that is furthest from it.
     """
 
     colors: tuple[str, str, str]
@@ -45,12 +46,9 @@ class Scale:
 SEQUENTIAL = Scale(("FFFFFF", "FDD49E", "E8853B"), "median")
 DIVERGING = Scale(("6BAED6", "FFFFFF", "FDAE6B"), "zero")
 INK = Scale(("FFFFFF", "C4C4C4", "8A8A8A"), "percent")
+LIGHT = Scale(("8A8A8A", "C4C4C4", "FFFFFF"), "percent")
 HEAT = Scale(("FFFFFF", "FDD49E", "E8853B"), "percent")
-_MIDDLES: dict[str, dict[str, Any]] = {
-    "median": {"mid_type": "percentile", "mid_value": 50},
-    "percent": {"mid_type": "percent", "mid_value": 50},
-    "zero": {"mid_type": "num", "mid_value": 0},
-}
+_MIDDLES = {"median": ("percentile", 50), "percent": ("percent", 50), "zero": ("num", 0)}
 
 # Lines in charts: Okabe and Ito's colours, the yellow left out (invisible on white).
 LINES = ("0072B2", "E69F00", "009E73", "D55E00", "CC79A7", "56B4E9", "000000")
@@ -86,6 +84,7 @@ LINK = Look(color="0563C1", underline=True)
 TABLE_HEAD = Look(bold=True, fill="D9D9D9", border="7F7F7F")
 TABLE_CELL = Look(border="D9D9D9")
 TABLE_PROSE = Look(border="D9D9D9", wrap=True)
+WRAPPED_LINK = replace(LINK, border="D9D9D9", wrap=True)
 
 
 def body(role: str, number_format: str = NUMBER) -> Look:
@@ -150,11 +149,17 @@ class Styles:
         return self._numbers[look]
 
 
-def color_scale(scale: Scale) -> Rule:
-    """A heat map's rule."""
+def color_scale(scale: Scale, span: str) -> Rule:
+    """A heat map's rule for numbers within `span`, as in `$A$1:$C$3`."""
     low, middle, high = ("FF" + color for color in scale.colors)
-    ends = {"start_type": "min", "start_color": low, "end_type": "max", "end_color": high}
-    return ColorScaleRule(**ends, mid_color=middle, **_MIDDLES[scale.middle])
+    middle_type, middle_value = _MIDDLES[scale.middle]
+    ends: dict[str, Any] = {"start_type": "min", "end_type": "max"}
+    if scale.middle == "zero":
+        furthest = f"MAX(MAX({span}),-MIN({span}),1E-300)"
+        ends = {"start_type": "formula", "start_value": f"-{furthest}", "end_type": "formula", "end_value": furthest}
+    return ColorScaleRule(
+        start_color=low, mid_type=middle_type, mid_value=middle_value, mid_color=middle, end_color=high, **ends
+    )
 
 
 def large_numbers(top_left: str) -> Rule:
@@ -173,8 +178,3 @@ def framed(mark: str) -> Rule:
         font=Font(b=True, color="FF1F3864"), border=Border(left=side, right=side, top=side, bottom=side)
     )
     return Rule(type="expression", dxf=look, formula=[f"{mark}>0"])
-
-
-def with_border(look: Look) -> Look:
-    """The same look as a cell of a table."""
-    return replace(look, border=TABLE_CELL.border)

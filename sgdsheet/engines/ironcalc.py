@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +15,9 @@ import numpy as np
 from sgdsheet.engines.common import CellError, Value, as_array, one_line, require_sheets, require_workbook
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
+
+MANY_NAMES = 100
+_NAME = re.compile(rb'<definedName name="([^"]*)"[^>]*>(.*?)</definedName>', re.DOTALL)
 
 
 class IronCalc:
@@ -29,7 +35,8 @@ class IronCalc:
         ironcalc = importlib.import_module("ironcalc")
         require_workbook(path)
         try:
-            model = ironcalc.load_from_xlsx(str(path), "en", "UTC", "en")
+            with tempfile.TemporaryDirectory() as folder:
+                model = ironcalc.load_from_xlsx(str(_lean(path, Path(folder))), "en", "UTC", "en")
             model.evaluate()
         except BaseException as error:
             # A panic in Rust arrives as a PanicException, which is no Exception and which no module exports.
@@ -55,3 +62,29 @@ class IronCalc:
             return as_array(values, range_.shape)
 
         return [read(range_) for range_ in ranges]
+
+
+def _lean(path: Path, folder: Path) -> Path:
+    """The file without the defined names that no formula uses, if there are many names.
+
+    IronCalc goes through all of them for every formula: a thousand names and 200,000 formulas take it 9 s instead of 3.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    names = _NAME.findall(parts.get("xl/workbook.xml", b""))
+    if len(names) <= MANY_NAMES:
+        return path
+    formulas = [text for _, text in names]
+    for name, part in parts.items():
+        if name.startswith("xl/worksheets/"):
+            formulas += re.findall(rb"<f[^>]*>([^<]+)</f>", part)
+    used = set(re.findall(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_.\x80-\xff]*", b" ".join(formulas)))
+    used = {word.lower() for word in used}
+    parts["xl/workbook.xml"] = _NAME.sub(
+        lambda match: match[0] if match[1].lower() in used else b"", parts["xl/workbook.xml"]
+    )
+    lean = folder / "lean.xlsx"
+    with zipfile.ZipFile(lean, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return lean

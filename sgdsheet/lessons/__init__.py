@@ -11,9 +11,22 @@ from sgdsheet.lessons.lesson import Lesson
 @cache
 def catalogue() -> dict[str, Lesson]:
     """Every lesson by name, in the order in which to read them."""
-    from sgdsheet.lessons import linear_sgd, optimizers
+    from sgdsheet.lessons import (
+        cnn_training,
+        conv_backward,
+        convolution,
+        linear_sgd,
+        optimizers,
+    )
 
-    lessons = (linear_sgd.LINEAR_SGD, linear_sgd.LESSON2_SGD, optimizers.OPTIMIZERS)
+    lessons = (
+        linear_sgd.LINEAR_SGD,
+        linear_sgd.LESSON2_SGD,
+        optimizers.OPTIMIZERS,
+        convolution.CONVOLUTION,
+        conv_backward.CONV_BACKWARD,
+        cnn_training.CNN_TRAINING,
+    )
     return {lesson.name: lesson for lesson in lessons}
 
 

@@ -64,8 +64,18 @@ def noisy_line(
     """`count` points of y = slope * x + intercept + noise, x and the noise uniform in their ranges, rounded."""
     generator = random.Random(seed)
     xs = [round(generator.uniform(*x), digits) for _ in range(count)]
-    ys = [round(slope * each + intercept + generator.uniform(*noise), digits) for each in xs]
-    return {"data_x": xs, "data_y": ys}
+    return noisy(lambda each: slope * each + intercept, xs, generator, noise, digits)
+
+
+def noisy(
+    function: Callable[[float], float],
+    x: Sequence[float],
+    generator: random.Random,
+    noise: tuple[float, float],
+    digits: int = 3,
+) -> dict[str, list[float]]:
+    """Points of y = function(x) + noise, the noise uniform in its range, rounded."""
+    return {"data_x": list(x), "data_y": [round(function(each) + generator.uniform(*noise), digits) for each in x]}
 
 
 def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]:
@@ -163,8 +173,10 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def check_columns(data: Mapping[str, Any], limit: int, name: str) -> None:
-    """Raises `Error` if there are more than `limit` points."""
+def check_columns(
+    data: Mapping[str, Any], limit: int, name: str, why: str = "a sheet has no room for more rows"
+) -> None:
+    """Raises `Error` if there are more than `limit` points, and says why no more will do."""
     count = len(next(iter(data.values())))
     if count > limit:
-        raise Error(f"{name}: expected at most {limit:,} points, got {count:,}: a sheet has no room for more rows")
+        raise Error(f"{name}: expected at most {limit:,} points, got {count:,}: {why}")

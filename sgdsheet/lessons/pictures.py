@@ -11,11 +11,13 @@ import numpy as np
 
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
-from sgdsheet.lessons.data import read_grid
+from sgdsheet.lessons.data import Source, read_grid
 
 if TYPE_CHECKING:
     from PIL import Image
 
+SEVEN = 7  # the place of a good one among scikit-learn's digits; it is a 7
+SIZE = 28  # of a reader's picture, if nothing else is said
 SIDE = 8  # scikit-learn's digits have so many rows and columns
 INK = 16  # and whole numbers from 0, no ink, to this
 MAX_PIXELS = 50_000_000  # of a picture that is read
@@ -79,6 +81,17 @@ def read_picture(path: str | Path, size: int, rgb: bool = False) -> np.ndarray:
         raise Error(f"{path}: cannot be read as a picture: {reason}") from None
     values = np.asarray(square.convert("RGB" if rgb else "L"), dtype=float) / 255
     return values.transpose(2, 0, 1) if rgb else values[None]
+
+
+def load_picture(source: Source) -> dict[str, np.ndarray]:
+    """The block `picture`, from 0 to 1, of shape (channels, rows, columns): a digit, or what the source names."""
+    if source.csv:
+        grid = np.array([read_grid(source.csv)])
+        check_size(grid.shape[1], grid.shape[2], str(source.csv))
+        return {"picture": grid}
+    if source.image:
+        return {"picture": read_picture(source.image, source.size or SIZE, source.rgb).round(3)}
+    return {"picture": digits()[0][[SEVEN]] / INK}
 
 
 def check_size(rows: int, columns: int, what: str) -> None:
