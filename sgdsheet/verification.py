@@ -85,8 +85,8 @@ def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     with _float64(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
         try:
             expected = lesson.reference(inputs)
-        except ValueError as error:
-            raise Error(f"{path}: torch refuses its inputs: {error}") from None
+        except (ValueError, RuntimeError) as error:
+            raise Error(f"{path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
         sizes = lesson.sizes(inputs, expected)
     texts = {spec.name for spec in lesson.inputs if spec.choices}
     rows = []
@@ -130,7 +130,10 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
     for name, block in saved.blocks.items():
         typed = _typed(block)
         if name in specs and specs[name].fixed:
-            inputs[name] = specs[name].check(values[name].item(), f"{saved.path}: cell {_address(block, ())} ({name})")
+            where = f"{saved.path}: cell {_address(block, ())} ({name})"
+            if not _is_formula(saved.contents[name].item()):
+                raise Error(f"{where}: was chosen when the workbook was made; to choose anew, generate it anew")
+            inputs[name] = specs[name].check(values[name].item(), where)
             continue
         if not typed.any():
             continue

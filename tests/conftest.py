@@ -7,17 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openpyxl
 import pytest
 
 import sgdsheet
 from sgdsheet import book
 from sgdsheet.expr import column_letters
+from sgdsheet.lessons import pictures
 
 
 @pytest.fixture(scope="session")
 def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The freshly generated workbook of a lesson, or `small`: linear_sgd with 5 points. Not to be written to."""
+    """The freshly generated workbook of a lesson. Not to be written to.
+
+    Or a quicker one: `small` is linear_sgd with 5 points, `brief` is cnn_training with 3 steps, `few` is classifier
+    with 9 held-out digits.
+    """
     folder = tmp_path_factory.mktemp("fresh")
 
     def generated(name: str) -> Path:
@@ -28,6 +34,14 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             points = folder / "points.csv"
             points.write_text("x,y\n0.5,4\n1,5.25\n0.25,3\n1.75,6.5\n1.5,6\n", encoding="utf-8")
             sgdsheet.generate("linear_sgd", path, data=points)
+        elif name == "brief":
+            sgdsheet.generate("cnn_training", path, steps=3)
+        elif name == "few":
+            digits = folder / "digits.csv"
+            pixels, labels = pictures.digits()
+            table = np.column_stack([labels[:9], pixels[:9].reshape(9, -1)])
+            np.savetxt(digits, table, fmt="%d", delimiter=",")
+            sgdsheet.generate("classifier", path, data=digits)
         else:
             sgdsheet.generate(name, path)
         return path
@@ -37,14 +51,17 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def place_of(workbook: Callable[[str], Path]) -> Callable[..., tuple[str, str]]:
-    """Where an element of a block stands: its sheet and its address."""
+    """Where an element of a block, counted row by row and panel by panel, stands: its sheet and its address."""
     known: dict[str, book.Saved] = {}
 
     def place(lesson: str, block: str, element: int = 0) -> tuple[str, str]:
         if lesson not in known:
             known[lesson] = book.read(workbook(lesson))
-        panel = known[lesson].blocks[block].panels[0]
-        down, right = divmod(element, panel.shape[1])
+        panels = known[lesson].blocks[block].panels
+        rows, columns = panels[0].shape
+        number, rest = divmod(element, rows * columns)
+        down, right = divmod(rest, columns)
+        panel = panels[number]
         return panel.sheet, f"{column_letters(panel.left + right)}{panel.top + down}"
 
     return place

@@ -124,7 +124,7 @@ def test_pandas_reads_the_values(workbook: Workbook, place_of: Place) -> None:
     np.testing.assert_array_equal(losses, sgdsheet.read(workbook("linear_sgd"))["loss"])
 
 
-@pytest.mark.parametrize("name", ["linear_sgd", "optimizers"])
+@pytest.mark.parametrize("name", ["linear_sgd", "optimizers", "convolution", "conv_backward"])
 def test_formulas_are_plain(workbook: Workbook, name: str) -> None:
     for value in cells(workbook(name)).values():
         assert not isinstance(value, ArrayFormula)
@@ -145,7 +145,7 @@ def test_no_macros_and_nothing_from_elsewhere(workbook: Workbook, name: str) -> 
             assert b't="shared"' not in content
 
 
-@pytest.mark.parametrize("name", ["linear_sgd", "optimizers"])
+@pytest.mark.parametrize("name", ["linear_sgd", "optimizers", "convolution", "conv_backward"])
 def test_every_block_and_input_has_a_defined_name(workbook: Workbook, name: str) -> None:
     loaded = openpyxl.load_workbook(workbook(name), read_only=True)
     saved = book.read(workbook(name))

@@ -44,10 +44,14 @@ def scatter(
     width: int = 17,
     height: int = 9,
     log: bool = False,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
+    log_x: bool = False,
+    x_range: tuple[float | None, float | None] | None = None,
+    y_range: tuple[float | None, float | None] | None = None,
 ) -> ScatterChart:
-    """A chart of `series`, `width` by `height` centimetres; `log` gives the y axis powers of ten."""
+    """A chart of `series`, `width` by `height` centimetres; `log` gives the y axis powers of ten, `log_x` the x axis.
+
+    A range says where an axis begins and ends; at an end that is None the program that shows the chart decides.
+    """
     chart = ScatterChart()
     chart.scatterStyle = "lineMarker"
     chart.style = 2
@@ -68,6 +72,9 @@ def scatter(
         chart.y_axis.scaling.logBase = 10
         chart.y_axis.number_format = "0E+0"
         chart.y_axis.crosses = "min"
+    if log_x:
+        chart.x_axis.scaling.logBase = 10
+        chart.x_axis.crosses = "min"
     for position, each in enumerate(series):
         chart.series.append(_series(each, position if each.color is None else each.color))
     return chart

@@ -333,6 +333,15 @@ class Sheet:
         """Sets cells in bold with a dark frame where the cell of the same position in `marks` is above 0."""
         self.worksheet.conditional_formatting.add(span(references).address, style.framed(marks.flat[0].address))
 
+    def frame(self, references: Array, marks: Array) -> None:
+        """As `mark`, by formulas that need no cells of their own: a cell is framed where its formula is above 0."""
+        for cell, mark in zip(references.flat, marks.flat, strict=True):
+            self.worksheet.conditional_formatting.add(cell.address, style.framed(expr.lift(mark).text(self.name)))
+
+    def dot(self, references: Array, marks: Array) -> None:
+        """Shows a dot in place of the number where the cell of the same position in `marks` is above 0."""
+        self.worksheet.conditional_formatting.add(span(references).address, style.dotted(marks.flat[0].address))
+
     def chart(self, row: int, column: int, chart: ScatterChart) -> None:
         """Puts a chart with its upper left corner at a cell."""
         self.worksheet.add_chart(chart, f"{get_column_letter(column)}{row}")

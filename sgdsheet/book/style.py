@@ -178,3 +178,11 @@ def framed(mark: str) -> Rule:
         font=Font(b=True, color="FF1F3864"), border=Border(left=side, right=side, top=side, bottom=side)
     )
     return Rule(type="expression", dxf=look, formula=[f"{mark}>0"])
+
+
+def dotted(mark: str) -> Rule:
+    """A dark dot in place of the number where the cell `mark` is above 0."""
+    dot = NumberFormat(numFmtId=201, formatCode='"\u25cf";"\u25cf";"\u25cf"')
+    return Rule(
+        type="expression", dxf=DifferentialStyle(font=Font(b=True, color="FF000000"), numFmt=dot), formula=[f"{mark}>0"]
+    )

@@ -12,20 +12,24 @@ from sgdsheet.lessons.lesson import Lesson
 def catalogue() -> dict[str, Lesson]:
     """Every lesson by name, in the order in which to read them."""
     from sgdsheet.lessons import (
+        classifier,
         cnn_training,
         conv_backward,
         convolution,
         linear_sgd,
         optimizers,
+        relu_net,
     )
 
     lessons = (
         linear_sgd.LINEAR_SGD,
         linear_sgd.LESSON2_SGD,
         optimizers.OPTIMIZERS,
+        relu_net.RELU_NET,
         convolution.CONVOLUTION,
         conv_backward.CONV_BACKWARD,
         cnn_training.CNN_TRAINING,
+        classifier.CLASSIFIER,
     )
     return {lesson.name: lesson for lesson in lessons}
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.book import NUMBER, WHOLE, Book, Input, Series, Sheet, Typed, scatter
-from sgdsheet.expr import Call
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.schedules import cosine, one_cycle
 from sgdsheet.optim import OPTIMIZERS as RECURRENCES
 from sgdsheet.tensor import previous
 
@@ -174,16 +174,13 @@ def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
             "factor_exponential", "check", gamma ** (epoch - 1), words="gamma ^ (epoch - 1)", width=17
         ),
         "cosine": column(
-            "factor_cosine", "check", _cosine(1, 0, (step - 1) / total), words="half a cosine from 1 down to 0"
+            "factor_cosine", "check", cosine(1, 0, (step - 1) / total), words="half a cosine from 1 down to 0"
         ),
     }
-    peak = pct_start * total - 1
-    rising = _cosine(1 / div, 1, (step - 1) / peak)
-    falling = _cosine(1, 1 / div / final_div, (step - 1 - peak) / (total - 1 - peak))
     factors["one-cycle"] = column(
         "factor_one_cycle",
         "check",
-        tensor.where(tensor.less_equal(step - 1, peak), rising, falling),
+        one_cycle(step, total, pct_start, (1 / div, 1, 1 / div / final_div)),
         words="up from 1/div_factor, then down",
         width=16,
     )
@@ -197,11 +194,6 @@ def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
     chart = scatter("What the schedule makes of the learning rate", "step", "factor", curves, height=10)
     sheet.chart(top, 12, chart)
     return {**points, "start": start, "step": step, "factor": chosen, "schedule": schedule, "anneal": anneal}
-
-
-def _cosine(start: Any, end: Any, share: Any) -> Any:
-    """From `start` to `end` along half a cosine, `share` of the way."""
-    return end + (start - end) / 2 * (tensor.cos(Call("PI") * share) + 1)
 
 
 def _optimizer_sheet(book: Book, entry: Entry, setup: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,11 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(pixels).reshape(-1, SIDE, SIDE), np.asarray(labels)
 
 
+def held_out(count: int) -> np.ndarray:
+    """Which of so many digits no weight was trained on: every fifth."""
+    return np.arange(count) % 5 == 4
+
+
 def read_digits(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Pictures and labels from a CSV whose rows hold a label, 0 to 9, and 64 pixels, 0 to 16.
 

@@ -1,0 +1,62 @@
+"""What holds for every lesson of the catalogue."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sgdsheet
+from sgdsheet import book, lessons
+from sgdsheet.engines.libreoffice import find_soffice
+
+Workbook = Callable[[str], Path]
+
+NAMES = list(lessons.catalogue())
+ALLOWED = set(
+    "SUM SUMPRODUCT MMULT MAX MIN ABS SIGN SQRT EXP LN TANH POWER IF AND OR INDEX MATCH AVERAGE NA MOD INT COS PI "
+    "IFERROR".split()
+)
+needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")
+
+
+@pytest.mark.parametrize("engine", ["ironcalc", pytest.param("libreoffice", marks=needs_soffice)])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_agrees_with_torch(workbook: Workbook, name: str, engine: str) -> None:
+    report = sgdsheet.verify(workbook(name), engine)
+    assert {row.block: row.verdict for row in report.rows if not row.ok} == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_small_and_their_formulas_plain(workbook: Workbook, name: str) -> None:
+    path = workbook(name)
+    assert path.stat().st_size < 5_000_000
+    with zipfile.ZipFile(path) as archive:
+        sheets = [archive.read(part) for part in archive.namelist() if part.startswith("xl/worksheets/sheet")]
+    formulas = b"\n".join(each for sheet in sheets for each in re.findall(rb"<f>([^<]*)</f>", sheet)).decode()
+    assert formulas
+    without_texts = re.sub(r"&quot;.*?&quot;|\"[^\"\n]*\"|'[^'\n]*'", "", formulas)
+    assert set(re.findall(r"([A-Z][A-Z0-9.]*)\(", without_texts)) <= ALLOWED
+    assert max(map(len, formulas.split("\n"))) <= 8192
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_says_what_it_is(workbook: Workbook, name: str) -> None:
+    lesson, saved = lessons.find(name), book.read(workbook(name))
+    assert saved.lesson == name
+    assert {spec.name for spec in lesson.inputs} <= saved.blocks.keys()
+    assert lesson.data.dims.keys() <= saved.blocks.keys()
+    assert {len(saved.blocks[block].shape) == dims for block, dims in lesson.data.dims.items()} <= {True}
+    unsaid = [block.name for block in saved.blocks.values() if not block.words and not block.torch]
+    assert not unsaid, "neither words nor a meaning in torch"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_numbers_at_first(workbook: Workbook, name: str) -> None:
+    for block, values in sgdsheet.read(workbook(name)).items():
+        if values.dtype.kind == "f":
+            assert np.isfinite(values).all(), block

@@ -1,0 +1,122 @@
+"""The lesson `convolution`: a picture's way through the network, whatever its size and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.signal import correlate2d
+
+import sgdsheet
+from sgdsheet import book
+
+Workbook = Callable[[str], Path]
+Edit = Callable[[str, Mapping[Any, Any]], Path]
+
+
+def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
+    return {row.block: row.verdict for row in sgdsheet.verify(path, engine).rows if not row.ok}
+
+
+def noise(folder: Path) -> Path:
+    path = folder / "noise.png"
+    Image.effect_noise((60, 40), 80).convert("RGB").save(path)
+    return path
+
+
+@pytest.mark.parametrize(("padding", "stride"), [(0, 1), (1, 1), (1, 2), (2, 2), (3, 3), (5, 1)])
+def test_padding_and_stride(tmp_path: Path, padding: int, stride: int) -> None:
+    path = tmp_path / "made.xlsx"
+    sgdsheet.generate("convolution", path, padding=padding, stride=stride)
+    assert bad(path) == {}
+    side = (8 + 2 * padding - 3) // stride + 1
+    assert book.read(path).blocks["conv1"].shape == (2, side, side)
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_a_picture_of_28(tmp_path: Path, rgb: bool) -> None:
+    path = tmp_path / "made.xlsx"
+    sgdsheet.generate("convolution", path, image=noise(tmp_path), rgb=rgb)
+    blocks = sgdsheet.read(path)
+    assert blocks["picture"].shape == (3 if rgb else 1, 28, 28)
+    assert bad(path) == {}
+
+
+def test_a_csv_of_any_shape(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.csv"
+    grid.write_text("\n".join(",".join(str((i * j) % 5) for j in range(12)) for i in range(6)))
+    path = tmp_path / "made.xlsx"
+    sgdsheet.generate("convolution", path, data=grid, padding=0)
+    blocks = sgdsheet.read(path)
+    assert blocks["pool"].shape == (2, 1, 4)
+    assert bad(path) == {}
+
+
+def test_the_maps_are_what_scipy_computes(workbook: Workbook) -> None:
+    blocks = sgdsheet.read(workbook("convolution"))
+    picture = blocks["picture"][0]
+    for number, edge in enumerate(([[-1, -1, -1], [0, 0, 0], [1, 1, 1]], [[-1, 0, 1]] * 3)):
+        np.testing.assert_allclose(blocks["conv1"][number], correlate2d(picture, edge, "same"), atol=1e-15)
+    assert blocks["softmax"].sum() == pytest.approx(1)
+    assert blocks["loss"] == pytest.approx(-np.log(blocks["softmax"][7]))
+    assert len(blocks["logits"]) == 10
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filter_1": "outline", "filter_2": "own 2"},
+        {("presets", 4): 3.5, "label": 0},
+        {("picture", 12): 40, ("conv1_bias", 1): -2, ("conv2_weight", 35): 9.5},
+        {("dense_weight", 319): -3, ("dense_bias", 0): 800, ("mask", 3): 0, "p": 0.9},
+        {("mask", 0): 0.5, "p": 0},
+    ],
+)
+def test_agrees_after_changes(edited: Edit, changes: dict[Any, Any]) -> None:
+    assert bad(edited("convolution", changes)) == {}
+
+
+def test_a_wrong_formula_is_named(edited: Edit, place_of: Callable[..., tuple[str, str]]) -> None:
+    _, address = place_of("convolution", "conv2", 70)
+    (verdict,) = [bad(edited("convolution", {("conv2", 70): "=1"}))["conv2"]]
+    assert address in verdict
+
+
+@pytest.mark.parametrize(
+    ("inputs", "complaint"),
+    [
+        ({"padding": 0, "stride": 3}, "a kernel of 3 x 3 is larger than the 2 x 2 that layer 2 looks at"),
+        ({"padding": 1, "stride": 8}, "max-pooling takes 2 x 2 cells, but has 1 x 1"),
+        ({"padding": -1}, "expected a whole number at least 0"),
+        ({"stride": 0}, "expected a whole number at least 1"),
+        ({"filter_1": "top"}, "expected one of top edge"),
+    ],
+)
+def test_what_cannot_be_built(tmp_path: Path, inputs: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(sgdsheet.Error, match=complaint):
+        sgdsheet.generate("convolution", tmp_path / "made.xlsx", **inputs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fixed_input_that_was_changed_is_refused(edited: Edit) -> None:
+    for content in (0, "=0", "=7"):
+        with pytest.raises(sgdsheet.Error) as caught:
+            sgdsheet.verify(edited("convolution", {"padding": content}))
+        assert "\n" not in str(caught.value)
+
+
+def test_sources_that_a_lesson_has_no_use_for(tmp_path: Path) -> None:
+    for name, arguments, complaint in [
+        ("linear_sgd", {"image": noise(tmp_path)}, "linear_sgd takes no --image but --data FILE.csv"),
+        ("convolution", {"size": 9}, "give --image too"),
+        ("convolution", {"rgb": True}, "give --image too"),
+        ("conv_backward", {"image": noise(tmp_path), "rgb": True}, "leave --rgb out"),
+        ("cnn_training", {"image": noise(tmp_path)}, "cnn_training takes no --image"),
+        ("classifier", {"image": noise(tmp_path), "size": 28}, "leave --size and --rgb out"),
+    ]:
+        with pytest.raises(sgdsheet.Error, match=complaint):
+            sgdsheet.generate(name, tmp_path / "made.xlsx", **arguments)  # type: ignore[arg-type]
