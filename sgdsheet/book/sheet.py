@@ -322,25 +322,30 @@ class Sheet:
 
     def heat_map(self, references: Array, scale: style.Scale = style.SEQUENTIAL) -> None:
         """Colours cells by their values, all on one scale."""
-        matrices = references.reshape(-1, *references.shape[-2:]) if references.ndim > 2 else [references]
-        ranges = [span(matrix) for matrix in matrices]
+        ranges = _matrices(references)
         first, last = ranges[0], ranges[-1]
         whole = Range(self.name, first.top, first.left, last.bottom, last.right)
         rule = style.color_scale(scale, whole.absolute_place.rpartition("!")[2])
-        self.worksheet.conditional_formatting.add(" ".join(each.address for each in ranges), rule)
+        self.worksheet.conditional_formatting.add(_addresses(ranges), rule)
 
     def mark(self, references: Array, marks: Array) -> None:
         """Sets cells in bold with a dark frame where the cell of the same position in `marks` is above 0."""
         self.worksheet.conditional_formatting.add(span(references).address, style.framed(marks.flat[0].address))
 
-    def frame(self, references: Array, marks: Array) -> None:
-        """As `mark`, by formulas that need no cells of their own: a cell is framed where its formula is above 0."""
-        for cell, mark in zip(references.flat, marks.flat, strict=True):
-            self.worksheet.conditional_formatting.add(cell.address, style.framed(expr.lift(mark).text(self.name)))
-
     def dot(self, references: Array, marks: Array) -> None:
         """Shows a dot in place of the number where the cell of the same position in `marks` is above 0."""
         self.worksheet.conditional_formatting.add(span(references).address, style.dotted(marks.flat[0].address))
+
+    def frame(self, references: Array, row: Any = None, column: Any = None) -> None:
+        """Sets those of the cells in bold with a dark frame that stand in a row, in a column or in both.
+
+        `row` and `column` are the sheet's, as numbers or formulas. Where there is a heat map too, give both the same
+        references: LibreOffice shows one of two formats that overlap otherwise.
+        """
+        axes = (("ROW", row), ("COLUMN", column))
+        inside = [expr.compare("=", expr.Call(axis), place) for axis, place in axes if place is not None]
+        chosen = expr.choose(expr.Call("AND", *inside), 1, 0).text(self.name)
+        self.worksheet.conditional_formatting.add(_addresses(_matrices(references)), style.framed(chosen))
 
     def chart(self, row: int, column: int, chart: ScatterChart) -> None:
         """Puts a chart with its upper left corner at a cell."""
@@ -524,6 +529,16 @@ def _matrix(shape: tuple[int, ...], across: bool) -> tuple[int, int]:
         return shape[-2], shape[-1]
     length = shape[0] if shape else 1
     return (1, length) if across else (length, 1)
+
+
+def _matrices(references: Array) -> list[Range]:
+    """The ranges of a block's matrices, or the one range of fewer dimensions."""
+    matrices = references.reshape(-1, *references.shape[-2:]) if references.ndim > 2 else [references]
+    return [span(matrix) for matrix in matrices]
+
+
+def _addresses(ranges: Sequence[Range]) -> str:
+    return " ".join(each.address for each in ranges)
 
 
 def _rectangles(cells: list[Ref]) -> list[Range]:

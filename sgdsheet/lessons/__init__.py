@@ -17,13 +17,17 @@ def catalogue() -> dict[str, Lesson]:
         conv_backward,
         convolution,
         linear_sgd,
+        minibatch,
         optimizers,
         relu_net,
+        tensors,
     )
 
     lessons = (
+        tensors.TENSORS,
         linear_sgd.LINEAR_SGD,
         linear_sgd.LESSON2_SGD,
+        minibatch.MINIBATCH,
         optimizers.OPTIMIZERS,
         relu_net.RELU_NET,
         convolution.CONVOLUTION,

@@ -12,14 +12,13 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import WHOLE, Book, Input, Series, Typed, scatter
 from sgdsheet.book.style import LABEL
-from sgdsheet.expr import Call, compare
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.lesson import Lesson, Values
-from sgdsheet.tensor import previous, span
+from sgdsheet.lessons.surface import FAR, reference_visits, visits
+from sgdsheet.tensor import previous
 
 GRID = 21  # the loss is shown for so many intercepts and slopes
 PATH = 300  # at most so many steps of the path are drawn on it
-FAR = 1e300  # where a run that diverged beyond all numbers is on its path
 RATE_STEPS = 60  # the three learning rates are compared over so many steps
 RATES = ("low", "good", "high")
 
@@ -312,22 +311,13 @@ def _by_hand_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
     y_hat = slope * hand_x + intercept
     y_hat = table.column("hand_y_hat", "activation", y_hat, words="hand_slope * x + hand_intercept", torch="model(x)")
     table.column("hand_error", "loss", (y_hat - hand_y) ** 2, words="(hand_y_hat - y)^2")
-    visits = [[_visits((way["intercept"], i, half[0]), (way["slope"], s, half[1])) for i in along] for s in down]
+    through = visits((way["intercept"], along, half[0]), (way["slope"], down, half[1]))
     words = "how many steps of sheet 'path' fall into each cell of the map"
-    visits = sheet.headed("visits", visits, "check", below, left + 1, words=words, number_format="0;-0;")
-    sheet.mark(grid, visits)
+    through = sheet.headed("visits", through, "check", below, left + 1, words=words, number_format="0;-0;")
+    sheet.mark(grid, through)
     cloud = Series("points", hand_x, hand_y, points=True, line=False)
     line = Series("your line", hand_x, y_hat, color=3, width=2.5)
     sheet.chart(top + 10, 1, scatter("Your line", "x", "y", [cloud, line], width=12, height=7))
-
-
-def _visits(*axes: tuple[Any, Any, Any]) -> Call:
-    """How many steps lie within `half` of `centre` on every axis; each axis is the path, the centre, the half."""
-    product = None
-    for way, centre, half in axes:
-        inside = compare(">=", span(way), centre - half) * compare("<", span(way), centre + half)
-        product = inside if product is None else product * inside
-    return Call("SUMPRODUCT", product)
 
 
 def _rates_sheet(book: Book, x: Any, y: Any, steps: dict[str, Any]) -> None:
@@ -413,15 +403,14 @@ def reference(epochs: int, values: Values) -> dict[str, np.ndarray]:
     y_hat = given["hand_slope"] * x + given["hand_intercept"]
     blocks |= {"hand_x": x, "hand_y": y, "hand_y_hat": y_hat, "hand_error": mse_loss(y_hat, y, reduction="none")}
     blocks["hand_loss"] = mse_loss(y_hat, y)
-    inside = []
+    axes = []
     for name in ("intercept", "slope"):
         low, high = given[f"{name}_from"], given[f"{name}_to"]
         half = (high - low) / (2 * (GRID - 1))
         axis = low + (high - low) * (torch.arange(GRID, dtype=torch.float64) / (GRID - 1))
-        way = path[name].unsqueeze(-1)
         blocks |= {f"map_{name}": axis, f"half_{name}": half}
-        inside.append(((way >= axis - half) & (way < axis + half)).double())
-    blocks["visits"] = inside[1].T @ inside[0]
+        axes.append((path[name], axis, half))
+    blocks["visits"] = reference_visits(*axes)
     blocks["loss_map"] = torch.stack(
         [torch.stack([mean_loss(i, s) for i in blocks["map_intercept"]]) for s in blocks["map_slope"]]
     )

@@ -19,10 +19,11 @@ from sgdsheet.tensor import Array, previous, span
 STEPS = 200
 CURVE = 31  # curves are drawn through so many x
 MAP = 23  # the plane is shown for so many x1 and x2
-MOST = 200  # points: each has six columns on the sheets of the steps
+MOST = 200  # points: each has eight columns on the sheets of the steps
 MLP_SEED = 233
 JUST_MORE = 1.000001  # a point on the edge between two cells of the map belongs to both, however it is rounded
 AXIS = "0.0"
+NUDGE = 1e-13
 BROAD = len(LINES)  # added to a colour it makes dashes, so that two lines of the same numbers are both seen
 COLORS = ";;;"  # the number format of a map: its colours say enough, and a click on a cell shows its number
 TORCH = {"weight1": "layer1.weight", "bias1": "layer1.bias", "weight2": "layer2.weight[0]", "bias2": "layer2.bias"}
@@ -37,7 +38,7 @@ Net = Mapping[str, Any]
 
 def build(values: Values, data: Values) -> Book:
     """The workbook: `data`, `by hand`, `two layers are one`, `training` and its two runs, and three of an MLP."""
-    check_columns(data, MOST, "relu_net", "a training step has six cells for each of them")
+    check_columns(data, MOST, "relu_net", "a training step has eight cells for each of them")
     book = Book(
         "relu_net",
         "Why a network needs an activation function",
@@ -368,8 +369,8 @@ def _steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, activa
     sheet = book.sheet(
         SHEETS[prefix],
         f"Training {TITLES[prefix]}, step by step",
-        "Read a row from left to right. Forward: the parameters, each neuron's output at each point (hidden), the "
-        "prediction y_hat, the loss.",
+        "Read a row from left to right. Forward: the parameters, each neuron's sum z and its output, hidden, at each "
+        "point, the prediction y_hat, the loss.",
         "Backward: how the loss changes with y_hat, with layer 2's parameters, with each neuron's z, with layer 1's "
         "parameters. Each gradient is made from the one before it:",
         "this is backpropagation, the chain rule in cells. The next row's parameters are this row's, minus lr times "
@@ -410,8 +411,9 @@ def _steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, activa
     for neuron, head in enumerate(heads):
         z = sum(weight1[:, neuron, number, None] * x[number] for number in range(inputs))
         z = z + net["bias1"][:, neuron, None]
-        words = "weight1 * x + bias1" if activation == "none" else "relu(weight1 * x + bias1)"
-        name, meaning = f"hidden_{neuron + 1}", f"hidden[:, {neuron}]"
+        z = column(f"z_{neuron + 1}", "activation", z, f"{head}: weight1 * x + bias1", f"layer1(x)[:, {neuron}]")
+        words = "z" if activation == "none" else "z where it is above 0, else 0"
+        name, meaning = f"hidden_{neuron + 1}", "z" if activation == "none" else f"F.relu(z)[:, {neuron}]"
         hidden.append(column(name, "activation", activated(z, activation), f"{head}: {words}", meaning))
     y_hat = sum(weight2[:, neuron] * hidden[neuron] for neuron in range(neurons)) + net["bias2"]
     y_hat = column("y_hat", "activation", y_hat, "weight2 * hidden, added up, + bias2", "model(x)")
@@ -659,6 +661,7 @@ def _reference_steps(prefix: str, x: Any, y: Any, run: dict[str, Any]) -> dict[s
     for name in (*TORCH, "y_hat"):
         blocks[f"grad_{name}"] = run[f"grad_{name}"]
     for neuron in range(run["hidden"].shape[2]):
+        blocks[f"z_{neuron + 1}"] = run["z"][:, :, neuron]
         blocks[f"hidden_{neuron + 1}"] = run["hidden"][:, :, neuron]
         blocks[f"grad_z_{neuron + 1}"] = run["grad_z"][:, :, neuron]
     for name in ("weight1", "grad_weight1"):
@@ -761,9 +764,21 @@ def _reference_mlp(given: dict[str, Any], relu: bool) -> dict[str, Any]:
 
 
 def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A difference of two predictions is as exact as the numbers that they add up."""
+    """How large the numbers are whose rounding a block shows.
+
+    A difference of two predictions is as exact as what these add up. A training with a learning rate that is too high
+    enlarges each rounding from step to step: how much, a second run tells that begins a rounding's width away.
+    """
+    nudged = {
+        name: value if isinstance(value, str) else np.multiply(value, 1 + NUDGE) for name, value in values.items()
+    }
+    starts = {name: nudged[name] for name in (*(each for each in DIMS if "start" in each), "lr", "mlp_lr")}
+    found = {}
+    for name, other in reference({**values, **starts}).items():
+        apart = abs(other - blocks[name])
+        found[name] = np.full(apart.shape, apart[np.isfinite(apart)].max(initial=0) / NUDGE)
     terms = abs(blocks["line_x"]) * abs(blocks["path_slope"]).sum() + abs(blocks["path_intercept"]).sum()
-    return dict.fromkeys(("difference", "relu_difference"), terms + abs(values["out_bias"]))
+    return found | dict.fromkeys(("difference", "relu_difference"), terms + abs(values["out_bias"]))
 
 
 def load(source: Source) -> dict[str, Any]:

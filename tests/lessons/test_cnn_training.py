@@ -43,7 +43,7 @@ def test_every_gradient_and_every_new_parameter_was_compared(workbook: Workbook)
 
 
 @pytest.mark.parametrize(
-    "inputs",
+    "given",
     [
         {"optimizer": "SGD"},
         {"optimizer": "momentum", "momentum": 0.5},
@@ -53,9 +53,10 @@ def test_every_gradient_and_every_new_parameter_was_compared(workbook: Workbook)
         {"batch_size": 20, "steps": 1},
     ],
 )
-def test_agrees_with_other_inputs(tmp_path: Path, inputs: dict[str, Any]) -> None:
+def test_agrees_with_other_inputs(tmp_path: Path, given: dict[str, Any]) -> None:
     path = tmp_path / "made.xlsx"
-    sgdsheet.generate("cnn_training", path, **{"steps": 3} | inputs)
+    inputs: dict[str, Any] = {"steps": 3} | given
+    sgdsheet.generate("cnn_training", path, **inputs)
     assert bad(path) == {}
 
 

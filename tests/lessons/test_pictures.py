@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sgdsheet.lessons.pictures import digits, held_out, load_picture, read_digit
 HALF = np.array([[0, 255], [0, 255]], dtype=np.uint8)  # dark on the left, light on the right
 
 
-def saved(folder: Path, picture: Image.Image, name: str = "picture.png", **options: object) -> Path:
+def saved(folder: Path, picture: Image.Image, name: str = "picture.png", **options: Any) -> Path:
     path = folder / name
     picture.save(path, **options)
     return path
