@@ -35,11 +35,12 @@ class Scale:
     """The colours of a heat map: at the smallest value, in the middle, at the largest.
 
     The middle is the median, or half way between the ends with `percent`, or 0 with `zero`: the ends are then as far
-    from 0 as the number that is furthest from it.
+    from 0 as the number that is furthest from it, and at least `reach`.
     """
 
     colors: tuple[str, str, str]
     middle: str
+    reach: float = 1e-300
 
 
 # All are safe for colour-blind readers and keep black digits legible.
@@ -155,7 +156,7 @@ def color_scale(scale: Scale, span: str) -> Rule:
     middle_type, middle_value = _MIDDLES[scale.middle]
     ends: dict[str, Any] = {"start_type": "min", "end_type": "max"}
     if scale.middle == "zero":
-        furthest = f"MAX(MAX({span}),-MIN({span}),1E-300)"
+        furthest = f"MAX(MAX({span}),-MIN({span}),{repr(scale.reach).upper()})"
         ends = {"start_type": "formula", "start_value": f"-{furthest}", "end_type": "formula", "end_value": furthest}
     return ColorScaleRule(
         start_color=low, mid_type=middle_type, mid_value=middle_value, mid_color=middle, end_color=high, **ends

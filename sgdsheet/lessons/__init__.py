@@ -20,6 +20,7 @@ def catalogue() -> dict[str, Lesson]:
         minibatch,
         optimizers,
         relu_net,
+        softmax_cross_entropy,
         tensors,
     )
 
@@ -30,6 +31,7 @@ def catalogue() -> dict[str, Lesson]:
         minibatch.MINIBATCH,
         optimizers.OPTIMIZERS,
         relu_net.RELU_NET,
+        softmax_cross_entropy.SOFTMAX_CROSS_ENTROPY,
         convolution.CONVOLUTION,
         conv_backward.CONV_BACKWARD,
         cnn_training.CNN_TRAINING,

@@ -212,7 +212,7 @@ def reference_training(
         assert y_hat.grad is not None
         assert param.grad is not None
         row = {"param": param, "y_hat": y_hat, "grad_y_hat": y_hat.grad, "grad": param.grad, "loss": loss}
-        row |= {"lr": torch.tensor(group["lr"]), "momentum": torch.tensor(group["momentum"])}
+        row |= {"lr": torch.tensor(group["lr"], dtype=torch.float64), "momentum": torch.tensor(group["momentum"], dtype=torch.float64)}
         row = {name: value.detach().double().clone() for name, value in row.items()}
         optimizer.step()
         row["momentum_buffer"] = optimizer.state[param].get("momentum_buffer", param.grad).clone()

@@ -5,32 +5,41 @@ from __future__ import annotations
 import math
 import random
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, HEAT, NUMBER, PRECISE, WHOLE, Book, Input, Series, Sheet, Table, Typed, scatter
+from sgdsheet.book import DIVERGING, NUMBER, PRECISE, WHOLE, Book, Input, Series, Sheet, Typed, scatter
 from sgdsheet.book.style import HEADING, LABEL
 from sgdsheet.expr import Call
+from sgdsheet.lessons.bumps import (
+    CURVE,
+    PARTS,
+    Model,
+    mean_loss,
+    model_sheet,
+    predict,
+    predict_torch,
+    reference_model,
+    reference_training,
+    training_columns,
+)
 from sgdsheet.lessons.data import Data, Source, check_columns, read_csv
 from sgdsheet.lessons.lesson import Lesson, Values
 from sgdsheet.lessons.schedules import one_cycle
-from sgdsheet.optim import sgd
-from sgdsheet.tensor import Array, index, previous
+from sgdsheet.tensor import Array, index, previous, span
 
-BUMPS = 12
 EPOCHS, MANY = 40, 300
-CURVE = 61  # curves are drawn through so many x
 FINDER_STEPS = 100
 CYCLE_EPOCHS = 8
 MOST = 100  # points: a step has two columns for each of them
-BETTER = 0.9999  # an error counts as the best so far where it is below this share of the one before, not by rounding
-FAR = 1e300  # the best error of a run that never had one
-WORSE, FALLING = 1.1, 0.02  # the rules call 10 % worse too many epochs, and 2 % in a quarter of the run still falling
-PARTS = ("bias", *(f"weight {bump}" for bump in range(1, BUMPS + 1)))
+BETTER = 0.9999  # an error is the best so far where it is below this share of the one before, not just by rounding
+FAR = 1e300  # the best error of a run that has had none yet
+WORSE, FALLING = 1.1, 0.02  # what the rules call worse, and still falling
+SMALL = "0.000000"
 
 # What each run is called, the sheet that its numbers stand on, and how many epochs it has (few: the reader says).
 RUNS = {
@@ -79,21 +88,6 @@ RULES = {
         "anew up to about the best epoch, or find more points.",
     ),
 }
-
-
-@dataclass(frozen=True)
-class Model:
-    """What all runs share: points, and how much of each bump there is at each of them.
-
-    `bumps` has a row for each training point, `across` is the same turned round, a row for each bump.
-    """
-
-    bumps: Array
-    across: Array
-    y: Array
-    valid_bumps: Array
-    valid_y: Array
-    curve_bumps: Array
 
 
 def build(values: Values, data: Values) -> Book:
@@ -180,117 +174,6 @@ def _clouds(points: Mapping[str, Array]) -> list[Series]:
         Series(label, points[f"{part}_x"], points[f"{part}_y"], points=True, line=False, color=color)
         for color, (part, label) in enumerate(labels.items())
     ]
-
-
-def _model_sheet(book: Book, points: Mapping[str, Array]) -> tuple[Model, Array]:
-    sheet = book.sheet(
-        "model",
-        f"The model: {BUMPS} bumps",
-        f"The curve is a sum: y_hat = bias + weight 1 * bump 1 + weight 2 * bump 2 + … up to bump {BUMPS}. A bump is "
-        "1 at its centre and falls to 0 on both sides: e ^ -((x - centre) / width)^2.",
-        "To learn means to find the bias and the weights, 13 numbers: how high each bump is to be. These are the "
-        "model's parameters. The bumps themselves stay as they are.",
-    )
-    sheet.width(1, 17)
-    sheet.width(2, 9, 80)
-    top = sheet.next_row
-    (share,) = sheet.inputs(top, 1, ("bump_width",))
-    x = points["train_x"]
-    low, high = tensor.smallest(x), tensor.largest(x)
-    words = "bump_width, as a share of all x"
-    width = sheet.value(top + 1, 1, "width", share * (high - low), "check", words=words)
-    chart_row = top + 3
-    row = chart_row + 20
-    centres = low + (high - low) * (np.arange(BUMPS).astype(object) / (BUMPS - 1))
-    words = "the bumps' centres, from the smallest x to the largest"
-    layout = {"across": True, "absolute": True}
-    centres = sheet.headed("bump_centre", centres, "check", row, 2, words=words, **layout)
-
-    def bumps(x: Array) -> Array:
-        return tensor.exp(-(((x[:, None] - centres) / width) ** 2))
-
-    row += 4
-    words = "a row for each training point, a column for each bump"
-    train = sheet.headed("bumps", bumps(x), "activation", row, 2, words=words, torch="x", absolute=True)
-    left = BUMPS + 4
-    words = "the same turned round: a row for each bump"
-    across = sheet.headed("bumps_across", train.T, "activation", row, left, words=words, torch="x.T", absolute=True)
-    words = "the training points' y"
-    y = sheet.headed("y_across", points["train_y"], "data", row - 4, left, words=words, torch="y", **layout)
-    below = row + len(x) + 3
-    words = "the same for the validation points"
-    valid = bumps(points["valid_x"])
-    valid = sheet.headed("valid_bumps", valid, "activation", below, 2, words=words, torch="valid_x", absolute=True)
-    words = "the validation points' y"
-    valid_y = sheet.headed(
-        "valid_y_across", points["valid_y"], "data", below, left, words=words, torch="valid_y", **layout
-    )
-    below += len(valid) + 3
-    curve_x = low + (high - low) * (np.arange(CURVE).astype(object) / (CURVE - 1))
-    curve_x = sheet.headed("curve_x", curve_x, "check", below, 1, note=False, absolute=True, torch="torch.linspace")
-    words = "the bumps along the curve, to draw it"
-    curve = sheet.headed("curve_bumps", bumps(curve_x), "activation", below, 2, words=words, absolute=True)
-    for block in (train, across, valid, curve):
-        sheet.heat_map(block, HEAT)
-    lines = [Series(f"bump {bump}", curve_x, curve[:, bump - 1]) for bump in range(1, BUMPS + 1)]
-    sheet.chart(chart_row, 1, scatter("The bumps", "x", "how much of each bump", lines, width=24, height=9.5))
-    return Model(train, across, y, valid, valid_y, curve), curve_x
-
-
-def _predict(param: Array, bumps: Array) -> Array:
-    """y_hat by bias and weights, for the bumps of each point."""
-    return param[0] + tensor.matmul(param[None, 1:], bumps.T)[0]
-
-
-def _steps(
-    table: Table, run: str, lr: Any, model: Model, batches: Sequence[Sequence[int]], momentum: Any = 0
-) -> tuple[Array, Array]:
-    """The columns of a training, a row for each step with the points of its batch: the loss and the new parameters.
-
-    `lr` and `momentum` are one for all steps, or an array with one for each.
-    """
-    count = len(batches[0])
-    numbers = [f"point {point + 1}" for point in batches[0]] if len(set(map(tuple, batches))) == 1 else ["its point"]
-    per_step = {"lr": lr, "momentum": momentum}
-    per_step = {name: each[:, None] if np.ndim(each) else each for name, each in per_step.items()}
-
-    def columns(name: str, role: str, words: str, torch: str, parts: Sequence[str]) -> Array:
-        return table.columns(f"{run}_{name}", role, words=words, torch=torch, title=name, parts=parts, width=9.5)
-
-    param = columns("param", "parameter", "the new_param of the row above; 0 at first", "model.bias, .weight", PARTS)
-    y_hat = columns("y_hat", "activation", "bias + each weight * its bump, added up", "model(x)", numbers)
-    batch = [list(points) for points in batches]
-    made = [_predict(each, model.bumps[points]) for each, points in zip(param, batch, strict=True)]
-    table.fill(f"{run}_y_hat", np.array(made, dtype=object))
-    y = np.array([model.y[points] for points in batch], dtype=object)
-    loss = [tensor.mean((each - wanted) ** 2) for each, wanted in zip(y_hat, y, strict=True)]
-    grad_y_hat = columns("grad_y_hat", "gradient", "2 * (y_hat - y) / how many", "y_hat.grad", numbers)
-    table.fill(f"{run}_grad_y_hat", 2 * (y_hat - y) / count)
-    grad = columns("grad", "gradient", "grad_y_hat, each * the bump at its point, added up", ".grad", PARTS)
-    made = [
-        [tensor.sum(each), *tensor.matmul(each[None], model.across[:, points].T)[0]]
-        for each, points in zip(grad_y_hat, batch, strict=True)
-    ]
-    table.fill(f"{run}_grad", np.array(made, dtype=object))
-    placed = {}
-    state = {}
-    if isinstance(momentum, np.ndarray):
-        words, torch = "momentum * that of the row above + grad", "state['momentum_buffer']"
-        placed["momentum_buffer"] = columns("momentum_buffer", "optimiser state", words, torch, PARTS)
-        state["momentum_buffer"] = previous(placed["momentum_buffer"], 0)
-        words = "param - lr * momentum_buffer"
-    else:
-        words = "param - lr * grad"
-    placed["new_param"] = columns("new_param", "parameter", words, "param, after the step", PARTS)
-
-    def place(name: str, array: Any, _: str) -> Array:
-        table.fill(f"{run}_{name}", array)
-        return placed[name]
-
-    step = np.arange(1, len(batches) + 1)[:, None]
-    new_param, _ = sgd(place, param, grad, state, step=step, **per_step)
-    table.fill(f"{run}_param", previous(new_param, 0))
-    return np.array(loss, dtype=object), new_param
 
 
 def _run_sheet(book: Book, run: str, title: str, lr: Any, model: Model, epochs: int) -> dict[str, Array]:
@@ -566,69 +449,358 @@ def _finder_sheet(book: Book, model: Model) -> None:
     sheet.repeat_rows(table.head, table.first - 1)
 
 
-def _one_cycle_sheet(book: Book, model: Model, curve_x: Array) -> None:
+def _one_cycle_sheet(book: Book, model: Model) -> None:
     sheet = book.sheet(
         "one-cycle",
-        "One-cycle: up, then down to almost nothing",
-        "The same points, but each step looks at only one of them, in a new order each epoch, so that its gradient is "
-        "a guess. With a high constant rate the run goes far with each guess, and jumps about to the very end.",
-        "One-cycle begins with a low rate, goes up to cycle_lr, far and fast, and then down, so that the guesses "
-        "average out and the run settles. It is OneCycleLR of torch.optim.lr_scheduler, with its cosines.",
-        "With cycle_momentum the momentum goes the other way: down while the rate goes up, then up again. It is left "
-        "out at first. The constant run then has the momentum half way between.",
+        "One-cycle: up, and down again to almost nothing",
+        "The same points, but each step looks at only one of them, in a new order each epoch: its gradient is a guess "
+        "at the gradient of all. With a high constant rate the run follows each guess far, and jumps to the very end.",
+        "One-cycle begins with a low rate, goes up to cycle_lr to get far, and then down, so that the guesses average "
+        "out and the run settles. It is OneCycleLR of torch.optim.lr_scheduler, with its cosines.",
+        "With cycle_momentum the momentum goes the other way, down and up. It is left out at first. The constant run "
+        "then has the momentum half way between.",
     )
     sheet.width(1, 19)
-    total = len(model.y) * CYCLE_EPOCHS
     names = [spec.name for spec in CYCLE_INPUTS]
     rate, pct_start, div, final_div, chosen, base, most = sheet.inputs(sheet.next_row, 1, names)
     row = sheet.next_row
-    table = sheet.table(row + 44, 1, total)
+    total = len(model.y) * CYCLE_EPOCHS
+    table = sheet.table(row + 47, 1, total)
 
     def column(name: str, role: str, words: str, array: Any = None, torch: str = "", digits: str = NUMBER) -> Array:
         return table.column(name, role, array, words=words, torch=torch, number_format=digits, width=15)
 
     step = column("cycle_step", "check", "counts the steps", digits=WHOLE)
     table.fill("cycle_step", previous(step + 1, 1), WHOLE)
-    epoch = tensor.floor((step - 1) / len(model.y)) + 1
-    column("cycle_epoch", "check", "passes over the data", epoch, digits=WHOLE)
-    with_momentum = tensor.equal(chosen, "yes")
+    column("cycle_epoch", "check", "passes over the data", tensor.floor((step - 1) / len(model.y)) + 1, digits=WHOLE)
     low = rate / div
-    rising = one_cycle(step, total, pct_start, (low, rate, low / final_div))
-    falling = one_cycle(step, total, pct_start, (most, base, most))
-    plans = {
-        "constant": ([rate] * total, tensor.where(with_momentum, (base + most) / 2, [0] * total)),
-        "one_cycle": (rising, tensor.where(with_momentum, falling, 0)),
+    rates = {
+        "constant": column("lr_constant", "check", "cycle_lr", np.array([rate] * total), "group['lr']", SMALL),
+        "one_cycle": column(
+            "lr_one_cycle",
+            "check",
+            "from cycle_lr / div_factor up, then down",
+            one_cycle(step, total, pct_start, (low, rate, low / final_div)),
+            "OneCycleLR: group['lr']",
+            SMALL,
+        ),
     }
-    words = {
-        "constant": ("cycle_lr", "half way between both momentums"),
-        "one_cycle": ("from cycle_lr / div_factor up, then down", "from max_momentum down, then up"),
-    }
-    rates, momenta = (
-        {
-            run: column(f"{name}_{run}", "check", words[run][part], plans[run][part], f"group['{name}']", digits)
-            for run in plans
-        }
-        for part, (name, digits) in enumerate((("lr", "0.000000"), ("momentum", NUMBER)))
-    )
-    order = shuffled(len(model.y), CYCLE_EPOCHS)
-    last, losses = {}, {}
+    momenta = {"constant": np.array([(base + most) / 2] * total), "one_cycle": one_cycle(step, total, pct_start, (most, base, most))}
+    for run, words in (("constant", "half way between"), ("one_cycle", "from max_momentum down, then up")):
+        used = tensor.where(tensor.equal(chosen, "yes"), momenta[run], 0)
+        momenta[run] = column(f"momentum_{run}", "check", f"0, or {words}", used, "group['momentum']")
+    losses, ends = {}, {}
     for run, title in (("constant", "The constant rate"), ("one_cycle", "One-cycle")):
-        new_param = _cycle_steps(book, run, title, step, rates[run], momenta[run], model, order)
-        last[run] = new_param[-1]
-        full = [
-            Call("SUMPRODUCT", (param[0] + Call("MMULT", span(param[1:]), span(model.across)) - span(model.y)) ** 2)
-            / len(model.y)
-            for param in new_param
-        ]
-        name, text = f"loss_{run}", "mean loss of all training points, after the step"
-        losses[run] = column(name, "loss", text, np.array(full, dtype=object), "F.mse_loss(model(x), y)")
-    _cycle_ends(sheet, row, last, losses, model)
-    labels = {"constant": "constant rate", "one_cycle": "one-cycle"}
+        new_param = _cycle_steps(book, run, title, rates[run], momenta[run], model)
+        full = np.array([mean_loss(param, model.across, model.y) for param in new_param], dtype=object)
+        words = "mean loss of all training points, after the step"
+        losses[run] = column(f"loss_{run}", "loss", words, full, "F.mse_loss(model(x), y)")
+        ends[run] = new_param[-1]
+    sheet.freeze(table.first, 2)
+    sheet.repeat_rows(table.head, table.first - 1)
+
     drawn = sheet.table(table.head, table.next_column + 1, CURVE)
-    x = drawn.column("cycle_curve_x", "check", curve_x, words="x")
-    curves = []
-    for color, (run, param) in enumerate(last.items()):
-        y_hat = _predict(param, model.curve_bumps)
-        words_ = f"y_hat along x: {labels[run]}"
-        y_hat = drawn.column(f"curve_{run}", "activation", y_hat, words=words_, torch="model(curve_x)", width=15)
-        curves.append(Series(labels[run], x, y_hat, color=color, width=2.25))
+    x = drawn.column("cycle_curve_x", "check", model.curve_x, words="x")
+    curves = {}
+    for run, param in ends.items():
+        words = f"the last curve of {LABELS[run]}"
+        y_hat = predict(param, model.curve_bumps)
+        curves[run] = drawn.column(f"curve_{run}", "activation", y_hat, words=words, torch="model(curve_x)", width=15)
+
+    summary = sheet.table(row, 2, len(ends))
+    for offset, run in enumerate(ends):
+        sheet.write(summary.first + offset, 1, LABELS[run], LABEL)
+    epoch = [each[-len(model.y) :] for each in losses.values()]
+    for name, words, array in (
+        ("end_training", "mean loss of all training points after the last step", [each[-1] for each in epoch]),
+        ("last_lowest", "the smallest in the last epoch", [tensor.smallest(each) for each in epoch]),
+        ("last_highest", "the largest in the last epoch", [tensor.largest(each) for each in epoch]),
+        ("end_validation", "of the validation points", [mean_loss(p, model.valid_across, model.valid_y) for p in ends.values()]),
+    ):
+        summary.column(name, "loss", array, words=words, torch="F.mse_loss(model(x), y)", width=17)
+
+    def chart(title: str, y_title: str, made: Mapping[str, Array], place: tuple[int, int], log: bool = False) -> None:
+        lines = [Series(LABELS[run], step, each, width=2) for run, each in made.items()]
+        sheet.chart(*place, scatter(title, "step", y_title, lines, width=16, height=9.5, log=log))
+
+    top = row + 6
+    chart("The learning rate", "learning rate", rates, (top, 1))
+    chart("The loss of all training points", "mean loss (powers of ten)", losses, (top, 6), log=True)
+    chart("The momentum", "momentum", momenta, (top + 20, 1))
+    clouds = [*_clouds(model.points)]
+    lines = [Series(LABELS[run], x, each, color=color + 2, width=2.25) for color, (run, each) in enumerate(curves.items())]
+    sheet.chart(top + 20, 6, scatter("The curves at the end", "x", "y", [*clouds, *lines], width=16, height=9.5))
+
+
+def _cycle_steps(book: Book, run: str, title: str, lr: Array, momentum: Array, model: Model) -> Array:
+    """The parameters after each step that looks at one point."""
+    sheet = book.sheet(
+        f"{LABELS[run]} steps",
+        f"{title}: one row a step",
+        "The rate and the momentum come from sheet 'one-cycle'. A step looks at one training point.",
+    )
+    order = shuffled(len(model.y))
+    table = sheet.table(sheet.next_row, 1, len(order), PARTS)
+    words = "which training point: a new order each epoch"
+    table.column(f"{run}_point", "check", order + 1, words=words, title="point", number_format=WHOLE)
+    loss = table.column(f"{run}_loss", "loss", words="(y_hat - y)^2 of this point", torch="F.mse_loss", title="loss")
+    made, new_param = training_columns(table, run, lr, model, order[:, None], momentum)
+    table.fill(f"{run}_loss", made)
+    sheet.heat_map(new_param, DIVERGING)
+    sheet.freeze(table.first, 3)
+    sheet.repeat_rows(table.head, table.first - 1)
+    return new_param
+
+
+def shuffled(points: int) -> Array:
+    """The points in the order in which the steps of sheet 'one-cycle' look at them, counted from 0."""
+    generator = random.Random(4)
+    order = []
+    for _ in range(CYCLE_EPOCHS):
+        epoch = list(range(points))
+        generator.shuffle(epoch)
+        order += epoch
+    return np.array(order)
+
+
+def reference(values: Values) -> dict[str, np.ndarray]:
+    """Every block as torch computes it in float64, from the inputs and data that stand in a file."""
+    import torch
+
+    given = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items() if not isinstance(v, str)}
+    blocks = given | reference_model(given)
+    runs = {}
+    for run, epochs in (("high", EPOCHS), ("low", EPOCHS), ("good", MANY)):
+        runs[run] = _reference_run(blocks, float(values[f"lr_{run}"]), epochs)
+        blocks |= {f"{run}_{name}": column for name, column in runs[run].items()}
+    few = int(values["few"])
+    last = {
+        run: runs[home]["new_param"][(few if end is None else end) - 1] for run, (_, home, end) in RUNS.items()
+    }
+    epochs = runs["good"]["epoch"][:EPOCHS]
+    blocks |= {"few_param": last["few"], "drawn_x": blocks["curve_x"], "few_epoch": epochs}
+    blocks |= {f"{run}_curve": predict_torch(param, blocks["curve_bumps"]) for run, param in last.items()}
+    for part in ("training", "validation"):
+        losses = runs["good"][f"{part}_loss"][:EPOCHS]
+        blocks[f"few_{part}"] = torch.where(epochs <= few, losses, torch.nan)
+    blocks |= _reference_facts(values, runs) | _reference_finder(blocks) | _reference_one_cycle(values, blocks)
+    return {name: block.detach().double().numpy() for name, block in blocks.items()}
+
+
+def _reference_run(blocks: Mapping[str, Any], lr: float, epochs: int) -> dict[str, Any]:
+    """The sheet of a run."""
+    import torch
+    from torch.nn.functional import l1_loss, mse_loss
+
+    y, valid_y = blocks["y_across"], blocks["valid_y_across"]
+    run = reference_training(blocks["bumps"], y, [range(len(y))] * epochs, lr)
+    valid = [predict_torch(param, blocks["valid_bumps"]) for param in run["new_param"]]
+    run["training_loss"] = run.pop("loss")
+    run["validation_loss"] = torch.stack([mse_loss(each, valid_y) for each in valid])
+    run["validation_error"] = torch.stack([l1_loss(each, valid_y) for each in valid])
+    run |= {"valid_y_hat": torch.stack(valid), "epoch": torch.arange(1, epochs + 1)}
+    best = {"better": 0.0, "best_error": FAR, "best_epoch": 1.0, "best_training": 0.0}
+    columns: dict[str, list[float]] = {name: [] for name in best}
+    for number, error in enumerate(run["validation_error"].tolist()):
+        best["better"] = float(error < BETTER * best["best_error"])
+        if best["better"]:
+            best |= {"best_error": error, "best_epoch": number + 1.0}
+            best["best_training"] = run["training_loss"][number].item()
+        for name, value in best.items():
+            columns[name].append(value)
+    run |= {name: torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}
+    for name in ("lr", "momentum", "momentum_buffer"):
+        del run[name]
+    return run
+
+
+def _reference_facts(values: Values, runs: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of sheet 'rules'. A cell has no infinity, only an error: in a comparison it counts as no number."""
+    import torch
+
+    ends = {run: int(values["few"]) if end is None else end for run, (_, _, end) in RUNS.items()}
+
+    def at(name: str, back: bool = False) -> Any:
+        found = [runs[home][name][ends[run] - (ends[run] // 4 if back else 0) - 1] for run, (_, home, _) in RUNS.items()]
+        found = torch.stack(found).double()
+        return found.where(found.isfinite(), torch.nan)
+
+    first = torch.stack([runs[home]["validation_loss"][0] for _, home, _ in RUNS.values()])
+    training, validation, error = at("training_loss"), at("validation_loss"), at("validation_error")
+    fell_training = 1 - training / at("training_loss", back=True)
+    fell_validation = 1 - validation / at("validation_loss", back=True)
+    best, then = at("best_error"), at("best_training")
+    compared = validation.isfinite() & first.isfinite()
+    return {
+        "rate": torch.tensor([float(values[f"lr_{home}"]) for _, home, _ in RUNS.values()]),
+        "epochs": torch.tensor(list(ends.values())),
+        "first_validation": first,
+        "last_training": training,
+        "last_validation": validation,
+        "fell_training": fell_training,
+        "fell_validation": fell_validation,
+        "last_error": error,
+        "lowest_error": best,
+        "lowest_epoch": at("best_epoch"),
+        "rate_too_high": ~compared | (validation > first),
+        "train_longer": (fell_training > FALLING) & (fell_validation > FALLING),
+        "training_above": training > validation,
+        "too_many_epochs": (error > WORSE * best) & (then > training),
+    }
+
+
+def _reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """The sheet 'finder': torch trains, and the loss is smoothed as a finder does it while it runs."""
+    import torch
+
+    low, high, beta = (blocks[name] for name in ("lr_from", "lr_to", "smoothing"))
+    step = torch.arange(1, FINDER_STEPS + 1, dtype=torch.float64)
+    lr = low * (high / low) ** ((step - 1) / (FINDER_STEPS - 1))
+    y = blocks["y_across"]
+    run = reference_training(blocks["bumps"], y, [range(len(y))] * FINDER_STEPS, lr)
+    mean, best, running, before = torch.tensor(0.0), torch.tensor(torch.nan), True, torch.tensor(torch.nan)
+    columns: dict[str, list[Any]] = {name: [] for name in ("average", "smoothed", "best", "running", "slope")}
+    for number, loss in zip(step, run["loss"], strict=True):
+        mean = torch.lerp(loss, mean, beta)
+        smoothed = mean / (1 - beta**number)
+        if number == 1:
+            best = before = smoothed.where(smoothed.isfinite(), torch.nan)
+        running = running and bool(smoothed <= 4 * best)
+        best = torch.minimum(best, smoothed) if running else best
+        slope = (smoothed - before).clamp(max=0) if running else torch.tensor(0.0)
+        before = smoothed
+        row = {"average": mean, "smoothed": smoothed, "best": best, "running": torch.tensor(running), "slope": slope}
+        for name, value in row.items():
+            columns[name].append(value.double())
+    run |= {name: torch.stack(column) for name, column in columns.items()} | {"step": step, "lr": lr}
+    for name in ("loss", "smoothed"):
+        run[f"shown_{name}"] = run[name].where(run["running"] == 1, torch.nan)
+    del run["momentum"], run["momentum_buffer"]
+    steepest, lowest = run["slope"].argmin(), run["best"].argmin()
+    tenth = lr[lowest] / 10
+    return {f"finder_{name}": column for name, column in run.items()} | {
+        "steepest_step": steepest + 1,
+        "suggested_steepest": lr[steepest],
+        "lowest_step": lowest + 1,
+        "lowest_lr": lr[lowest],
+        "suggested_tenth": tenth,
+        "mark_height": torch.stack([torch.zeros(()), run["smoothed"][0]]),
+        "mark_steepest": lr[steepest].expand(2),
+        "mark_tenth": tenth.expand(2),
+    }
+
+
+def _reference_one_cycle(values: Values, blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """The sheet 'one-cycle' and its two sheets of steps."""
+    import torch
+    from torch.nn.functional import mse_loss
+    from torch.optim.lr_scheduler import OneCycleLR
+
+    y, valid_y = blocks["y_across"], blocks["valid_y_across"]
+    order = shuffled(len(y))
+    with_momentum = values["cycle_momentum"] == "yes"
+    rate, base, most = (float(values[name]) for name in ("cycle_lr", "base_momentum", "max_momentum"))
+
+    def schedule(optimizer: Any) -> Any:
+        return OneCycleLR(
+            optimizer,
+            max_lr=rate,
+            total_steps=len(order),
+            pct_start=float(values["pct_start"]),
+            cycle_momentum=with_momentum,
+            base_momentum=base,
+            max_momentum=most,
+            div_factor=float(values["div_factor"]),
+            final_div_factor=float(values["final_div_factor"]),
+        )
+
+    found: dict[str, Any] = {"cycle_curve_x": blocks["curve_x"]}
+    step = torch.arange(1, len(order) + 1)
+    found |= {"cycle_step": step, "cycle_epoch": (step - 1) // len(y) + 1}
+    ends: dict[str, list[Any]] = {}
+    for run, momentum, chosen in (("constant", (base + most) / 2, None), ("one_cycle", most, schedule)):
+        momentum = momentum if with_momentum else 0.0
+        columns = reference_training(blocks["bumps"], y, order[:, None], rate, momentum, chosen)
+        param = columns["new_param"]
+        full = torch.stack([mse_loss(predict_torch(each, blocks["bumps"]), y) for each in param])
+        found |= {f"{name}_{run}": columns.pop(name) for name in ("lr", "momentum")}
+        found |= {f"{run}_{name}": column for name, column in columns.items()}
+        found |= {f"{run}_point": torch.as_tensor(order + 1), f"loss_{run}": full}
+        found[f"curve_{run}"] = predict_torch(param[-1], blocks["curve_bumps"])
+        epoch = full[-len(y) :]
+        finite = epoch.isfinite().all()
+        row = {
+            "end_training": full[-1],
+            "last_lowest": epoch.min() if finite else torch.tensor(torch.nan),
+            "last_highest": epoch.max(),
+            "end_validation": mse_loss(predict_torch(param[-1], blocks["valid_bumps"]), valid_y),
+        }
+        for name, value in row.items():
+            ends.setdefault(name, []).append(value)
+    return found | {name: torch.stack(column) for name, column in ends.items()}
+
+
+def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The slope is a difference of losses that are nearly equal."""
+    return {"finder_slope": blocks["finder_smoothed"]}
+
+
+def load(source: Source) -> dict[str, list[float]]:
+    """Training and validation points: a CSV's, every third for validation, or the built-in ones."""
+    if source.csv:
+        points = read_csv(source.csv, ("data_x", "data_y"))
+        check_columns(points, MOST, "learning_rate", "each of them has columns of its own in every step")
+        kept = range(2, len(points["data_x"]), 3)
+        if not kept:
+            raise Error(f"{source.csv}: expected at least 3 rows of numbers, got 2: every third is for validation")
+    else:
+        points, kept = _wavy_points()
+    learned = [number for number in range(len(points["data_x"])) if number not in kept]
+    return {
+        f"{part}_{axis}": [points[f"data_{axis}"][number] for number in numbers]
+        for part, numbers in (("train", learned), ("valid", kept))
+        for axis in "xy"
+    }
+
+
+def _wavy_points() -> tuple[dict[str, list[float]], list[int]]:
+    """24 points of two waves with much noise, and which of them are for validation."""
+    generator = random.Random(51)
+    count = 24
+    x = [round((number + generator.uniform(0.1, 0.9)) / count, 3) for number in range(count)]
+    mixed = list(range(count))
+    generator.shuffle(mixed)
+    y = [round(math.sin(4 * math.pi * each) + generator.gauss(0, 0.4), 3) for each in x]
+    return {"data_x": x, "data_y": y}, sorted(mixed[16:])
+
+
+LABELS = {"constant": "constant rate", "one_cycle": "one-cycle"}
+CYCLE_INPUTS = (
+    Input("cycle_lr", 0.3, "the constant rate, and the highest of one-cycle (max_lr)", above=0),
+    Input("pct_start", 0.3, "the share of the steps that go up", minimum=0.05, maximum=0.95),
+    Input("div_factor", 25, "begin at cycle_lr divided by this", minimum=1),
+    Input("final_div_factor", 10000, "end at that beginning divided by this", minimum=1),
+    Input("cycle_momentum", "no", "whether there is a momentum, which then goes down and up", choices=("no", "yes")),
+    Input("base_momentum", 0.85, "the lowest momentum", above=0, below=1),
+    Input("max_momentum", 0.95, "the highest momentum", above=0, below=1),
+)
+INPUTS = (
+    Input("bump_width", 0.08, "how broad a bump is, as a share of all x", above=0),
+    Input("lr_high", 0.9, "a learning rate that is too high", minimum=0),
+    Input("lr_low", 0.02, "a learning rate that is too low", minimum=0),
+    Input("lr_good", 0.4, "a learning rate that is good", minimum=0),
+    Input("few", 5, f"break the good run off after this epoch, from 1 to {EPOCHS}", minimum=1, maximum=EPOCHS, whole=True),
+    Input("lr_from", 0.001, "the rate of the first step", above=0),
+    Input("lr_to", 10, "the rate of the last step", above=0),
+    Input("smoothing", 0.98, "how much of the mean before is kept; 0 leaves the loss as it is", minimum=0, below=1),
+    *CYCLE_INPUTS,
+)
+LEARNING_RATE = Lesson(
+    "learning_rate",
+    "a rate too low, good, too high; too few and too many epochs; a rate finder; one-cycle",
+    INPUTS,
+    Data(dict.fromkeys(("train_x", "train_y", "valid_x", "valid_y"), 1), load, ("csv",)),
+    build,
+    reference,
+    sizes,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,9 @@ def build(values: Values, data: Values) -> Book:
             "On 'by hand', choose relu and fit the points: try 1, -0.5, 1 for neuron 1 and -1, 0.5, 1 for neuron 2.",
             "On 'two layers are one', look at difference and relu_difference. Then change any weight on 'by hand'.",
             "On 'training', set show_step to 1, 5, 20, 200 and watch both networks learn. One stays a line.",
-            "On 'training', type -9 for both start_bias1: ReLU lets no point through, the gradients of layer 1 are 0, "
+            "On 'training', type -2 for both start_bias1: ReLU lets no point through, the gradients of layer 1 are 0, "
             "and the network learns only a constant. Such neurons are called dead.",
-            "On 'mlp', choose none for mlp_activation: the map fades to 0 everywhere, the best that a plane can do.",
+            "On 'mlp', choose none for mlp_activation: the map fades to 0 everywhere, and the loss stays at 1.",
             "On 'mlp', set map_from to -5 and map_to to 5 to see how the bends go on.",
         ],
         INPUTS,
@@ -179,9 +180,9 @@ def _hand_curve(sheet: Sheet, row: int, x: Array, net: Net, activation: Any) -> 
     y_hat = parts[0] + parts[1] + net["bias2"]
     y_hat = table.column("curve_y_hat", "activation", y_hat, words="both + out_bias", torch="model(curve_x)")
     return curve_x, [
-        Series("what neuron 1 adds", curve_x, parts[0], color=BROAD, width=2.25),
-        Series("what neuron 2 adds", curve_x, parts[1], color=BROAD + 2, width=2.25),
-        Series("y_hat: both and out_bias", curve_x, y_hat, color=3, width=3),
+        Series("what neuron 1 adds", curve_x, parts[0], color=BROAD, width=1.5),
+        Series("what neuron 2 adds", curve_x, parts[1], color=BROAD + 2, width=1.5),
+        Series("y_hat: both and out_bias", curve_x, y_hat, color=3, width=4),
     ]
 
 
@@ -580,7 +581,7 @@ def _mlp_maps(sheet: Sheet, top: int, left: int, x: Array, net: Net, activation:
     words = "the neurons' maps, each times its weight2, added up, + bias2"
     y_hat = sheet.place("prediction", y_hat, "activation", top + 3, left, words=words, **layout)
     for each in (y_hat, maps):
-        sheet.heat_map(each, DIVERGING)
+        sheet.heat_map(each, replace(DIVERGING, reach=1.0))
 
     inside = [[_inside(x, (across, half), (height, half)) for across in along] for height in down]
     words = "how many points each cell of the map holds"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from sgdsheet.tensor import Array, span
 
 WIDE = 17  # so many narrow columns there are for a heading
 DIMS = 4  # dimensions of the two shapes that are tried against each other
+RIGHT = replace(LABEL, horizontal="right")
 AT = ("at_image", "at_channel", "at_row", "at_column")
 LIGHTS = (
     Scale(("FFFFFF", "F8C4C4", "EE8888"), "percent"),
@@ -113,17 +115,21 @@ def _ranks_sheet(book: Book, data: Values) -> Array:
     batch = _put(sheet, "pictures", batch, "activation", row, LEFT, words=words, torch=torch, number_format=SHORT)
     _light(sheet, batch)
     chosen = sheet.inputs(sheet.next_row, 1, AT)
-    sheet.frame(batch, _marks(chosen, np.indices(batch.shape)))
+    for channel in range(len(LIGHTS)):
+        sheet.frame(batch[:, channel], *_place(batch, chosen))
     text = "Each index that you give takes one dimension away: rank 3, 2, 1, 0."
-    row = _band(sheet, "What is left", text, 8)
-    names = {"one_picture": LEFT, "one_channel": LEFT + 18, "one_row": LEFT + 24, "one_number": LEFT + 30}
-    for given, (name, column) in enumerate(names.items(), start=1):
-        torch = f"pictures[{', '.join(AT[:given])}]"
-        layout = {"words": torch, "torch": torch, "number_format": SHORT, "across": True}
-        room = WIDE if given == 1 else 5
-        rest = _put(sheet, name, _rest(batch, chosen[:given]), "activation", row, column, None, room, **layout)
-        if given == 1:
-            _light(sheet, rest)
+    row = _band(
+        sheet, "One index less", "Each index that you give takes one dimension away: with one, rank 3 is left.", 8
+    )
+    layout = {"number_format": SHORT, "across": True}
+    indexed = [f"pictures[{', '.join(AT[:given])}]" for given in range(5)]
+    rest = {"words": indexed[1], "torch": indexed[1], **layout}
+    _light(sheet, _put(sheet, "one_picture", _rest(batch, chosen[:1]), "activation", row, LEFT, **rest))
+    row = _band(sheet, "And so on", "Two indices leave rank 2, three rank 1, four a number.", 8)
+    for given, name in enumerate(("one_channel", "one_row", "one_number"), start=2):
+        rest = {"words": indexed[given], "torch": indexed[given], "room": 5, **layout}
+        column = LEFT + 6 * (given - 2)
+        _put(sheet, name, _rest(batch, chosen[:given]), "activation", row, column, **rest)
     return picture
 
 
@@ -156,45 +162,57 @@ def _order_sheet(book: Book, data: Values) -> None:
     )
     (follow,) = sheet.inputs(sheet.next_row, 1, ("follow",))
     row = _band(sheet, "Twelve cells", "Three rows of four: type other numbers if you like.", 7)
-    cells = _typed_block(sheet, "cells", data, row, LEFT, HEAT, words="cells")
-    place = np.arange(cells.size).reshape(cells.shape)
-    sheet.frame(cells, _marks([follow], [place]))
-    for name, heading, text, torch, arrange in (
-        ("flat", "flatten", "All in one row: row 0, then row 1, then row 2.", "cells.flatten()", np.ravel),
+    cells = _typed_block(sheet, "cells", data, row, LEFT, HEAT, words="type here")
+    index = tensor.floor(follow / 4), tensor.mod(follow, 4)
+    sheet.frame(cells, *_place(cells, index))
+    thirds = tensor.floor(follow / 6), tensor.floor(tensor.mod(follow, 6) / 3), tensor.mod(follow, 3)
+    by_thirds = cells.reshape(2, 2, 3)
+    for name, heading, text, torch, arranged, indices in (
+        (
+            "flat",
+            "flatten",
+            "All in one row: row 0, then row 1, then row 2.",
+            "cells.flatten()",
+            cells.reshape(-1),
+            (follow,),
+        ),
         (
             "viewed",
             "view",
             "The same row, cut after every third cell.",
             "cells.view(4, 3)",
-            lambda x: x.reshape(4, 3),
+            cells.reshape(4, 3),
+            (tensor.floor(follow / 3), tensor.mod(follow, 3)),
         ),
         (
             "transposed",
             "transpose",
             "Rows become columns. The shape is that of viewed, the order is not.",
             "cells.T",
-            np.transpose,
+            cells.T,
+            index[::-1],
         ),
         (
             "cube",
             "view with rank 3",
-            "Cut after every third cell, then after every second row. The last index runs fastest.",
+            "Cut after every third cell, and into two halves. The last index runs fastest.",
             "cells.view(2, 2, 3)",
-            lambda x: x.reshape(2, 2, 3),
+            by_thirds,
+            thirds,
         ),
         (
             "permuted",
             "permute",
-            "The dimensions change places: what was dim 2 in cube is dim 0 now.",
+            "The dimensions of cube change places: what was dim 2 is dim 0 now.",
             "cells.view(2, 2, 3).permute(2, 0, 1)",
-            lambda x: x.reshape(2, 2, 3).transpose(2, 0, 1),
+            by_thirds.transpose(2, 0, 1),
+            (thirds[2], *thirds[:2]),
         ),
     ):
-        where = arrange(place)
-        row = _band(sheet, heading, text, 5 if where.ndim == 1 else max(7, where.shape[-2] + 3))
+        row = _band(sheet, heading, text, 5 if arranged.ndim == 1 else 7)
         layout = {"words": torch, "torch": torch, "number_format": PRECISE, "across": True}
-        arranged = _put(sheet, name, arrange(cells), "activation", row, LEFT, HEAT, **layout)
-        sheet.frame(arranged, _marks([follow], [where]))
+        placed = _put(sheet, name, arranged, "activation", row, LEFT, HEAT, **layout)
+        sheet.frame(placed, *_place(placed, indices))
 
 
 def _reductions_sheet(book: Book, data: Values, picture: Array) -> None:
@@ -207,12 +225,13 @@ def _reductions_sheet(book: Book, data: Values, picture: Array) -> None:
         "becomes 3 x 1 instead of 3.",
     )
     sheet.width(1, 16)
-    sheet.width(2, 11, 20)
+    sheet.width(2, 13, 20)
     top = sheet.next_row
     layout = {"words": "mm of rain: towns x quarters", "torch": "rain"}
     rain = _labelled(sheet, "rain", _typed(data["rain"]), "data", top, 1, TOWNS, QUARTERS, **layout)
     sheet.heat_map(rain, SEQUENTIAL)
     below, beside = top + 3 + len(TOWNS) + 1, 2 + len(QUARTERS) + 1
+    sheet.width(beside, 15, beside + len(REDUCTIONS) - 1)
     for offset, (name, function) in enumerate(REDUCTIONS.items()):
         torch = f"rain.{'amax' if name == 'max' else name}"
         layout = {"number_format": WHOLE if name == "argmax" else SHORT}
@@ -221,7 +240,7 @@ def _reductions_sheet(book: Book, data: Values, picture: Array) -> None:
         layout |= {"words": f"{name} of each column", "torch": f"{torch}(dim=0)"}
         sheet.place(f"{name}_dim_0", columns, "activation", below + offset, 2, across=True, **layout)
         rows = [function(row) for row in rain]
-        sheet.write(top + 2, beside + offset, f"{name}_dim_1", LABEL)
+        sheet.write(top + 2, beside + offset, f"{name}_dim_1", RIGHT)
         layout |= {"words": f"{name} of each row", "torch": f"{torch}(dim=1)"}
         sheet.place(f"{name}_dim_1", rows, "activation", top + 3, beside + offset, **layout)
         counted = ", counted row by row" if name == "argmax" else ""
@@ -263,12 +282,13 @@ def _dot_product_sheet(book: Book, data: Values) -> None:
     row = sheet.next_row + 1
     sheet.write(row, 1, "Two arrows", HEADING)
     says = (
-        "Two numbers are an arrow: how far to the right, and how far up. The dot product of two arrows is above 0",
-        "where they go more or less the same way, 0 at a right angle, and below 0 where they go opposite ways.",
+        "Two numbers are an arrow: how far to the right, and how far up.",
+        "The dot product of two arrows is above 0 if they go much the same way,",
+        "0 if they are at a right angle, below 0 if they go opposite ways.",
     )
     for offset, line in enumerate(says, start=1):
         sheet.write(row + offset, 1, line, TEXT)
-    row += 4
+    row += 5
     arrows = []
     for offset, name in enumerate(("u", "v")):
         sheet.write(row + offset, 1, name, LABEL)
@@ -291,16 +311,16 @@ def _dot_product_sheet(book: Book, data: Values) -> None:
         )
         for offset, (name, arrow) in enumerate((("u", u), ("v", v)), start=4)
     ]
-    layout = {"words": "uv / (u_length * v_length): from -1, opposite, to 1, the same way", "torch": "u @ v / (...)"}
+    layout = {"words": "uv / (u_length * v_length): 1 is the same way, -1 opposite", "torch": "u @ v / (...)"}
     sheet.value(row + 6, 1, "cosine", dot / (lengths[0] * lengths[1]), "check", **layout)
     lines = []
     for color, (name, arrow) in enumerate((("u", u), ("v", v))):
         points = np.array([[0, 0], arrow], dtype=object)
         layout = {"words": f"from 0, 0 to {name}", "number_format": PRECISE}
-        points = sheet.headed(f"{name}_arrow", points, "check", row + 8, 1 + 3 * color, **layout)
+        points = sheet.headed(f"{name}_arrow", points, "check", row + 8, 2 + 3 * color, **layout)
         lines.append(Series(name, points[:, 0], points[:, 1], points=True, color=color, width=3))
     window = {"x_range": (-5, 5), "y_range": (-5, 5)}
-    sheet.chart(row, 9, scatter("u and v", "to the right", "up", lines, width=12, height=12, **window))
+    sheet.chart(row - 5, 8, scatter("u and v", "to the right", "up", lines, width=12, height=12, **window))
 
 
 def _matrix_product_sheet(book: Book, data: Values) -> None:
@@ -313,11 +333,18 @@ def _matrix_product_sheet(book: Book, data: Values) -> None:
         "size, here 4, disappears.",
     )
     sheet.width(1, 14)
-    sheet.width(2, 11, 9)
     shopper, shop = sheet.inputs(sheet.next_row, 1, ("at_shopper", "at_shop"))
-    top, left = sheet.next_row, 2 + len(GOODS)
+    top, left = sheet.next_row, 3 + len(GOODS)
     layout = {"words": "goods x shops", "torch": "prices"}
     prices = _labelled(sheet, "prices", _typed(data["prices"]), "data", top, left, GOODS, SHOPS, **layout)
+    says = (
+        "The row i and the column j that you choose are framed.",
+        "bills[i, j] is their dot product:",
+        "lists[i, 0] * prices[0, j] + lists[i, 1] * prices[1, j]",
+        "+ lists[i, 2] * prices[2, j] + lists[i, 3] * prices[3, j]",
+    )
+    for offset, line in enumerate(says, start=1):
+        sheet.write(top + offset, 1, line, TEXT)
     row = top + 3 + len(GOODS) + 1
     layout = {"words": "shoppers x goods: how much of each", "torch": "lists"}
     lists = _labelled(sheet, "lists", _typed(data["lists"]), "data", row, 1, SHOPPERS, GOODS, **layout)
@@ -325,10 +352,10 @@ def _matrix_product_sheet(book: Book, data: Values) -> None:
     bills = tensor.matmul(lists, prices)
     bills = _labelled(sheet, "bills", bills, "activation", row, left, SHOPPERS, SHOPS, **layout)
     sheet.heat_map(bills, SEQUENTIAL)
-    chosen = [shopper, shop]
-    sheet.frame(lists, _marks([shopper], np.indices(lists.shape)))
-    sheet.frame(prices, _marks([shop], np.indices(prices.shape)[1:]))
-    sheet.frame(bills, _marks(chosen, np.indices(bills.shape)))
+    framed_row, framed_column = _place(bills, (shopper, shop))
+    sheet.frame(lists, row=framed_row)
+    sheet.frame(prices, column=framed_column)
+    sheet.frame(bills, framed_row, framed_column)
 
     row += 3 + len(SHOPPERS) + 1
     sheet.write(row, 1, "The framed number, step by step", HEADING)
@@ -336,14 +363,18 @@ def _matrix_product_sheet(book: Book, data: Values) -> None:
     for offset, good in enumerate(GOODS):
         sheet.write(table.first + offset, 1, good, LABEL)
     amounts = [tensor.index(column, shopper + 1) for column in lists.T]
-    amounts = table.column("chosen_row", "activation", amounts, words="of lists", torch="lists[at_shopper]")
+    layout = {"words": "lists[i]", "torch": "lists[at_shopper]", "number_format": SHORT}
+    amounts = table.column("chosen_row", "activation", amounts, **layout)
     costs = [tensor.index(line, shop + 1) for line in prices]
-    costs = table.column("chosen_column", "activation", costs, words="of prices", torch="prices[:, at_shop]")
-    torch = "lists[at_shopper] * prices[:, at_shop]"
-    products = table.column("pairs", "activation", amounts * costs, words="row * column", torch=torch)
+    layout |= {"words": "prices[:, j]", "torch": "prices[:, at_shop]"}
+    costs = table.column("chosen_column", "activation", costs, **layout)
+    layout |= {"words": "row * column", "torch": "lists[at_shopper] * prices[:, at_shop]"}
+    pairs = table.column("pairs", "activation", amounts * costs, **layout)
+    sheet.width(2, 14, left + len(SHOPS))
+    sheet.width(left - 1, 4)
     row = sheet.next_row
     torch = "lists[at_shopper] @ prices[:, at_shop]"
-    sheet.value(row, 1, "pairs_sum", tensor.sum(products), "activation", words="the sum of the pairs", torch=torch)
+    sheet.value(row, 1, "pairs_sum", tensor.sum(pairs), "activation", words="the sum of the pairs", torch=torch)
     framed = Call("INDEX", span(bills), shopper + 1, shop + 1)
     torch = "(lists @ prices)[at_shopper, at_shop]"
     sheet.value(row + 1, 1, "framed", framed, "activation", words="what stands in the frame: the same", torch=torch)
@@ -360,7 +391,7 @@ def _broadcasting_sheet(book: Book, data: Values) -> None:
     )
     row = _band(sheet, "A column and a row", "3 x 1 and 1 x 4: both are repeated, and the sum is 3 x 4.", 7)
     tens = _typed_block(sheet, "tens", data, row, LEFT, HEAT, 5, words="repeated to the right")
-    units = _typed_block(sheet, "units", data, row, LEFT + 6, HEAT, 5, words="repeated downwards")
+    units = _typed_block(sheet, "units", data, row, LEFT + 5, HEAT, 5, words="repeated downwards")
     repeated = np.broadcast_arrays(tens, units)
     for position, (name, array, torch) in enumerate(
         (
@@ -370,7 +401,7 @@ def _broadcasting_sheet(book: Book, data: Values) -> None:
         )
     ):
         layout = {"words": torch, "torch": torch, "number_format": PRECISE}
-        _put(sheet, name, array, "activation", row, LEFT + 12 + 7 * position, HEAT, 6, **layout)
+        _put(sheet, name, array, "activation", row, LEFT + 10 + 5 * position, HEAT, 5, **layout)
 
     text = "Four pupils, three tests. The mean of each test has shape 3. A shape that is too short gets sizes of 1 "
     row = _band(sheet, "A matrix and a vector", text + "in front: 3 counts as 1 x 3.", 9)
@@ -380,16 +411,18 @@ def _broadcasting_sheet(book: Book, data: Values) -> None:
     row = _band(sheet, "keepdim", text + "as 1 x 4, and does not fit.", 9)
     _less_mean(sheet, "pupil", grades, 1, row, "grades.mean(dim=1, keepdim=True)")
 
-    text = "Where rows and columns are as many, forgetting keepdim is no error. It is only wrong: row i should lose "
-    row = _band(sheet, "The trap", text + "the mean of row i, and loses those of all rows instead.", 9)
-    square = _typed_block(sheet, "square", data, row, LEFT, SEQUENTIAL, 5, words="3 x 3")
-    means = np.array([tensor.mean(each) for each in square], dtype=object)
-    for name, array, column, torch in (
-        ("intended", square - means[:, None], LEFT + 12, "square - square.mean(dim=1, keepdim=True)"),
-        ("mistaken", square - means, LEFT + 19, "square - square.mean(dim=1)"),
+    text = "Where there are as many rows as columns, forgetting keepdim is no error but wrong: row i should lose the "
+    row = _band(sheet, "The trap", text + "mean of row i, and column i loses it.", 9)
+    square = _typed_block(sheet, "square", data, row, LEFT, SEQUENTIAL, 5, words="rows x columns")
+    layout = {"number_format": SHORT, "across": True}
+    means = [tensor.mean(line) for line in square]
+    torch = "square.mean(dim=1)"
+    means = _put(sheet, "row_mean", means, "activation", row, LEFT + 5, None, 5, words=torch, torch=torch, **layout)
+    for name, mean, column, torch in (
+        ("intended", means[:, None], LEFT + 10, "square - row_mean[:, None]"),
+        ("mistaken", means, LEFT + 15, "square - row_mean"),
     ):
-        layout = {"words": torch, "torch": torch, "number_format": SHORT}
-        _put(sheet, name, array, "activation", row, column, DIVERGING, 6, **layout)
+        _put(sheet, name, square - mean, "activation", row, column, DIVERGING, 5, words=torch, torch=torch, **layout)
     _fitting(book, sheet)
 
 
@@ -398,10 +431,10 @@ def _less_mean(sheet: Sheet, name: str, grades: Array, dim: int, row: int, torch
     means = np.array([tensor.mean(each) for each in (grades.T if dim == 0 else grades)], dtype=object)
     means = means if dim == 0 else means[:, None]
     layout = {"words": torch, "torch": torch, "number_format": SHORT, "across": True}
-    means = _put(sheet, f"{name}_mean", means, "activation", row, LEFT + 6, None, 5, **layout)
+    means = _put(sheet, f"{name}_mean", means, "activation", row, LEFT + 5, None, 5, **layout)
     words = f"grades - {name}_mean"
     layout |= {"words": words, "torch": words}
-    _put(sheet, f"grades_less_{name}", grades - means, "activation", row, LEFT + 12, DIVERGING, 6, **layout)
+    _put(sheet, f"grades_less_{name}", grades - means, "activation", row, LEFT + 10, DIVERGING, 5, **layout)
 
 
 def _fitting(book: Book, sheet: Sheet) -> None:
@@ -451,9 +484,7 @@ def _batch_sheet(book: Book, data: Values) -> None:
     count = len(data["data_x"])
     parts = ("slope", "intercept")
     layout = {"words": "a line", "torch": "a"}
-    a = _labelled(
-        sheet, "a", _typed(data["a"]), "parameter", top, 1, ("a",), parts, across=True, absolute=True, **layout
-    )
+    a = _labelled(sheet, "a", _typed(data["a"]), "parameter", top, 1, (), parts, across=True, absolute=True, **layout)
     layout = {"words": "three lines, one a column", "torch": "lines", "absolute": True}
     names = ("line 0", "line 1", "line 2")
     lines = _labelled(sheet, "lines", _typed(data["lines"]), "parameter", top, 5, parts, names, **layout)
@@ -500,7 +531,7 @@ def _batch_sheet(book: Book, data: Values) -> None:
     three = [
         Series(name, data_x, column, color=k) for k, (name, column) in enumerate(zip(names, y_hats.T, strict=True), 1)
     ]
-    sheet.chart(top, 17, scatter("Three lines: x @ lines", "x", "y", [points, *three], width=13))
+    sheet.chart(top, 16, scatter("Three lines: x @ lines", "x", "y", [points, *three], width=13))
     sheet.repeat_rows(table.head, table.first - 1)
     sheet.next_row = table.first + count + 1
 
@@ -564,7 +595,7 @@ def _labelled(
     sheet.write(row, column, name, HEADING)
     sheet.write(row + 1, column, f"{shape_text(array.shape)} · {words}", NOTE)
     for offset, label in enumerate(along, start=1):
-        sheet.write(row + 2, column + offset, label, LABEL)
+        sheet.write(row + 2, column + offset, label, RIGHT)
     for offset, label in enumerate(down, start=3):
         sheet.write(row + offset, column, label, LABEL)
     return sheet.place(name, array, role, row + 3, column + 1, words=words, number_format=number_format, **layout)
@@ -578,12 +609,15 @@ def _beside(sheet: Sheet, name: str, array: Any, role: str, row: int, column: in
     return references
 
 
-def _marks(chosen: Sequence[Any], places: Any) -> Array:
-    """Formulas that are 1 where the places along the first dimensions are those chosen, and 0 elsewhere."""
-    marks: Any = 1
-    for index, place in zip(chosen, places, strict=False):
-        marks = marks * tensor.where(tensor.equal(index, place), 1, 0)
-    return marks
+def _place(references: Array, indices: Sequence[Any]) -> tuple[Any, Any]:
+    """The row and the column of the sheet in which the element with these indices, which may be formulas, stands."""
+    first = references.flat[0]
+    row, column = first.row, first.column
+    for dim, index in enumerate(indices):
+        following = references[(0,) * dim + (1,) + (0,) * (references.ndim - dim - 1)]
+        row = row + index * (following.row - first.row)
+        column = column + index * (following.column - first.column)
+    return row, column
 
 
 def reference(values: Values) -> dict[str, np.ndarray]:
@@ -668,6 +702,7 @@ def _reference_broadcasting(data: Mapping[str, Any], values: Values) -> dict[str
         "grades_less_test": grades - test_mean,
         "pupil_mean": pupil_mean,
         "grades_less_pupil": grades - pupil_mean,
+        "row_mean": square.mean(dim=1),
         "intended": square - square.mean(dim=1, keepdim=True),
         "mistaken": square - square.mean(dim=1),
         "fits": torch.tensor([float(dim is not None) for dim in dims]),

@@ -1,0 +1,1 @@
+"""Being written in the main session (not by a helper)."""
