@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,25 @@ class Model:
     curve_bumps: Array
 
 
-def model_sheet(book: Book, points: dict[str, Array]) -> Model:
+def clouds(points: Mapping[str, Array]) -> list[Series]:
+    """The training and the validation points, for a chart."""
+    parts = (("train", "training points"), ("valid", "validation points"))
+    return [
+        Series(label, points[f"{part}_x"], points[f"{part}_y"], points=True, line=False, color=color)
+        for color, (part, label) in enumerate(parts)
+    ]
+
+
+def shuffled(points: int, epochs: int, seed: int) -> Array:
+    """So many points in a new order for each epoch, a row each, counted from 0."""
+    generator = random.Random(seed)
+    orders = np.tile(np.arange(points), (epochs, 1)).tolist()
+    for order in orders:
+        generator.shuffle(order)
+    return np.array(orders)
+
+
+def model_sheet(book: Book, points: Mapping[str, Array]) -> Model:
     """The sheet `model`, for points named `train_x`, `train_y`, `valid_x`, `valid_y`, with the input `bump_width`."""
     sheet = book.sheet(
         "model",
@@ -86,7 +105,7 @@ def model_sheet(book: Book, points: dict[str, Array]) -> Model:
         if block.ndim == 2:
             sheet.heat_map(block, HEAT)
     lines = [Series(f"bump {bump}", curve_x, curve_bumps[:, bump - 1]) for bump in range(1, BUMPS + 1)]
-    sheet.chart(chart_row, 1, scatter("The bumps", "x", "how much of each bump", lines, width=24, height=9.5))
+    sheet.chart(chart_row, 1, scatter("The bumps", "x", "how much of each bump", lines, width=24, height=10))
     return Model(**blocks, curve_x=curve_x, curve_bumps=curve_bumps)
 
 
@@ -102,15 +121,17 @@ def mean_loss(param: Array, across: Array, y: Array) -> Expr:
 
 
 def training_columns(
-    table: Table, run: str, lr: Any, model: Model, batches: Sequence[Sequence[int]], momentum: Array | None = None
+    table: Table, run: str, lr: Any, model: Model, batches: Array, momentum: Array | None = None
 ) -> tuple[Array, Array]:
-    """The columns of a training, a row for each step, which learns from the points of its batch.
+    """The columns of a training, a row for each step: it learns from the points in its row of `batches`.
 
     `lr` is one for all steps, or an array with one for each, as `momentum` is. Returns the loss of each step as
     formulas yet to be placed, and the parameters after it.
     """
-    points = [list(batch) for batch in batches]
-    names = [f"point {point + 1}" for point in points[0]] if len(points[0]) > 1 else ["its point"]
+    steps, count = batches.shape
+    names = [f"point {point + 1}" for point in batches[0]]  # unless they differ from step to step
+    if (batches != batches[0]).any():
+        names = [f"{number} of {count}" for number in range(1, count + 1)]
 
     def columns(name: str, role: str, words: str, torch: str, parts: Sequence[str] = PARTS) -> Array:
         return table.columns(f"{run}_{name}", role, words=words, torch=torch, title=name, parts=parts, width=9.5)
@@ -126,15 +147,15 @@ def training_columns(
     words = f"param - lr * {'grad' if momentum is None else 'momentum_buffer'}"
     placed["new_param"] = columns("new_param", "parameter", words, "the same after optimizer.step()")
 
-    y = np.array([model.y[batch] for batch in points], dtype=object)
-    per_point = [
+    y = model.y[batches]
+    gradient = [
         [tensor.sum(each), *tensor.matmul(each[None], model.across[:, batch].T)[0]]
-        for each, batch in zip(grad_y_hat, points, strict=True)
+        for each, batch in zip(grad_y_hat, batches, strict=True)
     ]
-    predicted = [predict(each, model.bumps[batch]) for each, batch in zip(param, points, strict=True)]
+    predicted = [predict(each, model.bumps[batch]) for each, batch in zip(param, batches, strict=True)]
     table.fill(f"{run}_y_hat", np.array(predicted, dtype=object))
-    table.fill(f"{run}_grad_y_hat", 2 * (y_hat - y) / y.shape[1])
-    table.fill(f"{run}_grad", np.array(per_point, dtype=object))
+    table.fill(f"{run}_grad_y_hat", 2 * (y_hat - y) / count)
+    table.fill(f"{run}_grad", np.array(gradient, dtype=object))
 
     def place(name: str, array: Any, _: str) -> Array:
         table.fill(f"{run}_{name}", array)
@@ -146,7 +167,7 @@ def training_columns(
         param,
         grad,
         state,
-        step=np.arange(1, len(points) + 1)[:, None],
+        step=np.arange(1, steps + 1)[:, None],
         lr=lr[:, None] if np.ndim(lr) else lr,
         momentum=0 if momentum is None else momentum[:, None],
     )
@@ -183,7 +204,7 @@ def predict_torch(param: Any, bumps: Any) -> Any:
 def reference_training(
     bumps: Any,
     y: Any,
-    batches: Sequence[Sequence[int]],
+    batches: Array,
     lr: Any,
     momentum: float = 0.0,
     schedule: Callable[[Any], Any] | None = None,
@@ -200,7 +221,7 @@ def reference_training(
     optimizer = torch.optim.SGD([param], lr=float(rates[0]), momentum=momentum)
     scheduler = schedule(optimizer) if schedule else None
     columns: dict[str, list[Any]] = {}
-    for number, batch in enumerate(map(list, batches)):
+    for number, batch in enumerate(torch.as_tensor(batches)):
         group = optimizer.param_groups[0]
         if scheduler is None:
             group["lr"] = float(rates[number])
@@ -212,7 +233,10 @@ def reference_training(
         assert y_hat.grad is not None
         assert param.grad is not None
         row = {"param": param, "y_hat": y_hat, "grad_y_hat": y_hat.grad, "grad": param.grad, "loss": loss}
-        row |= {"lr": torch.tensor(group["lr"], dtype=torch.float64), "momentum": torch.tensor(group["momentum"], dtype=torch.float64)}
+        row |= {
+            "lr": torch.tensor(group["lr"], dtype=torch.float64),
+            "momentum": torch.tensor(group["momentum"], dtype=torch.float64),
+        }
         row = {name: value.detach().double().clone() for name, value in row.items()}
         optimizer.step()
         row["momentum_buffer"] = optimizer.state[param].get("momentum_buffer", param.grad).clone()

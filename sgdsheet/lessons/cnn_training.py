@@ -615,8 +615,8 @@ def _torch_optimizer(values: Values, params: dict[str, Any]) -> Any:
 def load(source: Source) -> dict[str, Array]:
     """Digits to learn from and digits that are held out: scikit-learn's, or the rows of a CSV.
 
-    Of scikit-learn's there are as many of each digit, and they come in turns from 0 to 9, so that each mini-batch of ten
-    has one of each. Of a CSV the last rows are held out: a fifth of them, at most 20.
+    Of scikit-learn's there are as many of each digit, and they come in turns from 0 to 9, so that each mini-batch of
+    ten has one of each. Of a CSV the last rows are held out: a fifth of them, at most 20.
     """
     if source.csv:
         pixels, labels = read_digits(source.csv)

@@ -1,4 +1,4 @@
-"""One training with a learning rate too high, too low and good, for few and many epochs; one-cycle; a rate finder."""
+"""A learning rate too high, too low and good, too few epochs and too many: what the losses look like in each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import random
 import textwrap
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,14 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, NUMBER, PRECISE, WHOLE, Book, Input, Series, Sheet, Typed, scatter
 from sgdsheet.book.style import HEADING, LABEL
+from sgdsheet.errors import Error
 from sgdsheet.expr import Call
+from sgdsheet.lessons import cycle, rate_finder
 from sgdsheet.lessons.bumps import (
     CURVE,
     PARTS,
     Model,
-    mean_loss,
+    clouds,
     model_sheet,
     predict,
     predict_torch,
@@ -29,17 +30,13 @@ from sgdsheet.lessons.bumps import (
 )
 from sgdsheet.lessons.data import Data, Source, check_columns, read_csv
 from sgdsheet.lessons.lesson import Lesson, Values
-from sgdsheet.lessons.schedules import one_cycle
-from sgdsheet.tensor import Array, index, previous, span
+from sgdsheet.tensor import Array, index, previous
 
 EPOCHS, MANY = 40, 300
-FINDER_STEPS = 100
-CYCLE_EPOCHS = 8
 MOST = 100  # points: a step has two columns for each of them
 BETTER = 0.9999  # an error is the best so far where it is below this share of the one before, not just by rounding
 FAR = 1e300  # the best error of a run that has had none yet
 WORSE, FALLING = 1.1, 0.02  # what the rules call worse, and still falling
-SMALL = "0.000000"
 
 # What each run is called, the sheet that its numbers stand on, and how many epochs it has (few: the reader says).
 RUNS = {
@@ -122,7 +119,7 @@ def build(values: Values, data: Values) -> Book:
         values,
     )
     points = _data_sheet(book, data)
-    model, curve_x = _model_sheet(book, points)
+    model = model_sheet(book, points)
     rules = book.sheet(
         "rules",
         "What the losses tell: five runs and their rules of thumb",
@@ -137,11 +134,11 @@ def build(values: Values, data: Values) -> Book:
         "low": _run_sheet(book, "low", "A rate that is too low", low, model, EPOCHS),
         "good": _run_sheet(book, "good", "A good rate, for many epochs", good, model, MANY),
     }
-    curves = _curves_sheet(book, runs, few, model, curve_x)
+    curves = _curves_sheet(book, runs, few, model)
     _facts(rules, {"high": high, "low": low, "good": good}, runs, few)
     _panels(rules, points, runs, curves)
-    _finder_sheet(book, model)
-    _one_cycle_sheet(book, model)
+    rate_finder.finder_sheet(book, model)
+    cycle.one_cycle_sheet(book, points, model)
     return book
 
 
@@ -151,29 +148,21 @@ def _data_sheet(book: Book, data: Values) -> dict[str, Array]:
         "The points",
         "The model learns from the training points only. The validation points are kept back, to see how well it does "
         "on points that it has not seen.",
-        "They all come from the same curve, with noise. Change any number here and everything follows.",
+        "They all come from one curve of two waves, with much noise. Change any number and everything follows.",
     )
+    top = sheet.next_row
     points: dict[str, Array] = {}
-    for left, part in ((1, "train"), (4, "valid")):
-        table = sheet.table(sheet.next_row if part == "train" else top, left, len(data[f"{part}_x"]))
-        top = table.head
-        which = {"train": "training", "valid": "validation"}[part]
-        for axis, words in (("x", f"{which} point's x"), ("y", f"{which} point's y")):
-            numbers = [Typed(value) for value in data[f"{part}_{axis}"]]
+    for left, part, which in ((1, "train", "training"), (4, "valid", "validation")):
+        table = sheet.table(top, left, len(data[f"{part}_x"]))
+        for axis in "xy":
             name = f"{part}_{axis}"
+            numbers = [Typed(value) for value in data[name]]
+            words = f"the {which} point's {axis}"
             points[name] = table.column(name, "data", numbers, words=words, torch=name, absolute=True)
-    sheet.chart(top, 7, scatter("The points", "x", "y", _clouds(points), width=20, height=11))
-    sheet.freeze(table.first, 1)
-    sheet.repeat_rows(top, table.first - 1)
+        sheet.freeze(table.first, 1)
+        sheet.repeat_rows(top, table.first - 1)
+    sheet.chart(top, 7, scatter("The points", "x", "y", clouds(points), width=20, height=11))
     return points
-
-
-def _clouds(points: Mapping[str, Array]) -> list[Series]:
-    labels = {"train": "training points", "valid": "validation points"}
-    return [
-        Series(label, points[f"{part}_x"], points[f"{part}_y"], points=True, line=False, color=color)
-        for color, (part, label) in enumerate(labels.items())
-    ]
 
 
 def _run_sheet(book: Book, run: str, title: str, lr: Any, model: Model, epochs: int) -> dict[str, Array]:
@@ -183,55 +172,66 @@ def _run_sheet(book: Book, run: str, title: str, lr: Any, model: Model, epochs: 
         f"{title}: one row an epoch",
         f"The rate is lr_{run} on sheet 'rules'. The losses come first. How they come about stands on their right: the "
         "parameters, the prediction for each training point, the gradients, the new parameters.",
-        "An epoch counts as better where its error is smaller than the best so far, by more than a ten-thousandth.",
+        "A new best error counts where it is smaller by more than a ten-thousandth.",
     )
     table = sheet.table(sheet.next_row, 1, epochs, PARTS)
 
     def column(name: str, role: str, words: str, torch: str = "", digits: str = NUMBER) -> Array:
         return table.column(f"{run}_{name}", role, words=words, torch=torch, title=name, number_format=digits)
 
-    columns = {
-        "epoch": column("epoch", "check", "counts the epochs", digits=WHOLE),
-        "training": column("training_loss", "loss", "mean of (y_hat - y)^2", "F.mse_loss(model(x), y)"),
-        "validation": column("validation_loss", "loss", "the same for validation, after the step", "F.mse_loss"),
-        "error": column("validation_error", "loss", "mean of |y_hat - y|, validation, after the step", "F.l1_loss"),
-        "better": column("better", "check", "1 where the error is the best so far"),
-        "best_error": column("best_error", "check", "the smallest error so far"),
-        "best_epoch": column("best_epoch", "check", "its epoch"),
-        "best_training": column("best_training", "check", "the training loss of that epoch"),
-    }
-    epoch, training, validation, error, better, best_error, best_epoch, best_training = columns.values()
-    loss, new_param = _steps(table, run, lr, model, [range(len(model.y))] * epochs)
-    table.fill(f"{run}_epoch", previous(epoch + 1, 1), WHOLE)
-    table.fill(f"{run}_training_loss", loss)
-    names = [f"point {number}" for number in range(1, len(model.valid_y) + 1)]
-    words = "new_param's prediction for the validation points"
-    valid = np.array([_predict(param, model.valid_bumps) for param in new_param], dtype=object)
-    valid = table.column(
+    epoch = column("epoch", "check", "counts the epochs", digits=WHOLE)
+    training = column("training_loss", "loss", "mean of (y_hat - y)^2", "F.mse_loss(model(x), y)")
+    words, torch = "the same for the validation points, after the step", "F.mse_loss(model(valid_x), valid_y)"
+    validation = column("validation_loss", "loss", words, torch)
+    words, torch = "mean of |y_hat - y|, validation points, after the step", "F.l1_loss(model(valid_x), valid_y)"
+    error = column("validation_error", "loss", words, torch)
+    better = column("better", "check", "1 where the error is the best so far")
+    best_error = column("best_error", "check", "the smallest error so far")
+    best_epoch = column("best_epoch", "check", "its epoch")
+    best_training = column("best_training", "check", "the training loss of that epoch")
+    all_points = np.tile(np.arange(len(model.y)), (epochs, 1))
+    losses, new_param = training_columns(table, run, lr, model, all_points)
+    valid_y_hat = table.columns(
         f"{run}_valid_y_hat",
         "activation",
-        valid,
-        words=words,
+        words="y_hat of the validation points, by new_param",
         torch="model(valid_x)",
         title="valid_y_hat",
-        parts=names,
+        parts=[f"point {number}" for number in range(1, len(model.valid_y) + 1)],
         width=9.5,
     )
-    table.fill(f"{run}_validation_loss", [tensor.mean((each - model.valid_y) ** 2) for each in valid])
-    table.fill(f"{run}_validation_error", [tensor.mean(tensor.abs(each - model.valid_y)) for each in valid])
-    smaller = tensor.where(tensor.less(error, BETTER * previous(best_error, FAR)), 1, 0)
-    table.fill(f"{run}_better", tensor.finite_or(smaller, 0), WHOLE)
+    predicted = np.array([predict(param, model.valid_bumps) for param in new_param], dtype=object)
+    missed = valid_y_hat - model.valid_y
+    is_best = tensor.less(error, BETTER * previous(best_error, FAR))
     is_better = tensor.equal(better, 1)
-    table.fill(f"{run}_best_error", tensor.where(is_better, error, previous(best_error, FAR)))
-    table.fill(f"{run}_best_epoch", tensor.where(is_better, epoch, previous(best_epoch, 1)), WHOLE)
-    table.fill(f"{run}_best_training", tensor.where(is_better, training, previous(best_training, 0)))
+    for name, array, digits in (
+        ("epoch", previous(epoch + 1, 1), WHOLE),
+        ("training_loss", losses, NUMBER),
+        ("valid_y_hat", predicted, NUMBER),
+        ("validation_loss", [tensor.mean(each**2) for each in missed], NUMBER),
+        ("validation_error", [tensor.mean(tensor.abs(each)) for each in missed], NUMBER),
+        ("better", tensor.finite_or(tensor.where(is_best, 1, 0), 0), WHOLE),
+        ("best_error", tensor.where(is_better, error, previous(best_error, FAR)), NUMBER),
+        ("best_epoch", tensor.where(is_better, epoch, previous(best_epoch, 1)), WHOLE),
+        ("best_training", tensor.where(is_better, training, previous(best_training, 0)), NUMBER),
+    ):
+        table.fill(f"{run}_{name}", array, digits)
     sheet.heat_map(new_param, DIVERGING)
     sheet.freeze(table.first, 2)
     sheet.repeat_rows(table.head, table.first - 1)
-    return columns | {"new_param": new_param}
+    return {
+        "epoch": epoch,
+        "training": training,
+        "validation": validation,
+        "error": error,
+        "best_error": best_error,
+        "best_epoch": best_epoch,
+        "best_training": best_training,
+        "new_param": new_param,
+    }
 
 
-def _curves_sheet(book: Book, runs: Mapping[str, Any], few: Any, model: Model, curve_x: Array) -> dict[str, Any]:
+def _curves_sheet(book: Book, runs: Mapping[str, Any], few: Any, model: Model) -> dict[str, Any]:
     sheet = book.sheet(
         "curves",
         "What the charts on 'rules' draw",
@@ -251,11 +251,11 @@ def _curves_sheet(book: Book, runs: Mapping[str, Any], few: Any, model: Model, c
         "many": runs["good"]["new_param"][-1],
     }
     table = sheet.table(top + 4, 1, CURVE)
-    x = table.column("drawn_x", "check", curve_x, words="x")
+    x = table.column("drawn_x", "check", model.curve_x, words="x")
     curves: dict[str, Any] = {"x": x}
     for run, param in last.items():
         words = f"y_hat along x: {RUNS[run][0]}"
-        y_hat = _predict(param, model.curve_bumps)
+        y_hat = predict(param, model.curve_bumps)
         curves[run] = table.column(f"{run}_curve", "activation", y_hat, words=words, torch="model(curve_x)")
     losses = sheet.table(top + 4, table.next_column + 1, EPOCHS)
     good = {name: column[:EPOCHS] for name, column in runs["good"].items()}
@@ -360,7 +360,7 @@ def _panels(sheet: Sheet, points: Mapping[str, Array], runs: Mapping[str, Any], 
         sheet.write(row, 1, heading, HEADING)
         sheet.chart(row + 1, 1, chart)
         line = Series("curve", curves["x"], curves[run], color=6, width=2.25)
-        chart = scatter("Its curve after the last epoch", "x", "y", [*_clouds(points), line], width=14, height=9)
+        chart = scatter("Its curve after the last epoch", "x", "y", [*clouds(points), line], width=14, height=9)
         sheet.chart(row + 1, 7, chart)
         offset = row + 2
         for line in lines:
@@ -368,199 +368,6 @@ def _panels(sheet: Sheet, points: Mapping[str, Array], runs: Mapping[str, Any], 
                 sheet.write(offset, 13, text)
                 offset += 1
             offset += 1
-
-
-def _finder_sheet(book: Book, model: Model) -> None:
-    sheet = book.sheet(
-        "finder",
-        "Find the learning rate in one short run",
-        f"The rate begins far too low and grows with each of {FINDER_STEPS} steps. At first the loss hardly moves, "
-        "then it falls, and at last, where the rate is too high, it shoots up; there the finder stops.",
-        "Two suggestions: the rate at which the loss falls fastest, or a tenth of the rate at which it was lowest. "
-        "Nothing that is learned here is kept: the training proper begins anew.",
-        "Steps here take all points, so the loss is smooth already. With mini-batches it jumps up and down, and one "
-        "reads the smoothed loss: a mean in which older losses count less and less.",
-    )
-    sheet.width(1, 19)
-    top = sheet.next_row
-    low, high, beta = sheet.inputs(top, 1, ("lr_from", "lr_to", "smoothing"))
-    row = sheet.next_row
-    table = sheet.table(row + 23, 1, FINDER_STEPS, PARTS)
-
-    def column(name: str, role: str, words: str, array: Any = None, torch: str = "", digits: str = NUMBER) -> Array:
-        return table.column(f"finder_{name}", role, array, words=words, torch=torch, title=name, number_format=digits)
-
-    step = column("step", "check", "counts the steps", digits=WHOLE)
-    table.fill("finder_step", previous(step + 1, 1), WHOLE)
-    words = "lr_from * (lr_to / lr_from) ^ (share of the way)"
-    rates = low * (high / low) ** ((step - 1) / (FINDER_STEPS - 1))
-    lr = column("lr", "check", words, rates, "group['lr']", "0.00000")
-    loss = column("loss", "loss", "mean of (y_hat - y)^2", torch="F.mse_loss(model(x), y)")
-    average = column("average", "check", "smoothing * that above + (1 - smoothing) * loss")
-    smoothed = column("smoothed", "loss", "average / (1 - smoothing ^ step)", average / (1 - beta**step))
-    best = column("best", "check", "the lowest smoothed loss so far")
-    running = column("running", "check", "1 until smoothed is above 4 * best")
-    slope = column("slope", "check", "smoothed - that above, while it falls", digits="0.000000")
-    shown = column("shown_loss", "loss", "loss while running, for the chart")
-    shown_smoothed = column("shown_smoothed", "loss", "smoothed while running")
-    table.fill("finder_average", beta * previous(average, 0) + (1 - beta) * loss)
-    is_running = tensor.equal(running, 1)
-    so_far = previous(best, smoothed[0])
-    table.fill("finder_best", tensor.where(is_running, tensor.minimum(so_far, smoothed), so_far))
-    calm = tensor.finite_or(tensor.where(tensor.less_equal(smoothed, 4 * so_far), 1, 0), 0)
-    table.fill("finder_running", previous(running, 1) * calm, WHOLE)
-    falls = tensor.minimum(smoothed - previous(smoothed, smoothed[0]), 0)
-    table.fill("finder_slope", tensor.where(is_running, falls, 0), "0.000000")
-    for name, each in (("shown_loss", loss), ("shown_smoothed", smoothed)):
-        table.fill(f"finder_{name}", tensor.where(is_running, each, Call("NA")))
-    made, new_param = _steps(table, "finder", lr, model, [range(len(model.y))] * FINDER_STEPS)
-    table.fill("finder_loss", made)
-    sheet.heat_map(new_param, DIVERGING)
-
-    def fact(offset: int, name: str, words: str, formula: Any, digits: str = PRECISE) -> Any:
-        return sheet.value(row + offset, 1, name, formula, "check", words=words, number_format=digits)
-
-    place = Call("MATCH", tensor.smallest(slope), span(slope), 0)
-    steepest = fact(0, "steepest_step", "where the smoothed loss falls fastest", place, WHOLE)
-    steep = fact(1, "suggested_steepest", "the rate of that step", index(lr, steepest))
-    place = Call("MATCH", best[-1], span(best), 0)
-    lowest = fact(2, "lowest_step", "where the smoothed loss is lowest", place, WHOLE)
-    lowest_lr = fact(3, "lowest_lr", "the rate of that step", index(lr, lowest))
-    tenth = fact(4, "suggested_tenth", "a tenth of that rate", lowest_lr / 10)
-    marks = sheet.table(row + 7, 1, 2)
-    words = "from 0 to the first loss, to draw both"
-    height = marks.column("mark_height", "check", [0, smoothed[0]], words=words, width=19)
-    lines = [
-        Series(label, marks.column(name, "check", [rate, rate], words=f"suggested_{word}", number_format=PRECISE), height)
-        for label, name, word, rate in (
-            ("steepest", "mark_steepest", "steepest", steep),
-            ("a tenth of the lowest", "mark_tenth", "tenth", tenth),
-        )
-    ]
-    curves = [
-        Series("loss", lr, shown, color=5, width=1.5),
-        Series("smoothed loss", lr, shown_smoothed, color=0, width=2.5),
-        *(replace(line, color=color) for line, color in zip(lines, (3, 2), strict=True)),
-    ]
-    title = "The loss as the rate grows"
-    chart = scatter(title, "learning rate (powers of ten)", "loss", curves, width=22, height=11, log_x=True)
-    sheet.chart(row, 6, chart)
-    sheet.freeze(table.first, 3)
-    sheet.repeat_rows(table.head, table.first - 1)
-
-
-def _one_cycle_sheet(book: Book, model: Model) -> None:
-    sheet = book.sheet(
-        "one-cycle",
-        "One-cycle: up, and down again to almost nothing",
-        "The same points, but each step looks at only one of them, in a new order each epoch: its gradient is a guess "
-        "at the gradient of all. With a high constant rate the run follows each guess far, and jumps to the very end.",
-        "One-cycle begins with a low rate, goes up to cycle_lr to get far, and then down, so that the guesses average "
-        "out and the run settles. It is OneCycleLR of torch.optim.lr_scheduler, with its cosines.",
-        "With cycle_momentum the momentum goes the other way, down and up. It is left out at first. The constant run "
-        "then has the momentum half way between.",
-    )
-    sheet.width(1, 19)
-    names = [spec.name for spec in CYCLE_INPUTS]
-    rate, pct_start, div, final_div, chosen, base, most = sheet.inputs(sheet.next_row, 1, names)
-    row = sheet.next_row
-    total = len(model.y) * CYCLE_EPOCHS
-    table = sheet.table(row + 47, 1, total)
-
-    def column(name: str, role: str, words: str, array: Any = None, torch: str = "", digits: str = NUMBER) -> Array:
-        return table.column(name, role, array, words=words, torch=torch, number_format=digits, width=15)
-
-    step = column("cycle_step", "check", "counts the steps", digits=WHOLE)
-    table.fill("cycle_step", previous(step + 1, 1), WHOLE)
-    column("cycle_epoch", "check", "passes over the data", tensor.floor((step - 1) / len(model.y)) + 1, digits=WHOLE)
-    low = rate / div
-    rates = {
-        "constant": column("lr_constant", "check", "cycle_lr", np.array([rate] * total), "group['lr']", SMALL),
-        "one_cycle": column(
-            "lr_one_cycle",
-            "check",
-            "from cycle_lr / div_factor up, then down",
-            one_cycle(step, total, pct_start, (low, rate, low / final_div)),
-            "OneCycleLR: group['lr']",
-            SMALL,
-        ),
-    }
-    momenta = {"constant": np.array([(base + most) / 2] * total), "one_cycle": one_cycle(step, total, pct_start, (most, base, most))}
-    for run, words in (("constant", "half way between"), ("one_cycle", "from max_momentum down, then up")):
-        used = tensor.where(tensor.equal(chosen, "yes"), momenta[run], 0)
-        momenta[run] = column(f"momentum_{run}", "check", f"0, or {words}", used, "group['momentum']")
-    losses, ends = {}, {}
-    for run, title in (("constant", "The constant rate"), ("one_cycle", "One-cycle")):
-        new_param = _cycle_steps(book, run, title, rates[run], momenta[run], model)
-        full = np.array([mean_loss(param, model.across, model.y) for param in new_param], dtype=object)
-        words = "mean loss of all training points, after the step"
-        losses[run] = column(f"loss_{run}", "loss", words, full, "F.mse_loss(model(x), y)")
-        ends[run] = new_param[-1]
-    sheet.freeze(table.first, 2)
-    sheet.repeat_rows(table.head, table.first - 1)
-
-    drawn = sheet.table(table.head, table.next_column + 1, CURVE)
-    x = drawn.column("cycle_curve_x", "check", model.curve_x, words="x")
-    curves = {}
-    for run, param in ends.items():
-        words = f"the last curve of {LABELS[run]}"
-        y_hat = predict(param, model.curve_bumps)
-        curves[run] = drawn.column(f"curve_{run}", "activation", y_hat, words=words, torch="model(curve_x)", width=15)
-
-    summary = sheet.table(row, 2, len(ends))
-    for offset, run in enumerate(ends):
-        sheet.write(summary.first + offset, 1, LABELS[run], LABEL)
-    epoch = [each[-len(model.y) :] for each in losses.values()]
-    for name, words, array in (
-        ("end_training", "mean loss of all training points after the last step", [each[-1] for each in epoch]),
-        ("last_lowest", "the smallest in the last epoch", [tensor.smallest(each) for each in epoch]),
-        ("last_highest", "the largest in the last epoch", [tensor.largest(each) for each in epoch]),
-        ("end_validation", "of the validation points", [mean_loss(p, model.valid_across, model.valid_y) for p in ends.values()]),
-    ):
-        summary.column(name, "loss", array, words=words, torch="F.mse_loss(model(x), y)", width=17)
-
-    def chart(title: str, y_title: str, made: Mapping[str, Array], place: tuple[int, int], log: bool = False) -> None:
-        lines = [Series(LABELS[run], step, each, width=2) for run, each in made.items()]
-        sheet.chart(*place, scatter(title, "step", y_title, lines, width=16, height=9.5, log=log))
-
-    top = row + 6
-    chart("The learning rate", "learning rate", rates, (top, 1))
-    chart("The loss of all training points", "mean loss (powers of ten)", losses, (top, 6), log=True)
-    chart("The momentum", "momentum", momenta, (top + 20, 1))
-    clouds = [*_clouds(model.points)]
-    lines = [Series(LABELS[run], x, each, color=color + 2, width=2.25) for color, (run, each) in enumerate(curves.items())]
-    sheet.chart(top + 20, 6, scatter("The curves at the end", "x", "y", [*clouds, *lines], width=16, height=9.5))
-
-
-def _cycle_steps(book: Book, run: str, title: str, lr: Array, momentum: Array, model: Model) -> Array:
-    """The parameters after each step that looks at one point."""
-    sheet = book.sheet(
-        f"{LABELS[run]} steps",
-        f"{title}: one row a step",
-        "The rate and the momentum come from sheet 'one-cycle'. A step looks at one training point.",
-    )
-    order = shuffled(len(model.y))
-    table = sheet.table(sheet.next_row, 1, len(order), PARTS)
-    words = "which training point: a new order each epoch"
-    table.column(f"{run}_point", "check", order + 1, words=words, title="point", number_format=WHOLE)
-    loss = table.column(f"{run}_loss", "loss", words="(y_hat - y)^2 of this point", torch="F.mse_loss", title="loss")
-    made, new_param = training_columns(table, run, lr, model, order[:, None], momentum)
-    table.fill(f"{run}_loss", made)
-    sheet.heat_map(new_param, DIVERGING)
-    sheet.freeze(table.first, 3)
-    sheet.repeat_rows(table.head, table.first - 1)
-    return new_param
-
-
-def shuffled(points: int) -> Array:
-    """The points in the order in which the steps of sheet 'one-cycle' look at them, counted from 0."""
-    generator = random.Random(4)
-    order = []
-    for _ in range(CYCLE_EPOCHS):
-        epoch = list(range(points))
-        generator.shuffle(epoch)
-        order += epoch
-    return np.array(order)
 
 
 def reference(values: Values) -> dict[str, np.ndarray]:
@@ -574,16 +381,15 @@ def reference(values: Values) -> dict[str, np.ndarray]:
         runs[run] = _reference_run(blocks, float(values[f"lr_{run}"]), epochs)
         blocks |= {f"{run}_{name}": column for name, column in runs[run].items()}
     few = int(values["few"])
-    last = {
-        run: runs[home]["new_param"][(few if end is None else end) - 1] for run, (_, home, end) in RUNS.items()
-    }
+    last = {run: runs[home]["new_param"][(few if end is None else end) - 1] for run, (_, home, end) in RUNS.items()}
     epochs = runs["good"]["epoch"][:EPOCHS]
     blocks |= {"few_param": last["few"], "drawn_x": blocks["curve_x"], "few_epoch": epochs}
     blocks |= {f"{run}_curve": predict_torch(param, blocks["curve_bumps"]) for run, param in last.items()}
     for part in ("training", "validation"):
         losses = runs["good"][f"{part}_loss"][:EPOCHS]
         blocks[f"few_{part}"] = torch.where(epochs <= few, losses, torch.nan)
-    blocks |= _reference_facts(values, runs) | _reference_finder(blocks) | _reference_one_cycle(values, blocks)
+    blocks |= _reference_facts(values, runs)
+    blocks |= rate_finder.reference_finder(blocks) | cycle.reference_one_cycle(values, blocks)
     return {name: block.detach().double().numpy() for name, block in blocks.items()}
 
 
@@ -593,7 +399,9 @@ def _reference_run(blocks: Mapping[str, Any], lr: float, epochs: int) -> dict[st
     from torch.nn.functional import l1_loss, mse_loss
 
     y, valid_y = blocks["y_across"], blocks["valid_y_across"]
-    run = reference_training(blocks["bumps"], y, [range(len(y))] * epochs, lr)
+    run = reference_training(blocks["bumps"], y, np.tile(np.arange(len(y)), (epochs, 1)), lr)
+    for name in ("lr", "momentum", "momentum_buffer"):
+        del run[name]
     valid = [predict_torch(param, blocks["valid_bumps"]) for param in run["new_param"]]
     run["training_loss"] = run.pop("loss")
     run["validation_loss"] = torch.stack([mse_loss(each, valid_y) for each in valid])
@@ -608,10 +416,7 @@ def _reference_run(blocks: Mapping[str, Any], lr: float, epochs: int) -> dict[st
             best["best_training"] = run["training_loss"][number].item()
         for name, value in best.items():
             columns[name].append(value)
-    run |= {name: torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}
-    for name in ("lr", "momentum", "momentum_buffer"):
-        del run[name]
-    return run
+    return run | {name: torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}
 
 
 def _reference_facts(values: Values, runs: Mapping[str, Any]) -> dict[str, Any]:
@@ -621,8 +426,8 @@ def _reference_facts(values: Values, runs: Mapping[str, Any]) -> dict[str, Any]:
     ends = {run: int(values["few"]) if end is None else end for run, (_, _, end) in RUNS.items()}
 
     def at(name: str, back: bool = False) -> Any:
-        found = [runs[home][name][ends[run] - (ends[run] // 4 if back else 0) - 1] for run, (_, home, _) in RUNS.items()]
-        found = torch.stack(found).double()
+        rows = {run: end - 1 - (end // 4 if back else 0) for run, end in ends.items()}
+        found = torch.stack([runs[home][name][rows[run]] for run, (_, home, _) in RUNS.items()]).double()
         return found.where(found.isfinite(), torch.nan)
 
     first = torch.stack([runs[home]["validation_loss"][0] for _, home, _ in RUNS.values()])
@@ -647,102 +452,6 @@ def _reference_facts(values: Values, runs: Mapping[str, Any]) -> dict[str, Any]:
         "training_above": training > validation,
         "too_many_epochs": (error > WORSE * best) & (then > training),
     }
-
-
-def _reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """The sheet 'finder': torch trains, and the loss is smoothed as a finder does it while it runs."""
-    import torch
-
-    low, high, beta = (blocks[name] for name in ("lr_from", "lr_to", "smoothing"))
-    step = torch.arange(1, FINDER_STEPS + 1, dtype=torch.float64)
-    lr = low * (high / low) ** ((step - 1) / (FINDER_STEPS - 1))
-    y = blocks["y_across"]
-    run = reference_training(blocks["bumps"], y, [range(len(y))] * FINDER_STEPS, lr)
-    mean, best, running, before = torch.tensor(0.0), torch.tensor(torch.nan), True, torch.tensor(torch.nan)
-    columns: dict[str, list[Any]] = {name: [] for name in ("average", "smoothed", "best", "running", "slope")}
-    for number, loss in zip(step, run["loss"], strict=True):
-        mean = torch.lerp(loss, mean, beta)
-        smoothed = mean / (1 - beta**number)
-        if number == 1:
-            best = before = smoothed.where(smoothed.isfinite(), torch.nan)
-        running = running and bool(smoothed <= 4 * best)
-        best = torch.minimum(best, smoothed) if running else best
-        slope = (smoothed - before).clamp(max=0) if running else torch.tensor(0.0)
-        before = smoothed
-        row = {"average": mean, "smoothed": smoothed, "best": best, "running": torch.tensor(running), "slope": slope}
-        for name, value in row.items():
-            columns[name].append(value.double())
-    run |= {name: torch.stack(column) for name, column in columns.items()} | {"step": step, "lr": lr}
-    for name in ("loss", "smoothed"):
-        run[f"shown_{name}"] = run[name].where(run["running"] == 1, torch.nan)
-    del run["momentum"], run["momentum_buffer"]
-    steepest, lowest = run["slope"].argmin(), run["best"].argmin()
-    tenth = lr[lowest] / 10
-    return {f"finder_{name}": column for name, column in run.items()} | {
-        "steepest_step": steepest + 1,
-        "suggested_steepest": lr[steepest],
-        "lowest_step": lowest + 1,
-        "lowest_lr": lr[lowest],
-        "suggested_tenth": tenth,
-        "mark_height": torch.stack([torch.zeros(()), run["smoothed"][0]]),
-        "mark_steepest": lr[steepest].expand(2),
-        "mark_tenth": tenth.expand(2),
-    }
-
-
-def _reference_one_cycle(values: Values, blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """The sheet 'one-cycle' and its two sheets of steps."""
-    import torch
-    from torch.nn.functional import mse_loss
-    from torch.optim.lr_scheduler import OneCycleLR
-
-    y, valid_y = blocks["y_across"], blocks["valid_y_across"]
-    order = shuffled(len(y))
-    with_momentum = values["cycle_momentum"] == "yes"
-    rate, base, most = (float(values[name]) for name in ("cycle_lr", "base_momentum", "max_momentum"))
-
-    def schedule(optimizer: Any) -> Any:
-        return OneCycleLR(
-            optimizer,
-            max_lr=rate,
-            total_steps=len(order),
-            pct_start=float(values["pct_start"]),
-            cycle_momentum=with_momentum,
-            base_momentum=base,
-            max_momentum=most,
-            div_factor=float(values["div_factor"]),
-            final_div_factor=float(values["final_div_factor"]),
-        )
-
-    found: dict[str, Any] = {"cycle_curve_x": blocks["curve_x"]}
-    step = torch.arange(1, len(order) + 1)
-    found |= {"cycle_step": step, "cycle_epoch": (step - 1) // len(y) + 1}
-    ends: dict[str, list[Any]] = {}
-    for run, momentum, chosen in (("constant", (base + most) / 2, None), ("one_cycle", most, schedule)):
-        momentum = momentum if with_momentum else 0.0
-        columns = reference_training(blocks["bumps"], y, order[:, None], rate, momentum, chosen)
-        param = columns["new_param"]
-        full = torch.stack([mse_loss(predict_torch(each, blocks["bumps"]), y) for each in param])
-        found |= {f"{name}_{run}": columns.pop(name) for name in ("lr", "momentum")}
-        found |= {f"{run}_{name}": column for name, column in columns.items()}
-        found |= {f"{run}_point": torch.as_tensor(order + 1), f"loss_{run}": full}
-        found[f"curve_{run}"] = predict_torch(param[-1], blocks["curve_bumps"])
-        epoch = full[-len(y) :]
-        finite = epoch.isfinite().all()
-        row = {
-            "end_training": full[-1],
-            "last_lowest": epoch.min() if finite else torch.tensor(torch.nan),
-            "last_highest": epoch.max(),
-            "end_validation": mse_loss(predict_torch(param[-1], blocks["valid_bumps"]), valid_y),
-        }
-        for name, value in row.items():
-            ends.setdefault(name, []).append(value)
-    return found | {name: torch.stack(column) for name, column in ends.items()}
-
-
-def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The slope is a difference of losses that are nearly equal."""
-    return {"finder_slope": blocks["finder_smoothed"]}
 
 
 def load(source: Source) -> dict[str, list[float]]:
@@ -774,26 +483,14 @@ def _wavy_points() -> tuple[dict[str, list[float]], list[int]]:
     return {"data_x": x, "data_y": y}, sorted(mixed[16:])
 
 
-LABELS = {"constant": "constant rate", "one_cycle": "one-cycle"}
-CYCLE_INPUTS = (
-    Input("cycle_lr", 0.3, "the constant rate, and the highest of one-cycle (max_lr)", above=0),
-    Input("pct_start", 0.3, "the share of the steps that go up", minimum=0.05, maximum=0.95),
-    Input("div_factor", 25, "begin at cycle_lr divided by this", minimum=1),
-    Input("final_div_factor", 10000, "end at that beginning divided by this", minimum=1),
-    Input("cycle_momentum", "no", "whether there is a momentum, which then goes down and up", choices=("no", "yes")),
-    Input("base_momentum", 0.85, "the lowest momentum", above=0, below=1),
-    Input("max_momentum", 0.95, "the highest momentum", above=0, below=1),
-)
 INPUTS = (
     Input("bump_width", 0.08, "how broad a bump is, as a share of all x", above=0),
     Input("lr_high", 0.9, "a learning rate that is too high", minimum=0),
     Input("lr_low", 0.02, "a learning rate that is too low", minimum=0),
     Input("lr_good", 0.4, "a learning rate that is good", minimum=0),
-    Input("few", 5, f"break the good run off after this epoch, from 1 to {EPOCHS}", minimum=1, maximum=EPOCHS, whole=True),
-    Input("lr_from", 0.001, "the rate of the first step", above=0),
-    Input("lr_to", 10, "the rate of the last step", above=0),
-    Input("smoothing", 0.98, "how much of the mean before is kept; 0 leaves the loss as it is", minimum=0, below=1),
-    *CYCLE_INPUTS,
+    Input("few", 5, f"the epoch to break off the good run, 1 to {EPOCHS}", minimum=1, maximum=EPOCHS, whole=True),
+    *rate_finder.INPUTS,
+    *cycle.INPUTS,
 )
 LEARNING_RATE = Lesson(
     "learning_rate",
@@ -802,5 +499,4 @@ LEARNING_RATE = Lesson(
     Data(dict.fromkeys(("train_x", "train_y", "valid_x", "valid_y"), 1), load, ("csv",)),
     build,
     reference,
-    sizes,
 )

@@ -339,15 +339,20 @@ def _start(sheet: Sheet, row: int, column: int, prefix: str, data: Values) -> Ne
 
 def _best_line(sheet: Sheet, row: int, x: Array, y: Array) -> dict[str, Any]:
     """The line with the smallest loss of all, by least squares, and its loss as a line across the chart."""
-    middle = tensor.mean(x)
-    slope = tensor.sum((x - middle) * (y - tensor.mean(y))) / tensor.sum((x - middle) ** 2)
+
+    def put(offset: int, name: str, formula: Any, role: str, words: str, torch: str) -> Any:
+        return sheet.value(row + offset, 1, name, formula, role, words=words, torch=torch, absolute=True)
+
+    mean_x = put(0, "mean_x", tensor.mean(x), "check", "of all points", "x.mean()")
+    mean_y = put(1, "mean_y", tensor.mean(y), "check", "of all points", "y.mean()")
+    slope = tensor.sum((x - mean_x) * (y - mean_y)) / tensor.sum((x - mean_x) ** 2)
     slope = tensor.where(tensor.equal(tensor.smallest(x), tensor.largest(x)), 0, slope)
-    words, layout = "least squares: no other line has a smaller loss", {"torch": "torch.linalg.lstsq", "absolute": True}
-    slope = sheet.value(row, 1, "line_slope", slope, "parameter", words=words, **layout)
-    intercept, words = tensor.mean(y) - slope * middle, "mean of y - line_slope * mean of x"
-    intercept = sheet.value(row + 1, 1, "line_intercept", intercept, "parameter", words=words, **layout)
-    loss, layout = tensor.mean((slope * x + intercept - y) ** 2), {"torch": "F.mse_loss", "absolute": True}
-    loss = sheet.value(row + 2, 1, "line_loss", loss, "loss", words="the loss of the best line of all", **layout)
+    words = "sum of (x - mean_x) * (y - mean_y), over the sum of (x - mean_x)^2"
+    slope = put(2, "line_slope", slope, "parameter", words, "torch.linalg.lstsq")
+    intercept = mean_y - slope * mean_x
+    intercept = put(3, "line_intercept", intercept, "parameter", "mean_y - line_slope * mean_x", "torch.linalg.lstsq")
+    loss = tensor.mean((slope * x + intercept - y) ** 2)
+    loss = put(4, "line_loss", loss, "loss", "no other line has a smaller loss (least squares)", "F.mse_loss(line, y)")
     ends, levels = np.array([1, STEPS], dtype=object), np.array([loss, loss], dtype=object)
     words = "for the chart"
     steps = sheet.headed("level_step", ends, "check", row, 7, words=words, across=True, number_format=WHOLE)
@@ -726,6 +731,7 @@ def _reference_training(given: dict[str, Any], curve_x: Any) -> dict[str, Any]:
         slope = torch.linalg.lstsq(middle[:, None], (y - y.mean())[:, None]).solution[0, 0]
     intercept = y.mean() - slope * x.mean()
     loss = mse_loss(slope * x + intercept, y)
+    blocks |= {"mean_x": x.mean(), "mean_y": y.mean()}
     blocks |= {
         "line_slope": slope,
         "line_intercept": intercept,
@@ -774,12 +780,13 @@ def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndar
         name: value if isinstance(value, str) else np.multiply(value, 1 + NUDGE) for name, value in values.items()
     }
     starts = {name: nudged[name] for name in (*(each for each in DIMS if "start" in each), "lr", "mlp_lr")}
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, other in reference({**values, **starts}).items():
         apart = abs(other - blocks[name])
         found[name] = np.full(apart.shape, apart[np.isfinite(apart)].max(initial=0) / NUDGE)
     terms = abs(blocks["line_x"]) * abs(blocks["path_slope"]).sum() + abs(blocks["path_intercept"]).sum()
-    return found | dict.fromkeys(("difference", "relu_difference"), terms + abs(values["out_bias"]))
+    terms += abs(values["out_bias"])
+    return found | {"difference": terms, "relu_difference": terms}
 
 
 def load(source: Source) -> dict[str, Any]:

@@ -50,7 +50,7 @@ REDUCTIONS = {"sum": tensor.sum, "mean": tensor.mean, "max": tensor.largest, "ar
 
 def build(values: Values, data: Values) -> Book:
     """The workbook: sheets `ranks`, `order`, `reductions`, `dot product`, `matrix product`, `broadcasting`, `batch`."""
-    check_columns({"data_x": data["data_x"]}, 100_000, "tensors")
+    check_columns({"data_x": data["data_x"]}, 1_000_000, "tensors")
     book = Book(
         "tensors",
         "Tensors: numbers in rows, tables and stacks of tables",
@@ -117,10 +117,8 @@ def _ranks_sheet(book: Book, data: Values) -> Array:
     chosen = sheet.inputs(sheet.next_row, 1, AT)
     for channel in range(len(LIGHTS)):
         sheet.frame(batch[:, channel], *_place(batch, chosen))
-    text = "Each index that you give takes one dimension away: rank 3, 2, 1, 0."
-    row = _band(
-        sheet, "One index less", "Each index that you give takes one dimension away: with one, rank 3 is left.", 8
-    )
+    text = "Each index that you give takes one dimension away: with one, rank 3 is left."
+    row = _band(sheet, "One dimension less", text, 8)
     layout = {"number_format": SHORT, "across": True}
     indexed = [f"pictures[{', '.join(AT[:given])}]" for given in range(5)]
     rest = {"words": indexed[1], "torch": indexed[1], **layout}
@@ -227,7 +225,7 @@ def _reductions_sheet(book: Book, data: Values, picture: Array) -> None:
     sheet.width(1, 16)
     sheet.width(2, 13, 20)
     top = sheet.next_row
-    layout = {"words": "mm of rain: towns x quarters", "torch": "rain"}
+    layout: dict[str, Any] = {"words": "mm of rain: towns x quarters", "torch": "rain"}
     rain = _labelled(sheet, "rain", _typed(data["rain"]), "data", top, 1, TOWNS, QUARTERS, **layout)
     sheet.heat_map(rain, SEQUENTIAL)
     below, beside = top + 3 + len(TOWNS) + 1, 2 + len(QUARTERS) + 1
@@ -274,7 +272,7 @@ def _dot_product_sheet(book: Book, data: Values) -> None:
         table.column(name, "data", _typed(data[name]), words=words, torch=name, number_format=PRECISE)
         for name, words in (("amounts", "how many, or how much"), ("unit_prices", "the price of one"))
     )
-    layout = {"words": "amount * price", "torch": "amounts * unit_prices"}
+    layout: dict[str, Any] = {"words": "amount * price", "torch": "amounts * unit_prices"}
     products = table.column("products", "activation", amounts * prices, **layout)
     layout = {"words": "the sum of the products", "torch": "amounts @ unit_prices"}
     sheet.value(sheet.next_row, 1, "bill", tensor.sum(products), "activation", **layout)
@@ -319,8 +317,8 @@ def _dot_product_sheet(book: Book, data: Values) -> None:
         layout = {"words": f"from 0, 0 to {name}", "number_format": PRECISE}
         points = sheet.headed(f"{name}_arrow", points, "check", row + 8, 2 + 3 * color, **layout)
         lines.append(Series(name, points[:, 0], points[:, 1], points=True, color=color, width=3))
-    window = {"x_range": (-5, 5), "y_range": (-5, 5)}
-    sheet.chart(row - 5, 8, scatter("u and v", "to the right", "up", lines, width=12, height=12, **window))
+    chart = scatter("u and v", "to the right", "up", lines, width=12, height=12, x_range=(-5, 5), y_range=(-5, 5))
+    sheet.chart(row - 5, 8, chart)
 
 
 def _matrix_product_sheet(book: Book, data: Values) -> None:
@@ -335,7 +333,7 @@ def _matrix_product_sheet(book: Book, data: Values) -> None:
     sheet.width(1, 14)
     shopper, shop = sheet.inputs(sheet.next_row, 1, ("at_shopper", "at_shop"))
     top, left = sheet.next_row, 3 + len(GOODS)
-    layout = {"words": "goods x shops", "torch": "prices"}
+    layout: dict[str, Any] = {"words": "goods x shops", "torch": "prices"}
     prices = _labelled(sheet, "prices", _typed(data["prices"]), "data", top, left, GOODS, SHOPS, **layout)
     says = (
         "The row i and the column j that you choose are framed.",
@@ -527,13 +525,12 @@ def _batch_sheet(book: Book, data: Values) -> None:
 
     points = Series("points", data_x, y, points=True, line=False)
     line = Series("x @ a", data_x, y_hat, color=3, width=2.5)
-    sheet.chart(top, 10, scatter("One line: x @ a", "x", "y", [points, line], width=13))
+    sheet.chart(top, 10, scatter("One line: x @ a", "x", "y", [points, line], width=12))
     three = [
         Series(name, data_x, column, color=k) for k, (name, column) in enumerate(zip(names, y_hats.T, strict=True), 1)
     ]
-    sheet.chart(top, 16, scatter("Three lines: x @ lines", "x", "y", [points, *three], width=13))
+    sheet.chart(top, 16, scatter("Three lines: x @ lines", "x", "y", [points, *three], width=12))
     sheet.repeat_rows(table.head, table.first - 1)
-    sheet.next_row = table.first + count + 1
 
 
 def _typed(numbers: Any) -> Array:
@@ -625,7 +622,7 @@ def reference(values: Values) -> dict[str, np.ndarray]:
     import torch
 
     data = {name: torch.as_tensor(values[name], dtype=torch.float64) for name in DATA_DIMS}
-    single = {spec.name: torch.tensor(float(values[spec.name])) for spec in INPUTS}
+    single = {spec.name: torch.tensor(values[spec.name], dtype=torch.float64) for spec in INPUTS}
     at = {name: int(values[name]) for name in (*AT, "at_shopper", "at_shop", "point")}
     blocks = {**data, **single}
 
@@ -750,10 +747,9 @@ def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     error = y_hat + size["data_y"]
     errors = y_hats + size["data_y"][:, None]
     squared = 2 * np.abs(blocks["error"]) * error
-    return {
-        "sum_dim_0": rain.sum(0),
-        "sum_dim_1": rain.sum(1),
-        "sum_all": rain.sum(),
+    dims = {"dim_0": 0, "dim_1": 1, "all": None}
+    reduced = {f"{name}_{of}": getattr(rain, name)(dim) for name in ("sum", "mean") for of, dim in dims.items()}
+    return reduced | {
         "bill": size["amounts"] @ size["unit_prices"],
         "uv": size["u"] @ size["v"],
         "bills": bills,

@@ -167,3 +167,20 @@ def test_input_that_fits(spec: Input, text: str, value: float | str) -> None:
 def test_input_that_does_not_fit(spec: Input, text: str) -> None:
     with pytest.raises(Error, match="^here: expected"):
         spec.parse(text, "here")
+
+
+def test_frame_and_heat_map_share_their_cells(tmp_path: Path) -> None:
+    """Or else LibreOffice shows only one of them."""
+    book = new_book()
+    sheet = book.sheet("page", "title")
+    cells = sheet.place("cells", np.arange(12).reshape(2, 2, 3), "data", 3, 2)
+    sheet.heat_map(cells)
+    sheet.frame(cells, row=cells[0, 0, 0] + 3)
+    sheet.frame(cells, row=3, column=cells[0, 0, 1] + 4)
+    loaded = saved(book, tmp_path / "book.xlsx")["page"].conditional_formatting
+    (formats,) = (each for each in loaded if any(rule.type == "colorScale" for rule in each.rules))
+    assert set(str(formats.sqref).split()) == {"B3:D4", "F3:H4"}
+    assert [rule.formula[0] for rule in formats.rules if rule.formula] == [
+        "IF(AND(ROW()=(B3+3)),1,0)>0",
+        "IF(AND(ROW()=3,COLUMN()=(C3+4)),1,0)>0",
+    ]

@@ -1,0 +1,169 @@
+"""The sheet `finder`: a short run whose learning rate grows with every step, and the rates that it suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sgdsheet import tensor
+from sgdsheet.book import DIVERGING, NUMBER, PRECISE, WHOLE, Book, Input, Series, scatter
+from sgdsheet.expr import Call
+from sgdsheet.lessons.bumps import PARTS, Model, reference_training, shuffled, training_columns
+from sgdsheet.tensor import Array, index, previous, span
+
+STEPS = 100
+BATCH = 8
+WARM_UP = 20  # steps that count for nothing: their smoothed loss is the mean of too few
+LOOK_BACK = 10
+FINE = "0.000000"
+INPUTS = (
+    Input("lr_from", 0.001, "the rate of the first step", above=0),
+    Input("lr_to", 10, "the rate of the last step", above=0),
+    Input("smoothing", 0.95, "how much of the mean so far is kept; 0: no smoothing", minimum=0, below=1),
+)
+
+
+def batches(points: int) -> Array:
+    """The points of each step, in mini-batches of the same size; those that are left of an epoch are passed over."""
+    size = min(BATCH, points)
+    whole = points // size
+    order = shuffled(points, -(-STEPS // whole), seed=1)[:, : whole * size]
+    return order.reshape(-1, size)[:STEPS]
+
+
+def finder_sheet(book: Book, model: Model) -> None:
+    """The run, a row a step; above it what it suggests, and the chart of the loss against the rate."""
+    sheet = book.sheet(
+        "finder",
+        "Find the learning rate in one short run",
+        f"The rate is far too low at first and grows with each of {STEPS} steps. First the loss hardly moves, then it "
+        "falls, and at last, where the rate is too high, it shoots up. There the finder stops.",
+        f"Each step looks at {BATCH} training points only, a mini-batch, so the loss jumps. Read the smoothed loss: a "
+        "mean in which older losses count less and less.",
+        "It suggests two rates: where the smoothed loss falls fastest, and a tenth of the rate where it is lowest. A "
+        "good rate is near them. What this run has learned is thrown away.",
+    )
+    sheet.width(1, 21)
+    top = sheet.next_row
+    low, high, beta = sheet.inputs(top, 1, [spec.name for spec in INPUTS])
+    row = sheet.next_row
+    table = sheet.table(top + 24, 1, STEPS, PARTS)
+
+    def column(name: str, role: str, words: str, array: Any = None, torch: str = "", digits: str = NUMBER) -> Array:
+        return table.column(f"finder_{name}", role, array, words=words, torch=torch, title=name, number_format=digits)
+
+    step = column("step", "check", "counts the steps", digits=WHOLE)
+    table.fill("finder_step", previous(step + 1, 1), WHOLE)
+    rate = low * (high / low) ** ((step - 1) / (STEPS - 1))
+    lr = column("lr", "check", "lr_from * (lr_to / lr_from) ^ share of the way", rate, "group['lr']", FINE)
+    loss = column("loss", "loss", "mean of (y_hat - y)^2 over the mini-batch", torch="F.mse_loss(model(x), y)")
+    average = column("average", "check", "smoothing * the one above + (1 - smoothing) * loss")
+    table.fill("finder_average", beta * previous(average, 0) + (1 - beta) * loss)
+    smoothed = column("smoothed", "loss", "average / (1 - smoothing ^ step)", average / (1 - beta**step))
+    lowest = column("lowest", "check", f"smallest smoothed loss so far, from step {WARM_UP} on")
+    running = column("running", "check", f"1 while smoothed is up to 4 * lowest, after step {WARM_UP}")
+    fall = column("fall", "check", f"smoothed - that of {LOOK_BACK} rows above, once that counts")
+    shown = {
+        name: column(f"shown_{name}", "loss", f"{name} while running, for the chart") for name in ("loss", "smoothed")
+    }
+
+    counted = np.arange(1, STEPS + 1) > WARM_UP
+    before = previous(lowest, 0)
+    calm = tensor.finite_or(tensor.where(tensor.less_equal(smoothed, 4 * before), previous(running, 1), 0), 0)
+    table.fill("finder_running", tensor.where(counted, calm, 1), WHOLE)
+    is_running = tensor.equal(running, 1)
+    best = tensor.where(is_running, tensor.minimum(before, smoothed), before)
+    table.fill("finder_lowest", tensor.where(counted, best, smoothed))
+    back = np.concatenate([np.zeros(LOOK_BACK, dtype=object), smoothed[:-LOOK_BACK]])
+    counted = np.arange(1, STEPS + 1) > WARM_UP + LOOK_BACK
+    table.fill("finder_fall", tensor.where(counted, tensor.where(is_running, smoothed - back, 0), 0))
+    for name, each in (("loss", loss), ("smoothed", smoothed)):
+        table.fill(f"finder_shown_{name}", tensor.where(is_running, each, Call("NA")))
+    looked = batches(len(model.y))
+    names = [f"{number} of {looked.shape[1]}" for number in range(1, looked.shape[1] + 1)]
+    words = "the mini-batch: which training points"
+    layout = {"title": "points", "parts": names, "number_format": WHOLE, "width": 9.5}
+    table.column("finder_points", "check", looked + 1, words=words, **layout)
+    losses, new_param = training_columns(table, "finder", lr, model, looked)
+    table.fill("finder_loss", losses)
+    sheet.heat_map(new_param, DIVERGING)
+    sheet.freeze(table.first, 3)
+    sheet.repeat_rows(table.head, table.first - 1)
+
+    def fact(name: str, words: str, formula: Any, digits: str = PRECISE) -> Any:
+        return sheet.value(sheet.next_row - 1, 1, name, formula, "check", words=words, number_format=digits)
+
+    sheet.next_row = row + 1
+    place = Call("MATCH", tensor.smallest(fall), span(fall), 0)
+    steepest = fact("steepest_step", f"falls fastest over the {LOOK_BACK} steps up to this one", place, WHOLE)
+    middle = tensor.maximum(steepest - LOOK_BACK // 2, 1)
+    steepest = fact("suggested_steepest", "the rate half way through them", index(lr, middle))
+    lowest = fact("lowest_step", "the smoothed loss is lowest", Call("MATCH", lowest[-1], span(lowest), 0), WHOLE)
+    lowest = fact("lowest_lr", "the rate there", index(lr, lowest))
+    tenth = fact("suggested_tenth", "a tenth of that", lowest / 10)
+    marks = sheet.table(sheet.next_row, 1, 2)
+    words = "from 0 to the first loss"
+    height = marks.column("mark_height", "check", [0, smoothed[0]], words=words, title="lines in the chart", width=21)
+    lines = [
+        Series("loss", lr, shown["loss"], color=5, width=1.25),
+        Series("smoothed loss", lr, shown["smoothed"], color=0, width=2.5),
+    ]
+    for color, name, suggested in ((3, "steepest", steepest), (2, "tenth", tenth)):
+        words = f"suggested_{name}"
+        mark = [suggested, suggested]
+        mark = marks.column(f"mark_{name}", "check", mark, words=words, number_format=PRECISE, width=15)
+        lines.append(Series(words, mark, height, color=color, width=1.75))
+    title, x_title = "The loss as the rate grows", "learning rate (powers of ten)"
+    sheet.chart(top, 8, scatter(title, x_title, "loss", lines, width=24, height=11, log_x=True, y_range=(0, None)))
+
+
+def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """The blocks of the sheet by torch, which trains; the loss is smoothed as a finder does it while it runs."""
+    import torch
+
+    low, high, beta = (blocks[name] for name in ("lr_from", "lr_to", "smoothing"))
+    step = torch.arange(1, STEPS + 1, dtype=torch.float64)
+    lr = low * (high / low) ** ((step - 1) / (STEPS - 1))
+    looked = batches(len(blocks["y_across"]))
+    run = reference_training(blocks["bumps"], blocks["y_across"], looked, lr)
+    del run["momentum"], run["momentum_buffer"]
+
+    nothing = torch.tensor(torch.nan)
+    average, lowest, running = torch.zeros(()), nothing, True
+    columns: dict[str, list[Any]] = {name: [] for name in ("average", "smoothed", "lowest", "running", "fall")}
+    for number, loss in enumerate(run["loss"], start=1):
+        average = torch.lerp(loss, average, beta)
+        smoothed = average / (1 - beta**number)
+        smoothed = smoothed.where(smoothed.isfinite(), nothing)  # a cell has no infinity, only an error
+        if number <= WARM_UP:
+            lowest = smoothed
+        else:
+            running = running and bool(smoothed <= 4 * lowest)
+            lowest = torch.minimum(lowest, smoothed) if running else lowest
+        looks_back = running and number > WARM_UP + LOOK_BACK
+        fall = smoothed - columns["smoothed"][-LOOK_BACK] if looks_back else torch.zeros(())
+        row = {"average": average, "smoothed": smoothed, "lowest": lowest, "running": torch.tensor(running)}
+        for name, value in (row | {"fall": fall}).items():
+            columns[name].append(value.double())
+    run |= {name: torch.stack(column) for name, column in columns.items()}
+    run |= {"step": step, "lr": lr, "points": torch.as_tensor(looked + 1)}
+    for name in ("loss", "smoothed"):
+        run[f"shown_{name}"] = run[name].where(run["running"] == 1, torch.nan)
+
+    steepest = int(run["fall"].argmin())
+    suggested = lr[max(steepest - LOOK_BACK // 2, 0)]
+    found = (run["lowest"] == run["lowest"][-1]).nonzero()
+    at = int(found[0]) if len(found) else None
+    lowest_lr = nothing if at is None else lr[at]
+    return {f"finder_{name}": column for name, column in run.items()} | {
+        "steepest_step": torch.tensor(steepest + 1),
+        "suggested_steepest": suggested,
+        "lowest_step": nothing if at is None else torch.tensor(at + 1),
+        "lowest_lr": lowest_lr,
+        "suggested_tenth": lowest_lr / 10,
+        "mark_height": torch.stack([torch.zeros(()), run["smoothed"][0]]),
+        "mark_steepest": suggested.expand(2),
+        "mark_tenth": (lowest_lr / 10).expand(2),
+    }

@@ -1,0 +1,231 @@
+"""The lesson `relu_net`: what it says of lines and bends, its gradients, and what a reader may change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import sgdsheet
+from sgdsheet import lessons
+from sgdsheet.engines.libreoffice import find_soffice
+
+Workbook = Callable[[str], Path]
+Edit = Callable[[str, Mapping[Any, Any]], Path]
+
+needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")
+FITTED = {"neuron1_weight": 1, "neuron1_bias": -0.5, "neuron1_out": 1}
+FITTED |= {"neuron2_weight": -1, "neuron2_bias": 0.5, "neuron2_out": 1}
+
+
+def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
+    return {row.block: row.verdict for row in sgdsheet.verify(path, engine).rows if not row.ok}
+
+
+def bends(curve: np.ndarray) -> np.ndarray:
+    """How much a curve through evenly spaced x turns at each of them."""
+    return np.abs(np.diff(curve, 2))
+
+
+def test_two_neurons_by_hand(edited: Edit) -> None:
+    blocks = sgdsheet.read(edited("relu_net", FITTED))
+    expected = np.mean((np.abs(blocks["data_x"] - 0.5) - blocks["data_y"]) ** 2)
+    assert blocks["hand_loss"] == pytest.approx(expected)
+    assert blocks["hand_loss"] < 0.02
+    assert bends(blocks["curve_y_hat"]).max() > 0.01
+    blocks = sgdsheet.read(edited("relu_net", FITTED | {"hand_activation": "none"}))
+    assert bends(blocks["curve_y_hat"]).max() < 1e-15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_layers_without_relu_are_one_line(edited: Edit, seed: int) -> None:
+    numbers = np.random.default_rng(seed).normal(size=7).round(2).tolist()
+    changes = dict(zip([*FITTED, "out_bias"], numbers, strict=True))
+    path = edited("relu_net", changes)
+    assert bad(path) == {}
+    blocks = sgdsheet.read(path)
+    assert np.abs(blocks["difference"]).max() < 1e-14
+    line = np.polynomial.Polynomial.fit(blocks["line_x"], blocks["two_layers"], 1).convert().coef
+    assert [blocks["combined_intercept"], blocks["combined_slope"]] == pytest.approx(line)
+    bent = np.maximum(0, np.outer(blocks["line_x"], numbers[0::3][:2]) + numbers[1::3][:2]) @ numbers[2::3] + numbers[6]
+    assert blocks["with_relu"] == pytest.approx(bent)
+    assert np.abs(blocks["relu_difference"]).max() > 0.1
+
+
+def test_only_relu_gets_below_the_best_line(workbook: Workbook) -> None:
+    blocks = sgdsheet.read(workbook("relu_net"))
+    x, y = blocks["data_x"], blocks["data_y"]
+    slope, intercept = np.polyfit(x, y, 1)
+    assert [blocks["line_slope"], blocks["line_intercept"]] == pytest.approx([slope, intercept])
+    best = np.mean((slope * x + intercept - y) ** 2)
+    assert blocks["without_relu_loss"].min() >= best - 1e-12
+    assert blocks["without_relu_last"] == pytest.approx(best, rel=1e-9)
+    assert blocks["with_relu_last"] < best / 40
+    assert (blocks["with_relu_weight1"][0] == blocks["without_relu_weight1"][0]).all()
+
+
+@pytest.mark.parametrize("prefix", ["with_relu", "without_relu", "mlp"])
+def test_gradients_are_the_slopes_of_the_loss(workbook: Workbook, prefix: str) -> None:
+    """Nudges, through a network of torch's modules: shares nothing with the lesson."""
+    blocks = {name: values for name, values in sgdsheet.read(workbook("relu_net")).items() if name.startswith(prefix)}
+    x, y = torch.tensor(blocks[f"{prefix}_x"].T), torch.tensor(blocks[f"{prefix}_y"])
+    neurons, step = blocks[f"{prefix}_bias1"].shape[1], 3
+    layer1 = torch.nn.Linear(x.shape[1], neurons, dtype=torch.float64)
+    layer2 = torch.nn.Linear(neurons, 1, dtype=torch.float64)
+    activation = torch.nn.Identity() if prefix == "without_relu" else torch.nn.ReLU()
+    net = torch.nn.Sequential(layer1, activation, layer2)
+    own = {"weight1": layer1.weight, "bias1": layer1.bias, "weight2": layer2.weight, "bias2": layer2.bias}
+
+    def loss(nudged: str = "", place: int = 0, nudge: float = 0) -> float:
+        with torch.no_grad():
+            for name, parameter in own.items():
+                values = blocks[f"{prefix}_{name}"][step].copy()
+                if name == nudged:
+                    values[place] += nudge
+                parameter.copy_(torch.tensor(values).view_as(parameter))
+            return torch.nn.functional.mse_loss(net(x)[:, 0], y).item()
+
+    assert blocks[f"{prefix}_loss"][step] == pytest.approx(loss(), rel=1e-12)
+    for name, parameter in own.items():
+        for place in range(parameter.numel()):
+            slope = (loss(name, place, 1e-6) - loss(name, place, -1e-6)) / 2e-6
+            assert blocks[f"{prefix}_grad_{name}"][step, place] == pytest.approx(slope, abs=1e-8), (name, place)
+
+
+def test_dead_neurons_learn_nothing(edited: Edit) -> None:
+    blocks = sgdsheet.read(edited("relu_net", {("start_bias1", 0): -2, ("start_bias1", 1): -2}))
+    for name in ("weight1", "bias1", "weight2"):
+        assert not blocks[f"with_relu_grad_{name}"].any()
+    assert blocks["with_relu_bias2"][-1] == pytest.approx(blocks["data_y"].mean())
+    assert blocks["without_relu_last"] == pytest.approx(blocks["line_loss"])
+
+
+def test_only_relu_solves_the_puzzle(workbook: Workbook, edited: Edit) -> None:
+    blocks = sgdsheet.read(workbook("relu_net"))
+    assert blocks["mlp_loss"][-1] < 0.01
+    assert (np.sign(blocks["step_y_hat"]) == blocks["corner_y"]).all()
+    assert blocks["map_points"].sum() == 4
+    marked = blocks["prediction"][blocks["map_points"] > 0]
+    assert sorted(marked) == pytest.approx(sorted(blocks["step_y_hat"]))
+    flat = sgdsheet.read(edited("relu_net", {"mlp_activation": "none"}))
+    assert flat["mlp_loss"][-1] == pytest.approx(1, abs=1e-3)
+    assert np.abs(flat["prediction"]).max() < 0.02
+
+
+def test_a_shown_step_is_that_row(edited: Edit) -> None:
+    blocks = sgdsheet.read(edited("relu_net", {"mlp_show_step": 7, "show_step": 9}))
+    for name in ("weight1", "bias1", "weight2", "bias2"):
+        assert (blocks[f"step_{name}"].ravel() == blocks[f"mlp_{name}"][6]).all()
+        assert blocks[f"step_new_{name}"].ravel() == pytest.approx(blocks[f"mlp_{name}"][7], abs=1e-14)
+        assert (blocks[f"shown_{name}"][0] == blocks[f"with_relu_{name}"][8]).all()
+        assert (blocks[f"shown_{name}"][1] == blocks[f"without_relu_{name}"][8]).all()
+
+
+CHANGES: list[dict[Any, Any]] = [
+    {"hand_activation": "none", "mlp_activation": "none", "map_from": -5, "map_to": 5, "show_step": 3},
+    {"lr": 0, "mlp_lr": 0, "map_from": 1, "map_to": 1, "mlp_show_step": 1000},
+    {("data_x", 2): 4, ("data_y", 5): -3, ("start_weight1", 1): 0.7, ("start_bias2", 0): 1},
+    {("corner_x", 3): 0.4, ("corner_y", 2): -2, ("mlp_start_weight1", 5): 0.3, ("mlp_start_weight2", 3): 0.1},
+    {"neuron1_weight": 1e6, "neuron1_out": 1, "neuron2_weight": -1e6, "neuron2_out": 1},
+    {("data_x", place): 2 for place in range(12)},
+]
+DIVERGED: list[dict[Any, Any]] = [
+    {"lr": 0.5, "mlp_lr": 3},
+    {"lr": 5, "mlp_lr": 50},
+    {"lr": 1e200, "mlp_lr": 1e200},
+    {("data_x", 0): 1e150},
+    {("start_weight1", 0): 1e308},
+    {("data_y", 3): 100},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_changes_agree(edited: Edit, changes: dict[Any, Any]) -> None:
+    path = edited("relu_net", changes)
+    assert bad(path) == {}
+    assert all(np.isfinite(block).all() for block in sgdsheet.read(path).values() if block.dtype.kind == "f")
+
+
+@pytest.mark.parametrize("changes", DIVERGED, ids=str)
+def test_runs_that_diverge_agree(edited: Edit, changes: dict[Any, Any]) -> None:
+    report = sgdsheet.verify(edited("relu_net", changes))
+    assert report.ok
+    assert any("no finite number" in row.verdict for row in report.rows)
+
+
+@needs_soffice
+@pytest.mark.parametrize("changes", [CHANGES[3], CHANGES[4], DIVERGED[0], DIVERGED[3]], ids=str)
+def test_changes_agree_in_libreoffice(edited: Edit, changes: dict[Any, Any]) -> None:
+    assert bad(edited("relu_net", changes), "libreoffice") == {}
+
+
+def test_a_run_that_enlarges_rounding_is_measured_by_it(edited: Edit, workbook: Workbook) -> None:
+    """At this learning rate a difference in the 16th digit is one in the 9th after 70 steps."""
+    report = sgdsheet.verify(edited("relu_net", {"lr": 0.55}))
+    assert report.ok
+    assert max(row.max_abs for row in report.rows if row.block == "with_relu_weight1") > 1e-12
+    lesson = lessons.find("relu_net")
+    values = {
+        **lesson.values({}),
+        **{name: np.array(each) for name, each in lesson.data.load(lessons_source()).items()},
+    }
+    blocks = lesson.reference(values)
+    for name, size in lesson.sizes(values, blocks).items():
+        assert np.max(size) < 30 * max(1, np.abs(blocks[name]).max()), name
+
+
+def lessons_source() -> Any:
+    from sgdsheet.lessons.data import Source
+
+    return Source()
+
+
+@pytest.mark.parametrize(
+    ("block", "element"),
+    [
+        ("hand_hidden_1", 3),
+        ("combined_slope", 0),
+        ("one_line", 5),
+        ("with_relu_weight1", 30),
+        ("with_relu_grad_z_1", 40),
+        ("without_relu_grad_bias1", 50),
+        ("line_intercept", 0),
+        ("step_grad_hidden", 6),
+        ("step_new_weight2", 1),
+        ("prediction", 100),
+        ("neuron_maps", 900),
+    ],
+)
+def test_wrong_formula_is_named(
+    edited: Edit, workbook: Workbook, place_of: Callable[..., tuple[str, str]], block: str, element: int
+) -> None:
+    import openpyxl
+
+    sheet, address = place_of("relu_net", block, element)
+    formula = openpyxl.load_workbook(workbook("relu_net"))[sheet][address].value
+    found = bad(edited("relu_net", {(block, element): f"{formula}+0.001"}))
+    assert "differs" in found[block]
+    assert re.search(r"overwritten", found[block]) is None
+
+
+def test_own_points(tmp_path: Path) -> None:
+    points, path = tmp_path / "points.csv", tmp_path / "made.xlsx"
+    points.write_text("x,y\n2,1\n-1,3\n0.5,0\n", encoding="utf-8")
+    sgdsheet.generate("relu_net", path, data=points)
+    assert bad(path) == {}
+    blocks = sgdsheet.read(path)
+    assert blocks["data_x"].tolist() == [2, -1, 0.5]
+    assert [blocks["curve_x"][0], blocks["curve_x"][-1]] == [-1, 2]
+    assert blocks["with_relu_hidden_1"].shape == (200, 3)
+
+
+def test_too_many_points(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text("x,y\n" + "1,2\n" * 201, encoding="utf-8")
+    with pytest.raises(sgdsheet.Error, match="relu_net: expected at most 200 points, got 201: a training step has"):
+        sgdsheet.generate("relu_net", tmp_path / "made.xlsx", data=points)
