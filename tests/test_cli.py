@@ -19,6 +19,7 @@ import sgdsheet
 from sgdsheet import book
 from sgdsheet.cli import main
 from sgdsheet.engines import available
+from sgdsheet.lessons import catalogue
 
 Workbook = Callable[[str], Path]
 Edit = Callable[[str, Mapping[Any, Any]], Path]
@@ -57,7 +58,9 @@ def process(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
 def test_list_has_a_line_each() -> None:
     result = run("list")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["linear_sgd", "lesson2_sgd", "optimizers"]
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(catalogue())
+    assert all(line.split(maxsplit=1)[1] for line in lines)
 
 
 @pytest.mark.parametrize("argument", ["--help", "list", "generate --help", "--version"])

@@ -351,9 +351,11 @@ class Sheet:
         """Puts a chart with its upper left corner at a cell."""
         self.worksheet.add_chart(chart, f"{get_column_letter(column)}{row}")
 
-    def print_on_one_page(self) -> None:
+    def print_on_one_page(self, *, upright: bool = False) -> None:
         """Prints the whole sheet on one page, however small: maps are not to be cut apart."""
         self.worksheet.page_setup.fitToHeight = 1
+        if upright:
+            self.worksheet.page_setup.orientation = "portrait"
 
     def freeze(self, row: int, column: int) -> None:
         """Keeps the rows above and the columns left of a cell in view."""

@@ -79,7 +79,7 @@ def model_sheet(book: Book, points: Mapping[str, Array]) -> Model:
         return low + (high - low) * (np.arange(count).astype(object) / (count - 1))
 
     def put(name: str, array: Any, role: str, row: int, column: int, words: str, torch: str = "") -> Array:
-        across = {"across": True} if np.ndim(array) == 1 else {}
+        across: dict[str, Any] = {"across": True} if np.ndim(array) == 1 else {}
         return sheet.headed(name, array, role, row, column, words=words, torch=torch, absolute=True, **across)
 
     def bumps_at(x: Array) -> Array:
@@ -98,7 +98,8 @@ def model_sheet(book: Book, points: Mapping[str, Array]) -> Model:
         y = put(f"{prefix}y_across", points[f"{part}_y"], "data", row + BUMPS + 3, left, words, "y")
         blocks |= {f"{prefix}bumps": bumps, f"{prefix}across": across, f"{prefix}y": y}
         row += max(len(bumps) + 3, BUMPS + 7)
-    curve_x = sheet.headed("curve_x", along(CURVE), "check", row, 1, note=False, absolute=True, torch="torch.linspace")
+    layout: dict[str, Any] = {"note": False, "torch": "torch.linspace", "absolute": True}
+    curve_x = sheet.headed("curve_x", along(CURVE), "check", row, 1, **layout)
     words = "the same along the curve, to draw it"
     curve_bumps = put("curve_bumps", bumps_at(curve_x), "activation", row, 2, words)
     for block in (*blocks.values(), curve_bumps):

@@ -234,7 +234,7 @@ def _front_sheet(sheet: Sheet, painted: Any, held: Array, labels: Array, weights
     pool = show(sheet, "pool", pool, "activation", maps_row + 2 + MAP + 1, LEFT, **layout)
 
     left += SIDE + 2
-    layout = {"words": "", "number_format": WHOLE}
+    layout = {"words": "the ten possible answers", "note": False, "number_format": WHOLE}
     show(sheet, "digits", np.arange(CLASSES), "check", row, left, None, **layout)
     left += 4
     layout = {"words": "a score for each", "torch": "model(x)[0]"}

@@ -15,7 +15,7 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data, Source
 from sgdsheet.lessons.lesson import Lesson, Values
-from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, POOL, show, weights, zeros
+from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, POOL, pooled_from, show, unpooled, weights, zeros
 from sgdsheet.lessons.pictures import INK as FULL
 from sgdsheet.lessons.pictures import SIDE, digits, read_digits
 from sgdsheet.tensor import Array
@@ -217,7 +217,7 @@ def _step(
     sums = np.array([tensor.sum(each) for each in powers], dtype=object)[:, None]
     softmax = matrix("softmax", powers / sums, "activation", "exp_logits / their sum", "F.softmax(logits, 1)", HEAT)
     chosen = np.array([tensor.index(each, y + 1) for each, y in zip(logits, label, strict=True)], dtype=object)
-    losses = tensor.log(sums[:, 0]) + largest[:, 0] - chosen
+    losses = tensor.log(sums[:, 0]) - (chosen - largest[:, 0])
     losses = matrix("losses", losses, "loss", "-log(softmax)", "F.cross_entropy(..., reduction='none')", None)
     predicted = np.array([tensor.argmax(each) for each in logits], dtype=object)
     predicted = matrix("predicted", predicted, "check", "largest logit", "logits.argmax(1)", None, WHOLE)
@@ -317,19 +317,12 @@ def _backward(sheet: Sheet, row: int, made: int, forward: dict[str, Array], grad
     conv, relu, pool = (forward[name] for name in ("conv", "relu", "pool"))
     band, left = MAP + 1, LEFT
     layout: dict[str, Any] = {"band": band, "title": "pool_from", "torch": "from return_indices=True"}
-    windows = tensor.windows(relu, (POOL, POOL), POOL)
-    came_from = np.empty(pool.shape, dtype=object)
-    for position in np.ndindex(*pool.shape):
-        came_from[position] = tensor.argmax(windows[position], pool[position])
+    came_from = pooled_from(relu, pool)
     words = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
     layout |= {"words": words, "number_format": WHOLE}
     pool_from = show(sheet, f"{made}/pool_from", came_from, "check", row, left, None, **layout)
     left += FILTERS * (pool.shape[3] + 1)
-    grad = np.zeros(conv.shape, dtype=object)
-    for n, k, i, j in np.ndindex(*pool.shape):
-        for place, (a, b) in enumerate(np.ndindex(POOL, POOL)):
-            arrives = tensor.where(tensor.equal(pool_from[n, k, i, j], place), grad_pool[n, k, i, j], 0)
-            grad[n, k, POOL * i + a, POOL * j + b] = arrives
+    grad = unpooled(grad_pool, pool_from, conv.shape)
     layout = {"band": band, "title": "grad_relu", "torch": "relu.grad", "number_format": "0.000"}
     words = "grad_features, at the cell that was the largest"
     grad = show(sheet, f"{made}/grad_relu", grad, "gradient", row, left, DIVERGING, words=words, **layout)
@@ -503,7 +496,7 @@ def _overview(sheet: Sheet, runs: list[dict[str, Any]], right: dict[str, Any], s
         sheet.write(row, 3, words, NOTE)
         row += 1
     table = sheet.table(row + 1, 1, steps)
-    number = table.column("step", "check", np.arange(1, steps + 1), words="click to go there", number_format=WHOLE)
+    number = table.column("step", "check", np.arange(1, steps + 1), words="counts the updates", number_format=WHOLE)
     loss = np.array([run["loss"] for run in runs], dtype=object)
     loss = table.column("loss", "loss", loss, words="mean over the mini-batch, before the update", torch="loss")
     good = [_count_equal(run["predicted"], run["label"]) for run in runs]

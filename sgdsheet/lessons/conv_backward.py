@@ -28,9 +28,11 @@ from sgdsheet.lessons.network import (
     labelled,
     maps_sheet,
     pool_layer,
+    pooled_from,
     reference_answers,
     show,
     show_picture,
+    unpooled,
     weights,
 )
 from sgdsheet.lessons.pictures import load_picture
@@ -165,21 +167,14 @@ def _backward_sheet(book: Book, forward: dict[str, Any], grad_logits: Any, paddi
     words = "sum over the ten digits of grad_logits * dense_weight"
     grad_pool = _show_gradient(sheet, "grad_pool", grad, top, LEFT, words, "pool.grad[0]", **layout)
     left = LEFT + pool.shape[2] + 1
-    windows = tensor.windows(forward["relu"], (POOL, POOL), POOL)
-    came_from = np.empty(pool.shape, dtype=object)
-    for position in np.ndindex(*pool.shape):
-        came_from[position] = tensor.argmax(windows[position], pool[position])
+    came_from = pooled_from(forward["relu"], pool)
     words = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
     torch = "from F.max_pool2d(..., return_indices=True)"
     layout["number_format"] = WHOLE
     pool_from = show(sheet, "pool_from", came_from, "check", top, left, None, words=words, torch=torch, **layout)
     del layout["number_format"]
     left += pool.shape[2] + 1
-    grad = np.zeros(conv.shape, dtype=object)
-    for k, i, j in np.ndindex(*pool.shape):
-        for place, (a, b) in enumerate(np.ndindex(POOL, POOL)):
-            arrives = tensor.where(tensor.equal(pool_from[k, i, j], place), grad_pool[k, i, j], 0)
-            grad[k, POOL * i + a, POOL * j + b] = arrives
+    grad = unpooled(grad_pool, pool_from, conv.shape)
     words = "grad_pool at the cell that was the largest"
     grad_relu = _show_gradient(sheet, "grad_relu", grad, top, left, words, "relu.grad[0]", **layout)
     left += conv.shape[2] + 1
@@ -323,8 +318,8 @@ def _nudged_pass(
     logits = dense(pool, forward["dense_weight"], forward["dense_bias"])
     logits = show(sheet, f"logits_{side}", logits, "activation", top, left, None, words="ten scores")
     largest = tensor.largest(logits)
-    loss = tensor.log(tensor.sum(np.array([tensor.exp(each - largest) for each in logits], dtype=object))) + largest
-    loss = loss - tensor.index(logits, forward["label"] + 1)
+    loss = tensor.log(tensor.sum(tensor.exp(logits - largest)))
+    loss = loss - (tensor.index(logits, forward["label"] + 1) - largest)
     words = "F.cross_entropy of these"
     loss = labelled(sheet, f"loss_{side}", loss, "loss", top + 6, words=words, number_format="0.00000000")
     sheet.next_row = top + 2 + FILTERS * layout["band"] + 1

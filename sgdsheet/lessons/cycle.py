@@ -53,7 +53,6 @@ def one_cycle_sheet(book: Book, points: Mapping[str, Array], model: Model) -> No
         "With cycle_momentum there is a momentum, too, and it goes the other way: down, then up. (Momentum keeps a "
         "part of the last step.) The constant run then has the momentum half way between.",
     )
-    sheet.width(1, 19)
     rate, pct_start, div, final_div, chosen, base, most = sheet.inputs(
         sheet.next_row, 1, [spec.name for spec in INPUTS]
     )
@@ -100,6 +99,7 @@ def one_cycle_sheet(book: Book, points: Mapping[str, Array], model: Model) -> No
         y_hat = drawn.column(f"curve_{run}", "activation", y_hat, words=words, torch="model(curve_x)", width=15)
         curves.append(Series(LABELS[run], x, y_hat, color=color, width=2.25))
 
+    sheet.width(1, 21)
     ends = sheet.table(top, 2, len(LABELS))
     for offset, label in enumerate(LABELS.values()):
         sheet.write(ends.first + offset, 1, label, LABEL)
@@ -116,14 +116,14 @@ def one_cycle_sheet(book: Book, points: Mapping[str, Array], model: Model) -> No
     def chart(row: int, left: int, title: str, y_title: str, made: Mapping[str, Array], log: bool = False) -> None:
         colors = dict(zip(LABELS, COLORS, strict=True))
         lines = [Series(LABELS[run], step, each, width=2, color=colors[run]) for run, each in made.items()]
-        sheet.chart(row, left, scatter(title, "step", y_title, lines, width=17, height=10, log=log))
+        sheet.chart(row, left, scatter(title, "step", y_title, lines, width=16, height=10, log=log))
 
     below = top + 6
     chart(below, 1, "The learning rate", "learning rate", lr)
-    chart(below, 8, "The loss of all training points", "mean loss (powers of ten)", losses, log=True)
+    chart(below, 6, "The loss of all training points", "mean loss (powers of ten)", losses, log=True)
     chart(below + 20, 1, "The momentum", "momentum", momentum)
     title = "The curves after the last step"
-    sheet.chart(below + 20, 8, scatter(title, "x", "y", [*clouds(points), *curves], width=17, height=10))
+    sheet.chart(below + 20, 6, scatter(title, "x", "y", [*clouds(points), *curves], width=16, height=10))
 
 
 def _steps_sheet(book: Book, run: str, lr: Array, momentum: Array, model: Model) -> Array:

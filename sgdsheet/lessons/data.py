@@ -43,6 +43,9 @@ class Data:
     takes: tuple[str, ...] = ()
 
 
+NO_DATA = Data({}, lambda source: {})
+
+
 def csv_columns(built_in: Mapping[str, Sequence[float]]) -> Data:
     """Columns of numbers, which the columns of a CSV may replace."""
 

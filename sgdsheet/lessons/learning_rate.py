@@ -33,10 +33,11 @@ from sgdsheet.lessons.lesson import Lesson, Values
 from sgdsheet.tensor import Array, index, previous
 
 EPOCHS, MANY = 40, 300
+FEWEST = 9  # points, so that the steps of the finder have mini-batches to choose from
 MOST = 100  # points: a step has two columns for each of them
 BETTER = 0.9999  # an error is the best so far where it is below this share of the one before, not just by rounding
 FAR = 1e300  # the best error of a run that has had none yet
-WORSE, FALLING = 1.1, 0.02  # what the rules call worse, and still falling
+WORSE, FALLING = 1.1, 0.05  # what the rules call worse, and still falling
 
 # What each run is called, the sheet that its numbers stand on, and how many epochs it has (few: the reader says).
 RUNS = {
@@ -49,7 +50,8 @@ RUNS = {
 RULES = {
     "high": (
         "The learning rate is too high",
-        "See: the validation loss grows, or is far above all you had before, or is no number at all (#NUM!).",
+        "See: the validation loss grows far above all it was before, and so does the training loss; in the end they "
+        "are no numbers at all (#NUM!).",
         "Why: each step jumps over the valley and lands higher on its other side.",
         "Rule of thumb: the first suspect is the rate. Divide it by ten and train again from the start. Nothing that "
         "was learned this way is worth keeping.",
@@ -93,7 +95,8 @@ def build(values: Values, data: Values) -> Book:
         "learning_rate",
         "Learning rate and epochs: what the losses tell",
         [
-            "The learning rate says how far each step of the training goes. The number of epochs says how often the "
+            "Training goes step by step, each time against the gradient, the direction in which the loss grows. The "
+            "learning rate says how far each step goes. The number of epochs says how often the "
             "training goes through all points. Both are chosen by a person, and the two losses tell whether the choice "
             "was good: the training loss, of the points that the model learns from, and the validation loss, of points "
             "that it never learns from.",
@@ -104,29 +107,32 @@ def build(values: Values, data: Values) -> Book:
             "rate rise and fall during the training.",
         ],
         [
-            "On 'rules', set lr_high to 0.81, then to 0.82: somewhere between them is the highest rate that still "
-            "works. Set it to 50: the losses become too large for any number.",
+            "On 'rules', set lr_high to 0.7. It works, and is so fast that 40 epochs are already too many. At 0.8 it "
+            "works no more, and at 1E+9 the losses become too large for any number.",
             "On 'rules', set lr_low to 0.1: now it is only a little slow. Watch the table of rules.",
-            "On 'rules', set few to 10, 20, 30: when does the training loss fall below the validation loss, and when "
-            "does the rule 'train longer' fall silent?",
-            "On 'model', set bump_width to 0.05: narrow bumps learn each point by heart, and overfit sooner. Set it to "
-            "0.15: broad ones cannot, and 300 epochs are not too many.",
-            "On 'finder', set smoothing to 0 to see the loss as it is. Then type a rate that it suggests into lr_good.",
+            "On 'rules', set few to 10, then to 20: when do the rules no longer ask for more epochs?",
+            "On 'model', set bump_width to 0.05. Narrow bumps catch each training point and say little of what lies "
+            "between: lowest error doubles.",
+            "On 'finder', type each suggestion into lr_good on 'rules'. A tenth is the careful one: 40 epochs are then "
+            "not enough.",
+            "On 'finder', set smoothing to 0: a single lucky mini-batch now decides, and both suggestions are far too "
+            "low.",
             "On 'one-cycle', set cycle_lr to 0.4: the constant rate goes wild, while one-cycle still settles.",
             "On 'one-cycle', choose yes for cycle_momentum and set cycle_lr to 0.05.",
         ],
         INPUTS,
         values,
     )
-    points = _data_sheet(book, data)
-    model = model_sheet(book, points)
     rules = book.sheet(
         "rules",
         "What the losses tell: five runs and their rules of thumb",
         "All runs fit the same curve to the same points and begin alike. An epoch is one pass over all training "
         "points, here a single step. Each training loss is taken before its step, each validation loss after it.",
-        "The validation error is the mean distance, up or down, between the curve and the validation points.",
+        "The validation error is the mean distance, up or down, between the curve and the validation points. The table "
+        "says how each run ended; on its right a framed 1 stands where a rule applies.",
     )
+    points = _data_sheet(book, data)
+    model = model_sheet(book, points)
     high, low, good = rules.inputs(rules.next_row, 1, ("lr_high", "lr_low", "lr_good"))
     (few,) = rules.inputs(rules.next_row - 1, 1, ("few",))
     runs = {
@@ -289,59 +295,52 @@ def _facts(sheet: Sheet, rates: Mapping[str, Any], runs: Mapping[str, Any], few:
     table = sheet.table(top, 2, len(RUNS))
     for offset, (label, _, _) in enumerate(RUNS.values()):
         sheet.write(table.first + offset, 1, label, LABEL)
-    sheet.width(1, 19)
 
     def column(name: str, array: Any, role: str, words: str, digits: str = NUMBER) -> Array:
-        return table.column(name, role, array, words=words, number_format=digits, width=12.5)
+        return table.column(name, role, array, words=words, title=name.replace("_", " "), number_format=digits)
 
     lr = [rates[home] for _, home, _ in RUNS.values()]
     column("rate", lr, "check", "the learning rate", PRECISE)
     column("epochs", list(ends.values()), "check", "how many it ran", WHOLE)
-    first = [runs[home]["validation"][0] for _, home, _ in RUNS.values()]
-    first = column("first_validation", first, "loss", "validation loss of epoch 1")
     training = column("last_training", at("training"), "loss", "last training loss")
     validation = column("last_validation", at("validation"), "loss", "last validation loss")
-    words = "how much the loss fell in the last quarter: 1 - last / then"
+    words = "how much it fell in the last quarter: 1 - last / then"
     fell = [
         column(f"fell_{part}", 1 - last / at(part, back=True), "check", words, "0.0%")
         for part, last in (("training", training), ("validation", validation))
     ]
     error = column("last_error", at("error"), "loss", "last validation error")
-    best = column("lowest_error", at("best_error"), "check", "the smallest so far")
+    lowest = column("lowest_error", at("best_error"), "check", "the smallest one")
     column("lowest_epoch", at("best_epoch"), "check", "in this epoch", WHOLE)
-    # An error value, from losses too large for any number, makes a rule false, but for the first.
+    then = column("training_then", at("best_training"), "loss", "training loss of that epoch")
     greater, both = tensor.greater, tensor.both
-    rules = (
-        ("rate_too_high", "validation loss above that of epoch 1, or no number", greater(validation, first), 1),
+    worse = greater(error, WORSE * lowest)
+    falls = both(greater(fell[0], FALLING), greater(fell[1], FALLING))
+    # Losses too large for any number are an error in a cell: the first rule applies then, the others do not.
+    for name, words, applies, otherwise in (
         (
-            "train_longer",
-            "both losses fell by more than 2% in the last quarter",
-            both(greater(fell[0], FALLING), greater(fell[1], FALLING)),
-            0,
+            "rate_too_high",
+            "error 10% above its lowest, training loss grew; or no number",
+            both(worse, greater(training, then)),
+            1,
         ),
+        ("train_longer", "both losses fell by over 5% in the last quarter", falls, 0),
         ("training_above", "training loss above validation loss: more to learn", greater(training, validation), 0),
-        (
-            "too_many_epochs",
-            "error 10% above its lowest, training loss below what it was then",
-            both(greater(error, WORSE * best), greater(at("best_training"), training)),
-            0,
-        ),
-    )
-    marks = [
-        column(name, tensor.finite_or(tensor.where(applies, 1, 0), otherwise), "check", words, WHOLE)
-        for name, words, applies, otherwise in rules
-    ]
-    for mark in marks:
+        ("too_many_epochs", "error 10% above its lowest, training loss fell", both(worse, greater(then, training)), 0),
+    ):
+        mark = column(name, tensor.finite_or(tensor.where(applies, 1, 0), otherwise), "check", words, WHOLE)
         sheet.mark(mark, mark)
-    sheet.write(table.first + len(RUNS), table.next_column - len(rules), "1 in a frame: the rule applies", HEADING)
-    sheet.next_row = table.first + len(RUNS) + 2
+    sheet.row_heights[table.head + 1] = 66
+    sheet.width(1, 18)
+    sheet.width(2, 12, table.next_column - 1)
+    sheet.print_on_one_page(upright=True)
 
 
 def _panels(sheet: Sheet, points: Mapping[str, Array], runs: Mapping[str, Any], curves: Mapping[str, Any]) -> None:
     """For each run a chart of its losses, one of its curve, and its rule of thumb beside them."""
     top = sheet.next_row
     for number, (run, (heading, *lines)) in enumerate(RULES.items()):
-        row = top + number * 20
+        row = top + number * 18
         _, home, end = RUNS[run]
         many = run == "many"
         if end is None:
@@ -356,16 +355,16 @@ def _panels(sheet: Sheet, points: Mapping[str, Array], runs: Mapping[str, Any], 
         y_title, log = ("loss (powers of ten)", True) if run == "high" else ("loss", False)
         limits = None if log else (0, None)
         title = RUNS[run][0].capitalize()
-        chart = scatter(f"{title}: the losses", "epoch", y_title, series, width=16, height=9, log=log, y_range=limits)
+        chart = scatter(f"{title}: the losses", "epoch", y_title, series, width=12, height=8, log=log, y_range=limits)
         sheet.write(row, 1, heading, HEADING)
         sheet.chart(row + 1, 1, chart)
         line = Series("curve", curves["x"], curves[run], color=6, width=2.25)
-        chart = scatter("Its curve after the last epoch", "x", "y", [*clouds(points), line], width=14, height=9)
-        sheet.chart(row + 1, 7, chart)
+        chart = scatter("Its curve after the last epoch", "x", "y", [*clouds(points), line], width=11, height=8)
+        sheet.chart(row + 1, 6, chart)
         offset = row + 2
         for line in lines:
-            for text in textwrap.wrap(line, 62):
-                sheet.write(offset, 13, text)
+            for text in textwrap.wrap(line, 52):
+                sheet.write(offset, 11, text)
                 offset += 1
             offset += 1
 
@@ -430,27 +429,34 @@ def _reference_facts(values: Values, runs: Mapping[str, Any]) -> dict[str, Any]:
         found = torch.stack([runs[home][name][rows[run]] for run, (_, home, _) in RUNS.items()]).double()
         return found.where(found.isfinite(), torch.nan)
 
-    first = torch.stack([runs[home]["validation_loss"][0] for _, home, _ in RUNS.values()])
     training, validation, error = at("training_loss"), at("validation_loss"), at("validation_error")
     fell_training = 1 - training / at("training_loss", back=True)
     fell_validation = 1 - validation / at("validation_loss", back=True)
-    best, then = at("best_error"), at("best_training")
-    compared = validation.isfinite() & first.isfinite()
+    lowest, then = at("best_error"), at("best_training")
+    worse = error > WORSE * lowest
     return {
         "rate": torch.tensor([float(values[f"lr_{home}"]) for _, home, _ in RUNS.values()]),
         "epochs": torch.tensor(list(ends.values())),
-        "first_validation": first,
         "last_training": training,
         "last_validation": validation,
         "fell_training": fell_training,
         "fell_validation": fell_validation,
         "last_error": error,
-        "lowest_error": best,
+        "lowest_error": lowest,
         "lowest_epoch": at("best_epoch"),
-        "rate_too_high": ~compared | (validation > first),
+        "training_then": then,
+        "rate_too_high": (worse & (training > then)) | ~(error.isfinite() & training.isfinite() & then.isfinite()),
         "train_longer": (fell_training > FALLING) & (fell_validation > FALLING),
         "training_above": training > validation,
-        "too_many_epochs": (error > WORSE * best) & (then > training),
+        "too_many_epochs": worse & (then > training),
+    }
+
+
+def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The smaller a loss, the fewer digits of it are right, for y_hat - y has only those that y has."""
+    return {
+        f"fell_{part}": np.abs(values[f"{name}_y"]).max() / np.sqrt(blocks[f"last_{part}"])
+        for part, name in (("training", "train"), ("validation", "valid"))
     }
 
 
@@ -459,9 +465,10 @@ def load(source: Source) -> dict[str, list[float]]:
     if source.csv:
         points = read_csv(source.csv, ("data_x", "data_y"))
         check_columns(points, MOST, "learning_rate", "each of them has columns of its own in every step")
-        kept = range(2, len(points["data_x"]), 3)
-        if not kept:
-            raise Error(f"{source.csv}: expected at least 3 rows of numbers, got 2: every third is for validation")
+        count = len(points["data_x"])
+        if count < FEWEST:
+            raise Error(f"{source.csv}: expected at least {FEWEST} points, got {count}: every third is for validation")
+        kept = range(2, count, 3)
     else:
         points, kept = _wavy_points()
     learned = [number for number in range(len(points["data_x"])) if number not in kept]
@@ -484,8 +491,8 @@ def _wavy_points() -> tuple[dict[str, list[float]], list[int]]:
 
 
 INPUTS = (
-    Input("bump_width", 0.08, "how broad a bump is, as a share of all x", above=0),
-    Input("lr_high", 0.9, "a learning rate that is too high", minimum=0),
+    Input("bump_width", 0.1, "how broad a bump is, as a share of all x", above=0, maximum=1),
+    Input("lr_high", 0.85, "a learning rate that is too high", minimum=0),
     Input("lr_low", 0.02, "a learning rate that is too low", minimum=0),
     Input("lr_good", 0.4, "a learning rate that is good", minimum=0),
     Input("few", 5, f"the epoch to break off the good run, 1 to {EPOCHS}", minimum=1, maximum=EPOCHS, whole=True),
@@ -499,4 +506,5 @@ LEARNING_RATE = Lesson(
     Data(dict.fromkeys(("train_x", "train_y", "valid_x", "valid_y"), 1), load, ("csv",)),
     build,
     reference,
+    sizes,
 )

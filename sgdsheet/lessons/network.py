@@ -145,6 +145,26 @@ def pool_layer(sheet: Sheet, row: int, maps: Any) -> Array:
     return show(sheet, "pool", pool, "activation", row, left, words=words, torch="F.max_pool2d(x, 2)[0]", down=True)
 
 
+def pooled_from(maps: Array, pool: Array) -> Array:
+    """Which cell of each window was the largest, as expressions: 0 1, below them 2 3; the first if several were."""
+    windows = tensor.windows(maps, (POOL, POOL), POOL)
+    places = np.empty(pool.shape, dtype=object)
+    for position in np.ndindex(*pool.shape):
+        places[position] = tensor.argmax(windows[position], pool[position])
+    return places
+
+
+def unpooled(grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of max-pooling's input, of that shape: the largest of each window gets it all, the others 0."""
+    back = np.zeros(shape, dtype=object)
+    for position in np.ndindex(*places.shape):
+        *leading, i, j = position
+        for place, (a, b) in enumerate(np.ndindex(POOL, POOL)):
+            arrives = tensor.where(tensor.equal(places[position], place), grad[position], 0)
+            back[(*leading, POOL * i + a, POOL * j + b)] = arrives
+    return back
+
+
 def dense_sheet(book: Book, pool: Any) -> tuple[Sheet, Array, Array]:
     """The sheet `dense`, with weights of shape (10, *pool.shape), and biases."""
     sheet = book.sheet(

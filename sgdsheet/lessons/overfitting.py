@@ -66,7 +66,8 @@ def build(values: Values, data: Values) -> Book:
     curves = book.sheet(
         "curves",
         "Four models and the same points",
-        "Filled points are learned from; the others, the validation set, only tell how good a curve is between them.",
+        "The black points are learned from. The blue ones, the validation set, only tell how good a curve is "
+        "elsewhere.",
     )
     stopping = book.sheet(
         "early stopping",

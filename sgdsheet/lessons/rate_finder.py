@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, NUMBER, PRECISE, WHOLE, Book, Input, Series, scatter
+from sgdsheet.book import DIVERGING, NUMBER, WHOLE, Book, Input, Series, scatter
 from sgdsheet.expr import Call
 from sgdsheet.lessons.bumps import PARTS, Model, reference_training, shuffled, training_columns
 from sgdsheet.tensor import Array, index, previous, span
 
 STEPS = 100
-BATCH = 8
+BATCH = 4
 WARM_UP = 20  # steps that count for nothing: their smoothed loss is the mean of too few
 LOOK_BACK = 10
 FINE = "0.000000"
@@ -29,7 +29,7 @@ def batches(points: int) -> Array:
     """The points of each step, in mini-batches of the same size; those that are left of an epoch are passed over."""
     size = min(BATCH, points)
     whole = points // size
-    order = shuffled(points, -(-STEPS // whole), seed=1)[:, : whole * size]
+    order = shuffled(points, -(-STEPS // whole), seed=3)[:, : whole * size]
     return order.reshape(-1, size)[:STEPS]
 
 
@@ -49,7 +49,7 @@ def finder_sheet(book: Book, model: Model) -> None:
     top = sheet.next_row
     low, high, beta = sheet.inputs(top, 1, [spec.name for spec in INPUTS])
     row = sheet.next_row
-    table = sheet.table(top + 24, 1, STEPS, PARTS)
+    table = sheet.table(top + 24, 1, STEPS)
 
     def column(name: str, role: str, words: str, array: Any = None, torch: str = "", digits: str = NUMBER) -> Array:
         return table.column(f"finder_{name}", role, array, words=words, torch=torch, title=name, number_format=digits)
@@ -66,7 +66,10 @@ def finder_sheet(book: Book, model: Model) -> None:
     running = column("running", "check", f"1 while smoothed is up to 4 * lowest, after step {WARM_UP}")
     fall = column("fall", "check", f"smoothed - that of {LOOK_BACK} rows above, once that counts")
     shown = {
-        name: column(f"shown_{name}", "loss", f"{name} while running, for the chart") for name in ("loss", "smoothed")
+        name: column(
+            f"shown_{name}", "loss", f"{name} while running, for the chart: up to twice that of step {WARM_UP}"
+        )
+        for name in ("loss", "smoothed")
     }
 
     counted = np.arange(1, STEPS + 1) > WARM_UP
@@ -80,19 +83,13 @@ def finder_sheet(book: Book, model: Model) -> None:
     counted = np.arange(1, STEPS + 1) > WARM_UP + LOOK_BACK
     table.fill("finder_fall", tensor.where(counted, tensor.where(is_running, smoothed - back, 0), 0))
     for name, each in (("loss", loss), ("smoothed", smoothed)):
-        table.fill(f"finder_shown_{name}", tensor.where(is_running, each, Call("NA")))
-    looked = batches(len(model.y))
-    names = [f"{number} of {looked.shape[1]}" for number in range(1, looked.shape[1] + 1)]
-    words = "the mini-batch: which training points"
-    layout = {"title": "points", "parts": names, "number_format": WHOLE, "width": 9.5}
-    table.column("finder_points", "check", looked + 1, words=words, **layout)
-    losses, new_param = training_columns(table, "finder", lr, model, looked)
-    table.fill("finder_loss", losses)
-    sheet.heat_map(new_param, DIVERGING)
+        within = tensor.minimum(each, 2 * smoothed[WARM_UP - 1])
+        table.fill(f"finder_shown_{name}", tensor.where(is_running, within, Call("NA")))
+    table.fill("finder_loss", _steps_sheet(book, lr, model))
     sheet.freeze(table.first, 3)
     sheet.repeat_rows(table.head, table.first - 1)
 
-    def fact(name: str, words: str, formula: Any, digits: str = PRECISE) -> Any:
+    def fact(name: str, words: str, formula: Any, digits: str = NUMBER) -> Any:
         return sheet.value(sheet.next_row - 1, 1, name, formula, "check", words=words, number_format=digits)
 
     sheet.next_row = row + 1
@@ -104,8 +101,10 @@ def finder_sheet(book: Book, model: Model) -> None:
     lowest = fact("lowest_lr", "the rate there", index(lr, lowest))
     tenth = fact("suggested_tenth", "a tenth of that", lowest / 10)
     marks = sheet.table(sheet.next_row, 1, 2)
-    words = "from 0 to the first loss"
-    height = marks.column("mark_height", "check", [0, smoothed[0]], words=words, title="lines in the chart", width=21)
+    words = f"up to smoothed of step {WARM_UP}"
+    height = marks.column(
+        "mark_height", "check", [0, smoothed[WARM_UP - 1]], words=words, title="lines in the chart", width=21
+    )
     lines = [
         Series("loss", lr, shown["loss"], color=5, width=1.25),
         Series("smoothed loss", lr, shown["smoothed"], color=0, width=2.5),
@@ -113,10 +112,30 @@ def finder_sheet(book: Book, model: Model) -> None:
     for color, name, suggested in ((3, "steepest", steepest), (2, "tenth", tenth)):
         words = f"suggested_{name}"
         mark = [suggested, suggested]
-        mark = marks.column(f"mark_{name}", "check", mark, words=words, number_format=PRECISE, width=15)
+        mark = marks.column(f"mark_{name}", "check", mark, words=words, width=15)
         lines.append(Series(words, mark, height, color=color, width=1.75))
     title, x_title = "The loss as the rate grows", "learning rate (powers of ten)"
-    sheet.chart(top, 8, scatter(title, x_title, "loss", lines, width=24, height=11, log_x=True, y_range=(0, None)))
+    sheet.chart(top, 6, scatter(title, x_title, "loss", lines, width=22, height=11, log_x=True, y_range=(0, None)))
+
+
+def _steps_sheet(book: Book, lr: Array, model: Model) -> Array:
+    """The steps of the run. Returns the loss of each as a formula."""
+    sheet = book.sheet(
+        "finder steps",
+        "The finder's run: one row a step",
+        f"Each step looks at a mini-batch of {BATCH} training points, by the learning rate on sheet 'finder'.",
+    )
+    looked = batches(len(model.y))
+    table = sheet.table(sheet.next_row, 1, STEPS, PARTS)
+    names = [f"{number} of {looked.shape[1]}" for number in range(1, looked.shape[1] + 1)]
+    words = "which training points"
+    layout = {"title": "points", "parts": names, "number_format": WHOLE, "width": 9.5}
+    table.column("finder_points", "check", looked + 1, words=words, **layout)
+    losses, new_param = training_columns(table, "finder", lr, model, looked)
+    sheet.heat_map(new_param, DIVERGING)
+    sheet.freeze(table.first, 1)
+    sheet.repeat_rows(table.head, table.first - 1)
+    return losses
 
 
 def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +169,8 @@ def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
     run |= {name: torch.stack(column) for name, column in columns.items()}
     run |= {"step": step, "lr": lr, "points": torch.as_tensor(looked + 1)}
     for name in ("loss", "smoothed"):
-        run[f"shown_{name}"] = run[name].where(run["running"] == 1, torch.nan)
+        within = torch.minimum(run[name], 2 * run["smoothed"][WARM_UP - 1])
+        run[f"shown_{name}"] = within.where(run["running"] == 1, torch.nan)
 
     steepest = int(run["fall"].argmin())
     suggested = lr[max(steepest - LOOK_BACK // 2, 0)]
@@ -163,7 +183,7 @@ def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
         "lowest_step": nothing if at is None else torch.tensor(at + 1),
         "lowest_lr": lowest_lr,
         "suggested_tenth": lowest_lr / 10,
-        "mark_height": torch.stack([torch.zeros(()), run["smoothed"][0]]),
+        "mark_height": torch.stack([torch.zeros(()), run["smoothed"][WARM_UP - 1]]),
         "mark_steepest": suggested.expand(2),
         "mark_tenth": (lowest_lr / 10).expand(2),
     }

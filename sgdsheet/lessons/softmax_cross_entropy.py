@@ -51,7 +51,7 @@ def build(values: Values, data: Values) -> Book:
             "first.",
             "Make temperature 0.1, then 10: sure of itself, then undecided.",
             "Change the label to 2: the loss jumps, and the gradient says which logits should go up and down.",
-            "On 'batch', set label_smoothing to 0.1: even the sure answers now have a loss above 0.",
+            "On 'batch', set label_smoothing to 0.1: even the sure answers now cost more.",
             "On 'confident mistake', look at the left end: cross-entropy still pushes with all its might where the "
             "squared error has stopped pushing.",
         ],
@@ -112,6 +112,9 @@ def _one_example_sheet(book: Book, logits: Any) -> None:
     layout: dict[str, Any] = {"words": words, "torch": "logits.argmax()", "number_format": WHOLE}
     sheet.value(summary + 4, 1, "predicted", predicted, "check", **layout)
     sheet.width(1, 18)
+    dots = Series("softmax", number, softmax, points=True, line=False)
+    chart = scatter("Probabilities", "class number", "softmax", [dots], width=13, height=6, y_range=(0, 1))
+    sheet.chart(3, 9, chart)
 
     row, losses = table.first + len(ANIMALS) + 2, {}
     for side, sign in SIDES.items():
@@ -121,8 +124,7 @@ def _one_example_sheet(book: Book, logits: Any) -> None:
         nudged = sheet.headed(f"nudged_{side}", nudged, "activation", row + 1, 2, words=words)
         loss = [
             tensor.log(tensor.sum(tensor.exp(each - tensor.largest(each))))
-            + tensor.largest(each)
-            - tensor.index(each, label + 1)
+            - (tensor.index(each, label + 1) - tensor.largest(each))
             for each in nudged
         ]
         words, torch_says = "its cross-entropy", "F.cross_entropy(nudged, target)"
@@ -217,7 +219,7 @@ def _sigmoid_sheet(book: Book) -> None:
     chart = scatter("The sigmoid", "z", "probability of yes", [Series("sigmoid", z, p, width=2.5)], height=9)
     sheet.chart(chart_row, 1, chart)
     curves = [Series(f"if the answer is {answer}", z, loss, width=2.5) for answer, loss in losses.items()]
-    sheet.chart(chart_row, 7, scatter("Binary cross-entropy", "z", "loss", curves, height=9))
+    sheet.chart(chart_row, 8, scatter("Binary cross-entropy", "z", "loss", curves, height=9))
     sheet.width(1, 13)
     sheet.repeat_rows(table.head, table.first - 1)
 
@@ -248,7 +250,7 @@ def _mistake_sheet(book: Book) -> None:
     grad_squared = column("grad_squared_error", "gradient", grad, words=words, torch="z.grad", width=20)
     for title, left, curves in (
         ("The loss", 1, (("cross-entropy", entropy), ("squared error", squared))),
-        ("Its gradient", 6, (("cross-entropy", grad_entropy), ("squared error", grad_squared))),
+        ("Its gradient", 7, (("cross-entropy", grad_entropy), ("squared error", grad_squared))),
     ):
         series = [Series(label, z, array, width=2.5) for label, array in curves]
         sheet.chart(chart_row, left, scatter(title, "z: sure of no ... sure of yes", title.lower(), series, height=9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from sgdsheet.book import Book, Input, Typed, read, save
+from sgdsheet.book import DIVERGING, Book, Input, Typed, read, save
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
@@ -184,3 +185,37 @@ def test_frame_and_heat_map_share_their_cells(tmp_path: Path) -> None:
         "IF(AND(ROW()=(B3+3)),1,0)>0",
         "IF(AND(ROW()=3,COLUMN()=(C3+4)),1,0)>0",
     ]
+
+
+def test_a_table_names_the_parts_of_each_block(tmp_path: Path) -> None:
+    book = new_book()
+    table = book.sheet("page", "title").table(3, 1, 2, ["first", "second"])
+    ones = np.full((2, 2), 1, dtype=object)
+    table.column("usual", "data", ones)
+    table.column("own", "data", np.full((2, 3), 1, dtype=object), parts=["a", "b", "c"])
+    table.columns("later", "data", parts=["d"])
+    table.fill("later", 1)
+    heads = saved(book, tmp_path / "book.xlsx")["page"][6]
+    assert [cell.value for cell in heads] == ["first", "second", "a", "b", "c", "d"]
+
+
+def test_dots_and_the_reach_of_a_heat_map(tmp_path: Path) -> None:
+    book = new_book()
+    sheet = book.sheet("page", "title")
+    values, marks = (
+        sheet.place(name, np.full((2, 2), 0.5, dtype=object), "check", row, 2, words=name)
+        for name, row in (("values", 3), ("marks", 6))
+    )
+    sheet.heat_map(values, replace(DIVERGING, reach=2.0))
+    sheet.dot(values, marks)
+    rules = {
+        rule.type: rule
+        for each in saved(book, tmp_path / "book.xlsx")["page"].conditional_formatting
+        for rule in each.rules
+        if str(each.sqref) == "B3:C4"
+    }
+    furthest = "MAX(MAX($B$3:$C$4),-MIN($B$3:$C$4),2.0)"
+    low, _, high = rules["colorScale"].colorScale.cfvo
+    assert (low.val, high.val) == (f"-{furthest}", furthest)
+    assert rules["expression"].formula == ["B6>0"]
+    assert rules["expression"].dxf.numFmt.formatCode == '"●";"●";"●"'

@@ -17,6 +17,7 @@ from sgdsheet.engines.libreoffice import find_soffice
 Workbook = Callable[[str], Path]
 
 NAMES = list(lessons.catalogue())
+LARGE = ("lesson2_sgd", "cnn_training", "classifier")  # .ci/run verifies these too in LibreOffice
 ALLOWED = set(
     "SUM SUMPRODUCT MMULT MAX MIN ABS SIGN SQRT EXP LN TANH POWER IF AND OR INDEX MATCH AVERAGE NA MOD INT COS PI "
     "IFERROR".split()
@@ -24,11 +25,19 @@ ALLOWED = set(
 needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")
 
 
-@pytest.mark.parametrize("engine", ["ironcalc", pytest.param("libreoffice", marks=needs_soffice)])
+def bad(path: Path, engine: str) -> dict[str, str]:
+    return {row.block: row.verdict for row in sgdsheet.verify(path, engine).rows if not row.ok}
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_block_agrees_with_torch(workbook: Workbook, name: str, engine: str) -> None:
-    report = sgdsheet.verify(workbook(name), engine)
-    assert {row.block: row.verdict for row in report.rows if not row.ok} == {}
+def test_every_block_agrees_with_torch(workbook: Workbook, name: str) -> None:
+    assert bad(workbook(name), "ironcalc") == {}
+
+
+@needs_soffice
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LARGE])
+def test_every_block_agrees_with_torch_in_libreoffice(workbook: Workbook, name: str) -> None:
+    assert bad(workbook(name), "libreoffice") == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,8 +64,11 @@ def test_every_block_says_what_it_is(workbook: Workbook, name: str) -> None:
     assert not unsaid, "neither words nor a meaning in torch"
 
 
+# Charts leave out what is #N/A: the epochs that were not trained, and the rates after the finder stopped.
+GAPS = {"learning_rate": ["few_training", "few_validation", "finder_shown_loss", "finder_shown_smoothed"]}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_values_are_numbers_at_first(workbook: Workbook, name: str) -> None:
-    for block, values in sgdsheet.read(workbook(name)).items():
-        if values.dtype.kind == "f":
-            assert np.isfinite(values).all(), block
+    blocks = {block: values for block, values in sgdsheet.read(workbook(name)).items() if values.dtype.kind == "f"}
+    assert [block for block, values in blocks.items() if not np.isfinite(values).all()] == GAPS.get(name, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from sgdsheet import lessons
 from sgdsheet.errors import Error
-from sgdsheet.lessons.data import Source, noisy_line, read_csv
+from sgdsheet.lessons.data import Source, check_columns, noisy, noisy_line, read_csv
 
 COLUMNS = ["data_x", "data_y"]
 POINTS = {"data_x": [1.0, 3.0], "data_y": [2.0, 4.0]}
@@ -141,3 +142,17 @@ FIRST: dict[str, dict[str, list[float]]] = {
     "lesson2_sgd": {"data_x": [0.912, 0.896], "data_y": [4.768, 5.05]},
     "optimizers": {"data_x": [0.648, 0.302], "data_y": [4.378, 3.743]},
 }
+
+
+def test_noisy_keeps_x_and_adds_noise_within_its_range() -> None:
+    points = noisy(lambda x: x**2, [1, 2, 3], random.Random(1), (-0.5, 0.5), digits=2)
+    assert points["data_x"] == [1, 2, 3]
+    noise = [round(y - x**2, 2) for x, y in zip(*points.values(), strict=True)]
+    assert all(-0.5 <= each <= 0.5 for each in noise)
+    assert len(set(noise)) == 3
+
+
+def test_too_many_points_are_refused_with_the_reason() -> None:
+    check_columns({"data_x": [1, 2]}, 2, "lesson")
+    with pytest.raises(Error, match="lesson: expected at most 1 points, got 2: so it is"):
+        check_columns({"data_x": [1, 2]}, 1, "lesson", "so it is")

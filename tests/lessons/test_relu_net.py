@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 
 import sgdsheet
 from sgdsheet import lessons
 from sgdsheet.engines.libreoffice import find_soffice
+from sgdsheet.lessons.data import Source
 
 Workbook = Callable[[str], Path]
 Edit = Callable[[str, Mapping[Any, Any]], Path]
+Blocks = dict[str, np.ndarray]
 
 needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")
 FITTED = {"neuron1_weight": 1, "neuron1_bias": -0.5, "neuron1_out": 1}
 FITTED |= {"neuron2_weight": -1, "neuron2_bias": 0.5, "neuron2_out": 1}
+
+
+@pytest.fixture(scope="module")
+def fresh(workbook: Workbook) -> Blocks:
+    return sgdsheet.read(workbook("relu_net"))
 
 
 def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
@@ -42,9 +49,8 @@ def test_two_neurons_by_hand(edited: Edit) -> None:
     assert bends(blocks["curve_y_hat"]).max() < 1e-15
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_two_layers_without_relu_are_one_line(edited: Edit, seed: int) -> None:
-    numbers = np.random.default_rng(seed).normal(size=7).round(2).tolist()
+def test_two_layers_without_relu_are_one_line(edited: Edit) -> None:
+    numbers = [0.8, -0.3, 1.2, -0.6, 0.9, 0.7, 0.25]
     changes = dict(zip([*FITTED, "out_bias"], numbers, strict=True))
     path = edited("relu_net", changes)
     assert bad(path) == {}
@@ -57,8 +63,8 @@ def test_two_layers_without_relu_are_one_line(edited: Edit, seed: int) -> None:
     assert np.abs(blocks["relu_difference"]).max() > 0.1
 
 
-def test_only_relu_gets_below_the_best_line(workbook: Workbook) -> None:
-    blocks = sgdsheet.read(workbook("relu_net"))
+def test_only_relu_gets_below_the_best_line(fresh: Blocks) -> None:
+    blocks = fresh
     x, y = blocks["data_x"], blocks["data_y"]
     slope, intercept = np.polyfit(x, y, 1)
     assert [blocks["line_slope"], blocks["line_intercept"]] == pytest.approx([slope, intercept])
@@ -70,9 +76,9 @@ def test_only_relu_gets_below_the_best_line(workbook: Workbook) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["with_relu", "without_relu", "mlp"])
-def test_gradients_are_the_slopes_of_the_loss(workbook: Workbook, prefix: str) -> None:
+def test_gradients_are_the_slopes_of_the_loss(fresh: Blocks, prefix: str) -> None:
     """Nudges, through a network of torch's modules: shares nothing with the lesson."""
-    blocks = {name: values for name, values in sgdsheet.read(workbook("relu_net")).items() if name.startswith(prefix)}
+    blocks = fresh
     x, y = torch.tensor(blocks[f"{prefix}_x"].T), torch.tensor(blocks[f"{prefix}_y"])
     neurons, step = blocks[f"{prefix}_bias1"].shape[1], 3
     layer1 = torch.nn.Linear(x.shape[1], neurons, dtype=torch.float64)
@@ -105,8 +111,8 @@ def test_dead_neurons_learn_nothing(edited: Edit) -> None:
     assert blocks["without_relu_last"] == pytest.approx(blocks["line_loss"])
 
 
-def test_only_relu_solves_the_puzzle(workbook: Workbook, edited: Edit) -> None:
-    blocks = sgdsheet.read(workbook("relu_net"))
+def test_only_relu_solves_the_puzzle(fresh: Blocks, edited: Edit) -> None:
+    blocks = fresh
     assert blocks["mlp_loss"][-1] < 0.01
     assert (np.sign(blocks["step_y_hat"]) == blocks["corner_y"]).all()
     assert blocks["map_points"].sum() == 4
@@ -127,20 +133,16 @@ def test_a_shown_step_is_that_row(edited: Edit) -> None:
 
 
 CHANGES: list[dict[Any, Any]] = [
-    {"hand_activation": "none", "mlp_activation": "none", "map_from": -5, "map_to": 5, "show_step": 3},
-    {"lr": 0, "mlp_lr": 0, "map_from": 1, "map_to": 1, "mlp_show_step": 1000},
-    {("data_x", 2): 4, ("data_y", 5): -3, ("start_weight1", 1): 0.7, ("start_bias2", 0): 1},
-    {("corner_x", 3): 0.4, ("corner_y", 2): -2, ("mlp_start_weight1", 5): 0.3, ("mlp_start_weight2", 3): 0.1},
-    {"neuron1_weight": 1e6, "neuron1_out": 1, "neuron2_weight": -1e6, "neuron2_out": 1},
+    {"hand_activation": "none", "mlp_activation": "none", "map_from": -5, "map_to": 5, "show_step": 3, "mlp_lr": 0.2},
+    {"lr": 0, "mlp_lr": 0, "map_from": 1, "map_to": 1, "mlp_show_step": 1000, "neuron1_weight": 1e6, "neuron1_out": -4},
+    {("data_x", 2): 4, ("data_y", 5): -3, ("start_weight1", 1): 0.7, ("start_bias2", 0): 1}
+    | {("corner_x", 3): 0.4, ("corner_y", 2): -2, ("mlp_start_weight1", 5): 0.3, ("mlp_start_weight2", 3): 0.1},
     {("data_x", place): 2 for place in range(12)},
 ]
 DIVERGED: list[dict[Any, Any]] = [
     {"lr": 0.5, "mlp_lr": 3},
-    {"lr": 5, "mlp_lr": 50},
-    {"lr": 1e200, "mlp_lr": 1e200},
-    {("data_x", 0): 1e150},
-    {("start_weight1", 0): 1e308},
-    {("data_y", 3): 100},
+    {"lr": 1e200, ("mlp_start_weight1", 0): 1e308},
+    {("data_x", 0): 1e150, "mlp_lr": 50},
 ]
 
 
@@ -159,58 +161,36 @@ def test_runs_that_diverge_agree(edited: Edit, changes: dict[Any, Any]) -> None:
 
 
 @needs_soffice
-@pytest.mark.parametrize("changes", [CHANGES[3], CHANGES[4], DIVERGED[0], DIVERGED[3]], ids=str)
+@pytest.mark.parametrize("changes", [CHANGES[2], DIVERGED[0]], ids=str)
 def test_changes_agree_in_libreoffice(edited: Edit, changes: dict[Any, Any]) -> None:
     assert bad(edited("relu_net", changes), "libreoffice") == {}
 
 
-def test_a_run_that_enlarges_rounding_is_measured_by_it(edited: Edit, workbook: Workbook) -> None:
+def test_a_run_that_enlarges_rounding_is_measured_by_it(edited: Edit) -> None:
     """At this learning rate a difference in the 16th digit is one in the 9th after 70 steps."""
     report = sgdsheet.verify(edited("relu_net", {"lr": 0.55}))
     assert report.ok
     assert max(row.max_abs for row in report.rows if row.block == "with_relu_weight1") > 1e-12
+
+
+def test_an_ordinary_run_is_measured_as_ever(fresh: Blocks) -> None:
     lesson = lessons.find("relu_net")
-    values = {
-        **lesson.values({}),
-        **{name: np.array(each) for name, each in lesson.data.load(lessons_source()).items()},
-    }
-    blocks = lesson.reference(values)
-    for name, size in lesson.sizes(values, blocks).items():
-        assert np.max(size) < 30 * max(1, np.abs(blocks[name]).max()), name
+    values = {**lesson.values({}), **{name: np.array(each) for name, each in lesson.data.load(Source()).items()}}
+    for name, size in lesson.sizes(values, fresh).items():
+        assert np.max(size) < 30 * max(1, np.abs(fresh[name]).max()), name
 
 
-def lessons_source() -> Any:
-    from sgdsheet.lessons.data import Source
-
-    return Source()
-
-
-@pytest.mark.parametrize(
-    ("block", "element"),
-    [
-        ("hand_hidden_1", 3),
-        ("combined_slope", 0),
-        ("one_line", 5),
-        ("with_relu_weight1", 30),
-        ("with_relu_grad_z_1", 40),
-        ("without_relu_grad_bias1", 50),
-        ("line_intercept", 0),
-        ("step_grad_hidden", 6),
-        ("step_new_weight2", 1),
-        ("prediction", 100),
-        ("neuron_maps", 900),
-    ],
-)
-def test_wrong_formula_is_named(
-    edited: Edit, workbook: Workbook, place_of: Callable[..., tuple[str, str]], block: str, element: int
-) -> None:
-    import openpyxl
-
-    sheet, address = place_of("relu_net", block, element)
-    formula = openpyxl.load_workbook(workbook("relu_net"))[sheet][address].value
-    found = bad(edited("relu_net", {(block, element): f"{formula}+0.001"}))
-    assert "differs" in found[block]
-    assert re.search(r"overwritten", found[block]) is None
+def test_wrong_formulas_are_named(edited: Edit, workbook: Workbook, place_of: Callable[..., tuple[str, str]]) -> None:
+    """None of these stands on another."""
+    places = {"hand_hidden_1": 3, "one_line": 5, "with_relu_grad_z_1": 199 * 12, "without_relu_weight1": 398}
+    places |= {"line_fit": 2, "step_new_weight2": 1, "prediction": 100, "map_points": 7, "mlp_grad_bias2": 199}
+    sheets = openpyxl.load_workbook(workbook("relu_net"))
+    changes = {}
+    for name, element in places.items():
+        sheet, address = place_of("relu_net", name, element)
+        changes[name, element] = f"{sheets[sheet][address].value}+0.001"
+    found = bad(edited("relu_net", changes))
+    assert {name for name in places if "differs" in found.get(name, "")} == set(places)
 
 
 def test_own_points(tmp_path: Path) -> None:

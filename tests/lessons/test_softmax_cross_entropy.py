@@ -65,6 +65,8 @@ def test_a_confident_mistake(workbook: Workbook) -> None:
         {"temperature": 0.1, "label": 2},
         {"temperature": 10, "nudge": 1e-6},
         {"shift": -800},
+        {"shift": 1000000.1, "label": 1},
+        {("logits", 0): 100000.1, ("logits", 1): 100000, "label": 1},
         {("logits", 1): 709, "nudge": 1},
         {("logits", 1): 800},
         {"label_smoothing": 0.1, ("batch_label", 0): 2, ("batch_logits", 4): -900},
