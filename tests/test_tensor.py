@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import openpyxl
 import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - as torch's own pages call it
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from openpyxl.utils import range_boundaries
@@ -241,6 +244,76 @@ def test_sums_of_numbers_are_numpys() -> None:
     assert t.mean(NUMBERS) == pytest.approx(np.mean(NUMBERS), rel=1e-15)
     assert t.sum([1, 2, 3]) == 6
     assert t.sum(np.array([])) == 0
+
+
+# --- Layers: torch's values, and short formulas -----------------------------------------------------------------------
+
+
+def random(*shape: int) -> Any:
+    return np.random.default_rng(5).normal(size=shape)
+
+
+def test_matmul() -> None:
+    a, b = random(3, 4), random(4, 2)
+    np.testing.assert_allclose(t.matmul(a, b), a @ b, rtol=1e-14)
+    found = each(t.matmul(SQUARE[:2], cells("E1:E3")[:, None]))
+    assert found == ["A1*E1+B1*E2+C1*E3", "A2*E1+B2*E2+C2*E3"]  # a row times a column fills no common range
+    found = each(t.matmul(SQUARE[:2], OTHER[:1].T))
+    assert found == ["SUMPRODUCT(A1:C1,E1:G1)", "SUMPRODUCT(A2:C2,E1:G1)"]
+    with pytest.raises(ValueError, match=re.escape("(n, k) and (k, m), got (3, 4) and (2, 4)")):
+        t.matmul(a, b.T)
+
+
+def test_relu_and_sigmoid() -> None:
+    x = torch.tensor([-1000.0, -2.5, 0.0, 0.3, 40.0, 1000.0], dtype=torch.float64)
+    np.testing.assert_array_equal(t.relu(x.numpy()), x.relu())
+    np.testing.assert_allclose(t.sigmoid(x.numpy()), x.sigmoid(), rtol=1e-15)
+    assert printed(t.relu(E1)) == "MAX(E1,0)"
+    assert printed(t.sigmoid(E1)) == "EXP(MIN(E1,0))/(1+EXP(-ABS(E1)))"
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "stride"), [(1, 0, 1), (3, 0, 1), (3, 1, 1), (2, 0, 2), (3, 2, 3), (7, 0, 1)]
+)
+def test_conv2d(size: int, padding: int, stride: int) -> None:
+    x, weight, bias = random(2, 3, 7, 8), random(4, 3, size, size), random(4)
+    expected = F.conv2d(*map(torch.from_numpy, (x, weight, bias)), stride=stride, padding=padding)
+    found = t.conv2d(t.pad2d(x, padding), weight, bias, stride)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    without = F.conv2d(*map(torch.from_numpy, (x, weight)), stride=stride, padding=padding)
+    np.testing.assert_allclose(t.conv2d(t.pad2d(x, padding), weight, None, stride), without, rtol=1e-12, atol=1e-14)
+
+
+def test_conv2d_prints_a_sum_for_each_channel() -> None:
+    x, weight = np.stack([SQUARE, cells("A5:C7")]), np.stack([cells("J1:K2"), cells("J4:K5")])
+    found = t.conv2d(x[None], weight[None], [Number(0.5)])
+    assert found.shape == (1, 1, 2, 2)
+    assert printed(found[0, 0, 1, 0]) == "SUMPRODUCT(A2:B3,J1:K2)+SUMPRODUCT(A6:B7,J4:K5)+0.5"
+    with pytest.raises(ValueError, match="as many channels"):
+        t.conv2d(x[None], weight[None, :1])
+    with pytest.raises(ValueError, match=re.escape("a window of (3, 3) does not fit into (2, 2)")):
+        t.windows(weight, (3, 3))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, None), (2, 1), (3, 2), (1, None)])
+def test_max_pool2d(size: int, stride: int | None) -> None:
+    x = random(2, 3, 7, 6)
+    np.testing.assert_array_equal(t.max_pool2d(x, size, stride), F.max_pool2d(torch.from_numpy(x), size, stride))
+    assert each(t.max_pool2d(SQUARE, 2, 1)) == ["MAX(A1:B2)", "MAX(B1:C2)", "MAX(A2:B3)", "MAX(B2:C3)"]
+
+
+def test_argmax_takes_the_first_of_the_largest() -> None:
+    ties = np.array([[1.0, 3.0], [3.0, 2.0]])
+    assert t.argmax(ties) == torch.from_numpy(ties).argmax() == 1
+    assert printed(t.argmax(A)) == "MATCH(MAX(A1:A5),A1:A5,0)-1"
+    assert printed(t.argmax(A, E1)) == "MATCH(E1,A1:A5,0)-1"
+    assert printed(t.argmax(SQUARE[:2, :2], E1)) == "IF(A1=E1,0,IF(B1=E1,1,IF(A2=E1,2,3)))"
+
+
+def test_one_hot() -> None:
+    labels = np.array([[0, 2], [1, 1]])
+    np.testing.assert_array_equal(t.one_hot(labels, 3), F.one_hot(torch.from_numpy(labels), 3))
+    assert each(t.one_hot(E1, 2)) == ["IF(E1=0,1,0)", "IF(E1=1,1,0)"]
 
 
 # --- The same values as numpy ---------------------------------------------------------------------------------------

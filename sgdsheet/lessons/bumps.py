@@ -206,31 +206,31 @@ def reference_training(
     bumps: Any,
     y: Any,
     batches: Array,
-    lr: Any,
+    lr: float | Callable[[Any], float],
     momentum: float = 0.0,
     schedule: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
     """The columns of a training, each a tensor with a row for each step, by torch.optim.SGD.
 
-    `lr` is one for all steps, or a sequence with one for each. `schedule` makes a scheduler of torch for the optimiser.
+    `lr` is one for all steps, or a function that makes one of a step's loss before it is taken. `schedule` makes a
+    scheduler of torch for the optimiser.
     """
     import torch
     from torch.nn.functional import mse_loss
 
     param = torch.zeros(BUMPS + 1, dtype=torch.float64, requires_grad=True)
-    rates = [lr] * len(batches) if np.ndim(lr) == 0 else lr
-    optimizer = torch.optim.SGD([param], lr=float(rates[0]), momentum=momentum)
+    optimizer = torch.optim.SGD([param], lr=0.0 if callable(lr) else lr, momentum=momentum)
     scheduler = schedule(optimizer) if schedule else None
     columns: dict[str, list[Any]] = {}
     for number, batch in enumerate(torch.as_tensor(batches)):
         group = optimizer.param_groups[0]
-        if scheduler is None:
-            group["lr"] = float(rates[number])
         y_hat = predict_torch(param, bumps[batch])
         y_hat.retain_grad()
         loss = mse_loss(y_hat, y[batch])
         optimizer.zero_grad()
         loss.backward()
+        if callable(lr):
+            group["lr"] = lr(loss.detach())
         assert y_hat.grad is not None
         assert param.grad is not None
         row = {"param": param, "y_hat": y_hat, "grad_y_hat": y_hat.grad, "grad": param.grad, "loss": loss}

@@ -187,7 +187,7 @@ def _accuracy_sheet(sheet: Sheet, labels: Any, pool: Array, weights: dict[str, A
     total = sheet.value(summary, 1, "right", count - tensor.sum(wrong), "check", **layout)
     words, torch = "the share of them", "(logits.argmax(1) == y).mean()"
     sheet.value(summary + 1, 1, "accuracy", total / count, "check", words=words, torch=torch, number_format="0.0%")
-    digit = np.arange(CLASSES)
+    digit = range(CLASSES)
     pairs = [[_both(label, i, predicted, j) for j in digit] for i in digit]
     sheet.write(confusion_top, 1, "What was taken for what", HEADING)
     for each in digit:

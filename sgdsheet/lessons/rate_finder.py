@@ -39,7 +39,7 @@ def finder_sheet(book: Book, model: Model) -> None:
         "finder",
         "Find the learning rate in one short run",
         f"The rate is far too low at first and grows with each of {STEPS} steps. First the loss hardly moves, then it "
-        "falls, and at last, where the rate is too high, it shoots up. There the finder stops.",
+        "falls, and at last, where the rate is too high, it shoots up. There the finder stops: no more steps.",
         f"Each step looks at {BATCH} training points only, a mini-batch, so the loss jumps. Read the smoothed loss: a "
         "mean in which older losses count less and less.",
         "It suggests two rates: where the smoothed loss falls fastest, and a tenth of the rate where it is lowest. A "
@@ -57,13 +57,14 @@ def finder_sheet(book: Book, model: Model) -> None:
     step = column("step", "check", "counts the steps", digits=WHOLE)
     table.fill("finder_step", previous(step + 1, 1), WHOLE)
     rate = low * (high / low) ** ((step - 1) / (STEPS - 1))
-    lr = column("lr", "check", "lr_from * (lr_to / lr_from) ^ share of the way", rate, "group['lr']", FINE)
+    rate = column("rate", "check", "lr_from * (lr_to / lr_from) ^ share of the way", rate, digits=FINE)
     loss = column("loss", "loss", "mean of (y_hat - y)^2 over the mini-batch", torch="F.mse_loss(model(x), y)")
     average = column("average", "check", "smoothing * the one above + (1 - smoothing) * loss")
     table.fill("finder_average", beta * previous(average, 0) + (1 - beta) * loss)
     smoothed = column("smoothed", "loss", "average / (1 - smoothing ^ step)", average / (1 - beta**step))
     lowest = column("lowest", "check", f"smallest smoothed loss so far, from step {WARM_UP} on")
     running = column("running", "check", f"1 while smoothed is up to 4 * lowest, after step {WARM_UP}")
+    lr = column("lr", "check", "the rate while running, then 0", torch="group['lr']", digits=FINE)
     fall = column("fall", "check", f"smoothed - that of {LOOK_BACK} rows above, once that counts")
     shown = {
         name: column(
@@ -77,6 +78,7 @@ def finder_sheet(book: Book, model: Model) -> None:
     calm = tensor.finite_or(tensor.where(tensor.less_equal(smoothed, 4 * before), previous(running, 1), 0), 0)
     table.fill("finder_running", tensor.where(counted, calm, 1), WHOLE)
     is_running = tensor.equal(running, 1)
+    table.fill("finder_lr", tensor.where(is_running, rate, 0), FINE)
     best = tensor.where(is_running, tensor.minimum(before, smoothed), before)
     table.fill("finder_lowest", tensor.where(counted, best, smoothed))
     back = np.concatenate([np.zeros(LOOK_BACK, dtype=object), smoothed[:-LOOK_BACK]])
@@ -96,9 +98,9 @@ def finder_sheet(book: Book, model: Model) -> None:
     place = Call("MATCH", tensor.smallest(fall), span(fall), 0)
     steepest = fact("steepest_step", f"falls fastest over the {LOOK_BACK} steps up to this one", place, WHOLE)
     middle = tensor.maximum(steepest - LOOK_BACK // 2, 1)
-    steepest = fact("suggested_steepest", "the rate half way through them", index(lr, middle))
+    steepest = fact("suggested_steepest", "the rate half way through them", index(rate, middle))
     lowest = fact("lowest_step", "the smoothed loss is lowest", Call("MATCH", lowest[-1], span(lowest), 0), WHOLE)
-    lowest = fact("lowest_lr", "the rate there", index(lr, lowest))
+    lowest = fact("lowest_lr", "the rate there", index(rate, lowest))
     tenth = fact("suggested_tenth", "a tenth of that", lowest / 10)
     marks = sheet.table(sheet.next_row, 1, 2)
     words = f"up to smoothed of step {WARM_UP}"
@@ -106,8 +108,8 @@ def finder_sheet(book: Book, model: Model) -> None:
         "mark_height", "check", [0, smoothed[WARM_UP - 1]], words=words, title="lines in the chart", width=21
     )
     lines = [
-        Series("loss", lr, shown["loss"], color=5, width=1.25),
-        Series("smoothed loss", lr, shown["smoothed"], color=0, width=2.5),
+        Series("loss", rate, shown["loss"], color=5, width=1.25),
+        Series("smoothed loss", rate, shown["smoothed"], color=0, width=2.5),
     ]
     for color, name, suggested in ((3, "steepest", steepest), (2, "tenth", tenth)):
         words = f"suggested_{name}"
@@ -144,39 +146,41 @@ def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
 
     low, high, beta = (blocks[name] for name in ("lr_from", "lr_to", "smoothing"))
     step = torch.arange(1, STEPS + 1, dtype=torch.float64)
-    lr = low * (high / low) ** ((step - 1) / (STEPS - 1))
-    looked = batches(len(blocks["y_across"]))
-    run = reference_training(blocks["bumps"], blocks["y_across"], looked, lr)
-    del run["momentum"], run["momentum_buffer"]
+    rate = low * (high / low) ** ((step - 1) / (STEPS - 1))
+    nothing = torch.tensor(torch.nan)  # a cell has no infinity, only an error
+    start = dict.fromkeys(("average", "smoothed", "lowest", "fall"), torch.zeros(())) | {"running": torch.ones(())}
+    rows: list[dict[str, Any]] = [start]
 
-    nothing = torch.tensor(torch.nan)
-    average, lowest, running = torch.zeros(()), nothing, True
-    columns: dict[str, list[Any]] = {name: [] for name in ("average", "smoothed", "lowest", "running", "fall")}
-    for number, loss in enumerate(run["loss"], start=1):
-        average = torch.lerp(loss, average, beta)
+    def watch(loss: Any) -> float:
+        """The rate of a step, by the losses so far."""
+        number, before = len(rows), rows[-1]
+        average = torch.lerp(loss, before["average"], beta)
         smoothed = average / (1 - beta**number)
-        smoothed = smoothed.where(smoothed.isfinite(), nothing)  # a cell has no infinity, only an error
-        if number <= WARM_UP:
-            lowest = smoothed
-        else:
-            running = running and bool(smoothed <= 4 * lowest)
-            lowest = torch.minimum(lowest, smoothed) if running else lowest
-        looks_back = running and number > WARM_UP + LOOK_BACK
-        fall = smoothed - columns["smoothed"][-LOOK_BACK] if looks_back else torch.zeros(())
-        row = {"average": average, "smoothed": smoothed, "lowest": lowest, "running": torch.tensor(running)}
-        for name, value in (row | {"fall": fall}).items():
-            columns[name].append(value.double())
-    run |= {name: torch.stack(column) for name, column in columns.items()}
-    run |= {"step": step, "lr": lr, "points": torch.as_tensor(looked + 1)}
+        smoothed = smoothed.where(smoothed.isfinite(), nothing)
+        row = {"average": average, "smoothed": smoothed, "lowest": smoothed, "running": torch.ones(())}
+        if number > WARM_UP:
+            running = bool(before["running"]) and bool(smoothed <= 4 * before["lowest"])
+            row["running"] = torch.tensor(float(running))
+            row["lowest"] = torch.minimum(before["lowest"], smoothed) if running else before["lowest"]
+        looks_back = row["running"] == 1 and number > WARM_UP + LOOK_BACK
+        row["fall"] = smoothed - rows[-LOOK_BACK]["smoothed"] if looks_back else torch.zeros(())
+        rows.append(row)
+        return rate[number - 1].item() if row["running"] == 1 else 0.0
+
+    looked = batches(len(blocks["y_across"]))
+    run = reference_training(blocks["bumps"], blocks["y_across"], looked, watch)
+    del run["momentum"], run["momentum_buffer"]
+    run |= {name: torch.stack([row[name] for row in rows[1:]]) for name in rows[0]}
+    run |= {"step": step, "rate": rate, "points": torch.as_tensor(looked + 1)}
     for name in ("loss", "smoothed"):
         within = torch.minimum(run[name], 2 * run["smoothed"][WARM_UP - 1])
-        run[f"shown_{name}"] = within.where(run["running"] == 1, torch.nan)
+        run[f"shown_{name}"] = within.where(run["running"] == 1, nothing)
 
     steepest = int(run["fall"].argmin())
-    suggested = lr[max(steepest - LOOK_BACK // 2, 0)]
+    suggested = rate[max(steepest - LOOK_BACK // 2, 0)]
     found = (run["lowest"] == run["lowest"][-1]).nonzero()
     at = int(found[0]) if len(found) else None
-    lowest_lr = nothing if at is None else lr[at]
+    lowest_lr = nothing if at is None else rate[at]
     return {f"finder_{name}": column for name, column in run.items()} | {
         "steepest_step": torch.tensor(steepest + 1),
         "suggested_steepest": suggested,

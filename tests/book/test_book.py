@@ -10,6 +10,7 @@ import numpy as np
 import openpyxl
 import pytest
 
+import sgdsheet
 from sgdsheet.book import DIVERGING, Book, Input, Typed, read, save
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
@@ -219,3 +220,46 @@ def test_dots_and_the_reach_of_a_heat_map(tmp_path: Path) -> None:
     assert (low.val, high.val) == (f"-{furthest}", furthest)
     assert rules["expression"].formula == ["B6>0"]
     assert rules["expression"].dxf.numFmt.formatCode == '"●";"●";"●"'
+
+
+@pytest.mark.parametrize(
+    ("layout", "ranges"),
+    [
+        ({}, ["B2:C3", "E2:F3", "B5:C6", "E5:F6"]),
+        ({"band": 5}, ["B2:C3", "E2:F3", "B7:C8", "E7:F8"]),
+        ({"down": True}, ["B2:C3", "B5:C6", "B8:C9", "B11:C12"]),
+        ({"down": True, "band": 2}, ["B2:C3", "B4:C5", "B6:C7", "B8:C9"]),
+    ],
+)
+def test_where_the_matrices_of_a_block_stand(tmp_path: Path, layout: dict[str, Any], ranges: list[str]) -> None:
+    book = new_book()
+    numbers = np.arange(16).reshape(2, 2, 2, 2)
+    book.sheet("page", "title").place("grid", numbers, "data", 2, 2, words="numbers", **layout)
+    saved(book, tmp_path / "book.xlsx")
+    panels = read(tmp_path / "book.xlsx").blocks["grid"].panels
+    assert [panel.place.rpartition("!")[2] for panel in panels] == ranges
+    np.testing.assert_array_equal(sgdsheet.read(tmp_path / "book.xlsx")["grid"], numbers)
+
+
+def test_a_heading_stays_within_its_room(tmp_path: Path) -> None:
+    book = new_book()
+    sheet = book.sheet("page", "title")
+    sheet.width(2, 6, until=4)
+    words = "a sentence that is far too long for three such narrow columns"
+    cells = sheet.headed("block", np.ones((2, 3)), "data", 5, 2, words=words, title="A title", room=3)
+    assert cells[0, 0].address == "B7"
+    page = saved(book, tmp_path / "book.xlsx")["page"]
+    assert (page["B5"].value, page["B6"].value) == ("A title", f"2 x 3 \u00b7 {words}")
+    assert {str(each) for each in page.merged_cells.ranges} == {"B5:D5", "B6:D6"}
+    assert page["B6"].alignment.wrap_text
+    assert page.row_dimensions[6].height > 3 * 13.5
+
+
+def test_a_fixed_input_stands_there_as_a_formula(tmp_path: Path) -> None:
+    book = Book("lesson", "title", [], [], [Input("size", 3, "its size", fixed=True), Input("lr", 0.1, "the rate")])
+    book.sheet("page", "title").inputs(3, 1, ["size", "lr"])
+    page = saved(book, tmp_path / "book.xlsx")["page"]
+    assert (page["B3"].value, page["B4"].value) == ("=3", 0.1)
+    assert "chosen when this workbook was made" in page["C3"].value
+    blocks = read(tmp_path / "book.xlsx").blocks
+    assert (blocks["size"].typed, len(blocks["lr"].typed)) == ([], 1)

@@ -10,18 +10,18 @@ import pytest
 from sgdsheet.book import Series, scatter
 from sgdsheet.expr import Ref
 
-COLUMNS = [np.array([Ref("data", row, column) for row in (1, 2, 3)], dtype=object) for column in (1, 2)]
+X, Y = (np.array([Ref("data", row, column) for row in (1, 2, 3)], dtype=object) for column in (1, 2))
 
 
 @pytest.mark.parametrize("log_x", [False, True])
 @pytest.mark.parametrize("log", [False, True])
 def test_powers_of_ten(log: bool, log_x: bool) -> None:
-    chart: Any = scatter("title", "x", "y", [Series("line", *COLUMNS)], log=log, log_x=log_x)
+    chart: Any = scatter("title", "x", "y", [Series("line", X, Y)], log=log, log_x=log_x)
     assert chart.x_axis.scaling.logBase == (10 if log_x else None)
     assert chart.y_axis.scaling.logBase == (10 if log else None)
 
 
 def test_a_range_may_be_open() -> None:
-    chart: Any = scatter("title", "x", "y", [Series("line", *COLUMNS)], x_range=(1, 5), y_range=(0, None))
+    chart: Any = scatter("title", "x", "y", [Series("line", X, Y)], x_range=(1, 5), y_range=(0, None))
     assert (chart.x_axis.scaling.min, chart.x_axis.scaling.max) == (1, 5)
     assert (chart.y_axis.scaling.min, chart.y_axis.scaling.max) == (0, None)

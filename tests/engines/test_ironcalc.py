@@ -4,6 +4,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from openpyxl.workbook.defined_name import DefinedName
 
 import sgdsheet.engines.ironcalc
 from sgdsheet.engines import CellError
@@ -59,3 +60,19 @@ def test_nothing_is_snapped_to_zero(tmp_path: Path) -> None:
 def test_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sgdsheet.engines.ironcalc.importlib.util, "find_spec", lambda _: None)
     assert "pip install ironcalc" in (IronCalc().missing() or "")
+
+
+def test_names_that_formulas_use_are_known_among_many(tmp_path: Path) -> None:
+    """Unused names are dropped where there are many, because IronCalc goes through all of them for every formula."""
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    page["A1"], page["B1"], page["A2"] = 2, 10, "=3*Rate.of_it+N_4"
+    for number in range(sgdsheet.engines.ironcalc.MANY_NAMES + 1):
+        book.defined_names[f"n_{number}"] = DefinedName(f"n_{number}", attr_text="Sheet!$A$1")
+    book.defined_names["rate.of_it"] = DefinedName("rate.of_it", attr_text="Sheet!$B$1")
+    book.save(tmp_path / "many.xlsx")
+    before = (tmp_path / "many.xlsx").read_bytes()
+    (found,) = IronCalc().calculate(tmp_path / "many.xlsx", [Range("Sheet", 2, 1, 2, 1)])
+    assert found[0, 0] == 32
+    assert (tmp_path / "many.xlsx").read_bytes() == before

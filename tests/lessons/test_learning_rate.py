@@ -158,13 +158,14 @@ def test_the_finder(blocks: dict[str, np.ndarray]) -> None:
     running = blocks["finder_running"] == 1
     stop = int(running.sum())
     assert running[:stop].all()
-    assert 0.8 < blocks["finder_lr"][stop] < 2
+    assert 0.8 < blocks["finder_rate"][stop] < 2
+    assert (blocks["finder_lr"] == np.where(running, blocks["finder_rate"], 0)).all()
     assert np.isnan(blocks["finder_shown_loss"][stop:]).all()
     smoothed = blocks["finder_smoothed"][20:stop]
-    assert blocks["lowest_lr"] == blocks["finder_lr"][20 + smoothed.argmin()]
+    assert blocks["lowest_lr"] == blocks["finder_rate"][20 + smoothed.argmin()]
     assert blocks["lowest_lr"] == 10 * blocks["suggested_tenth"]
     assert 0.05 < blocks["suggested_tenth"] < blocks["suggested_steepest"] < 0.76
-    assert blocks["finder_lr"][[0, -1]] == pytest.approx([0.001, 10], rel=1e-9)
+    assert blocks["finder_rate"][[0, -1]] == pytest.approx([0.001, 10], rel=1e-9)
     points = blocks["finder_points"].reshape(-1, 16)
     assert (np.sort(points) == np.arange(1, 17)).all()  # every four mini-batches, all points
 
