@@ -100,6 +100,55 @@ def matmul(a: Any, b: Any) -> Array:
     return _each(lambda row, column: sum(row * column), a[:, None, :], b.T[None, :, :])
 
 
+def dot(a: Any, b: Any) -> Array:
+    """The product of each row of `a` with each row of `b`: shapes (n, k) and (m, k) give (n, m), `a @ b.T`.
+
+    Rows that are ranges give one short formula each, also where one of the two runs down and the other across.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    rows, columns = [pieces(row) for row in a], [pieces(row) for row in b]
+    result = np.empty((len(a), len(b)), dtype=object)
+    for i, j in np.ndindex(result.shape):
+        product = _product(rows[i], columns[j])
+        result[i, j] = sum(a[i] * b[j]) if product is None else product
+    return result
+
+
+def pieces(row: Any) -> list[Range] | None:
+    """The fewest ranges that references fill one after the other, a row or a column each; None if any is no reference."""
+    if len(row) < 2 or not builtins.all(isinstance(each, Ref) for each in row):
+        return None
+    found, start = [], 0
+    while start < len(row):
+        first, end = row[start], start + 1
+        down = end < len(row) and row[end].row != first.row
+        while end < len(row) and row[end].sheet == first.sheet and (
+            (row[end].row, row[end].column)
+            == (first.row + (end - start) * down, first.column + (end - start) * (not down))
+        ):
+            end += 1
+        last = row[end - 1]
+        found.append(Range(first.sheet, first.row, first.column, last.row, last.column, first.absolute))
+        start = end
+    return found
+
+
+def _product(a: list[Range] | None, b: list[Range] | None) -> Expr | None:
+    """The sum of products of two rows of references, or None if that takes more than a formula over ranges."""
+    if a is None or b is None or len(a) != len(b):
+        return None
+    terms: list[Expr] = []
+    for left, right in zip(a, b, strict=True):
+        if left.shape == right.shape:
+            terms.append(Call("SUMPRODUCT", left, right))
+        elif left.shape == right.shape[::-1]:
+            across, down = (left, right) if left.shape[0] == 1 else (right, left)
+            terms.append(Call("SUMPRODUCT", Call("MMULT", across, down)))
+        else:
+            return None
+    return terms[0] if len(terms) == 1 else expr.Sum(terms)
+
+
 def relu(x: Any) -> Any:
     """x where it is above 0, and 0 elsewhere."""
     return maximum(x, 0)

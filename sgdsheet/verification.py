@@ -20,8 +20,6 @@ from sgdsheet.lessons import Lesson
 if TYPE_CHECKING:
     import pandas as pd
 
-# Against the size of a block's largest value: Excel and LibreOffice snap a difference that nearly cancels to zero.
-TOLERANCE = 1e-12
 HUGE = 1e300
 
 
@@ -75,7 +73,8 @@ def read(path: str | Path, engine: str = "ironcalc") -> dict[str, np.ndarray]:
 def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     """Recalculates a workbook, runs torch in float64 on the inputs that stand in it, and compares every block.
 
-    A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`; a lesson may name the size of the numbers whose
+    A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`, in a compiled model's workbook if
+    `max|cell - torch| <= 1e-10 * max(0.001, max|torch|)`; a lesson may name the size of the numbers whose
     difference a block is, which then counts if it is larger. Where torch itself has no finite number (a run that
     diverged beyond float64) the cell must hold an error value; where it has one beyond 1e300, the cell may. Arguments
     and errors as for `read`; an input that is blank or makes no sense is an `Error` too, with its address.
@@ -95,7 +94,7 @@ def verify(path: str | Path, engine: str = "ironcalc") -> Report:
         if name in texts:
             rows.append(_chosen(saved, block, values[name]))
         else:
-            rows.append(_compare(saved, block, values[name], expected.get(name), sizes.get(name)))
+            rows.append(_compare(saved, block, values[name], expected.get(name), sizes.get(name), lesson))
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
         rows.append(Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'"))
@@ -162,6 +161,10 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
 
 
 def _lesson(saved: Saved) -> Lesson:
+    if saved.program:
+        from sgdsheet.torch_frontend.reference import lesson
+
+        return lesson(saved)
     try:
         return lessons.find(saved.lesson)
     except Error as error:
@@ -175,7 +178,14 @@ def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
     return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not moved, verdict)
 
 
-def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray | None, size: np.ndarray | None) -> Row:
+def _compare(
+    saved: Saved,
+    block: Block,
+    values: np.ndarray,
+    torch: np.ndarray | None,
+    size: np.ndarray | None,
+    lesson: Lesson,
+) -> Row:
     cells = _floats(values)
     differs, relative = np.nan, np.nan
 
@@ -200,12 +210,12 @@ def _compare(saved: Saved, block: Block, values: np.ndarray, torch: np.ndarray |
         position = tuple(wrong[0])
         return row(False, f"{_address(block, position)} holds {values[position]}, torch has {torch[position]:.17g}")
     difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
-    scale = np.full_like(torch, max(1.0, float(np.abs(torch[finite]).max(initial=0))))
+    scale = np.full_like(torch, max(lesson.least, float(np.abs(torch[finite]).max(initial=0))))
     if size is not None:
         scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
     differs = float(difference.max(initial=0))
     relative = float((difference / scale).max(initial=0))
-    if relative > TOLERANCE:
+    if relative > lesson.tolerance:
         position = np.unravel_index(int((difference / scale).argmax()), difference.shape)
         where = _address(block, position)
         return row(False, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}")

@@ -3,7 +3,7 @@
 from sgdsheet.book.chart import Series, scatter
 from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
-from sgdsheet.book.read import Saved, read
+from sgdsheet.book.read import PROGRAM, Saved, read
 from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed, shape_text
 from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, WHOLE
 from sgdsheet.book.write import save
@@ -15,6 +15,7 @@ __all__ = [
     "LIGHT",
     "NUMBER",
     "PRECISE",
+    "PROGRAM",
     "SEQUENTIAL",
     "SHORT",
     "WHOLE",

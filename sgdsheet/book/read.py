@@ -18,6 +18,7 @@ from sgdsheet.book.sheet import Block, defined_name
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
+PROGRAM = "program"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how an encrypted workbook, and an .xls of before 2007, begins
 
 
@@ -27,6 +28,7 @@ class Saved:
 
     `contents` holds, for each block, an object array of the block's shape: a cell's number or text, its formula as a
     text that begins with `=`, or None. `moved` names the blocks whose defined name points elsewhere than the manifest.
+    `program` holds the cells of the sheet `program`, a list a row, where there is one: a compiled model has it.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class Saved:
     blocks: dict[str, Block]
     contents: dict[str, np.ndarray]
     moved: dict[str, str]
+    program: list[list[Any]]
 
     def ranges(self) -> list[Range]:
         """The panels of all blocks, in order, for an engine to read."""
@@ -69,6 +72,7 @@ def read(path: str | Path) -> Saved:
             if sheet not in workbook.sheetnames:
                 raise Error(f"{path}: sheet {ABOUT!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
             rows[sheet] = _rows(workbook[sheet])
+        program = _rows(workbook[PROGRAM]) if PROGRAM in workbook.sheetnames else []
         names = {name: defined.attr_text or "" for name, defined in workbook.defined_names.items()}
     contents = {name: _contents(block, rows) for name, block in blocks.items()}
     moved = {}
@@ -78,7 +82,7 @@ def read(path: str | Path) -> Saved:
             moved[name] = f"its defined name {defined_name(name)} is gone"
         elif not _same_place(target, block.panels):
             moved[name] = f"its name {defined_name(name)} now points to {target.replace('$', '')}"
-    return Saved(path, lesson, blocks, contents, moved)
+    return Saved(path, lesson, blocks, contents, moved, program)
 
 
 @contextmanager

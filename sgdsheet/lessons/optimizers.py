@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.book import NUMBER, WHOLE, Book, Input, Series, Sheet, Typed, scatter
+from sgdsheet.hyperparameters import MEANINGS, OF_ONE, arguments, parts
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.lesson import Lesson, Values
 from sgdsheet.lessons.schedules import cosine, one_cycle
@@ -66,39 +67,9 @@ ENTRIES = (
     Entry("Eve", "Eve", "Adam and its relatives", 0.1),
 )
 
-# torch's tuples are cells of their own on a sheet.
-TUPLES: dict[str, tuple[str, ...]] = {
-    "betas": ("beta1", "beta2", "beta3"),
-    "etas": ("etaminus", "etaplus"),
-    "step_sizes": ("step_size_min", "step_size_max"),
-    "thresholds": ("threshold_low", "threshold_high"),
-}
-MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "lr": ("learning rate", {"above": 0}),
-    "momentum": ("how much of the last step is kept", {"minimum": 0}),
-    "dampening": ("how much less of the new gradient enters the buffer", {}),
-    "weight_decay": ("pulls the parameters towards 0", {"minimum": 0}),
-    "lr_decay": ("makes the learning rate smaller with each step", {"minimum": 0}),
-    "initial_accumulator_value": ("where the sum of squares begins", {"minimum": 0}),
-    "eps": ("keeps from dividing by 0", {"above": 0}),
-    "rho": ("how much of the running mean is kept", {"minimum": 0, "maximum": 1}),
-    "alpha": ("how much of the running mean is kept", {"minimum": 0, "below": 1}),
-    "beta1": ("how much of the mean gradient is kept", {"above": 0, "below": 1}),
-    "beta2": ("how much of the mean square is kept", {"above": 0, "below": 1}),
-    "beta3": ("how much of the mean change of the loss is kept", {"above": 0, "below": 1}),
-    "momentum_decay": ("how slowly the momentum grows", {"minimum": 0}),
-    "lambd": ("how fast the step size shrinks", {"minimum": 0}),
-    "t0": ("the step at which averaging begins", {"minimum": 0}),
-    "etaminus": ("shrinks the step when the sign turns", {"above": 0, "below": 1}),
-    "etaplus": ("grows the step while the sign stays", {"above": 1}),
-    "step_size_min": ("the smallest step", {"above": 0}),
-    "step_size_max": ("the largest step", {"above": 0}),
-    "threshold_low": ("the least by which the followed loss changes (k)", {"above": 0}),
-    "threshold_high": ("the most by which the followed loss changes (K)", {"above": 0}),
-}
 # What the same word means, or allows, on one sheet only.
 SPECIAL: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
-    ("ASGD", "alpha"): ("the power with which the step size shrinks", {"minimum": 0}),
+    ("ASGD", "alpha"): OF_ONE["ASGD", "alpha"],
     ("Nesterov", "momentum"): ("how much of the last step is kept", {"above": 0}),
 }
 
@@ -362,24 +333,8 @@ def hyperparameters(entry: Entry) -> dict[str, float]:
         part: value
         for name, default in defaults.items()
         if not isinstance(default, bool) and name not in entry.without
-        for part, value in _parts(name, default)
+        for part, value in parts(name, default)
     }
-
-
-def _parts(name: str, default: Any) -> Iterator[tuple[str, float]]:
-    if isinstance(default, tuple):
-        yield from zip(TUPLES[name], default, strict=False)  # betas are two or three
-    else:
-        yield name, default
-
-
-def arguments(cells: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters as torch's arguments: the parts of a tuple together again."""
-    together = {name: value for name, value in cells.items() if not any(name in parts for parts in TUPLES.values())}
-    for name, parts in TUPLES.items():
-        if parts[0] in cells:
-            together[name] = tuple(cells[part] for part in parts if part in cells)
-    return together
 
 
 def reference(values: Values) -> dict[str, np.ndarray]:

@@ -1,0 +1,1 @@
+"""A PyTorch model's training step, traced and placed: `sgdsheet.compile`."""

@@ -1,0 +1,283 @@
+"""A training as plain data, which torch can run again: the graph of each step, the optimiser, and its settings.
+
+A compiled workbook carries its program as text on its last sheet, so that whoever gets it can verify it without the
+model's Python file. Reading it back runs nothing that the file says: operations and optimisers are looked up by name
+among those that sgdsheet knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sgdsheet.book import Input
+from sgdsheet.errors import Error
+from sgdsheet.hyperparameters import MEANINGS, OF_ONE, TUPLES, arguments
+from sgdsheet.optim import OPTIMIZERS
+from sgdsheet.torch_frontend.graph import Graph, Node
+
+Draw = Callable[[Node, list[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share their hyperparameters.
+
+    `fixed` ones decide which formulas there are: flags, and numbers that are 0. `cells` stand in the workbook, by the
+    names that they have there, a tuple's parts one by one: a number, or a number for each step where a schedule
+    changes it.
+    """
+
+    params: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    cells: Mapping[str, float | list[float]]
+
+    def hyperparameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the optimiser takes, from the cells' values at one step."""
+        given = dict(self.fixed) | {name: values[name] for name in self.cells}
+        for name, parts in TUPLES.items():  # a tuple may be fixed in part
+            given |= {part: given[part] for part in parts if part in given and name not in given}
+        return arguments(given)
+
+
+@dataclass(frozen=True)
+class Program:
+    """`which[k]` is the graph of step k. `groups` are the optimiser's, none without one.
+
+    With `shared` every step has the same batch. `begun` counts the steps that the optimiser had made before, and
+    `resumed` tells whether its state came from there. `blocks[i]` names the nodes of graph i that have cells.
+    """
+
+    graphs: tuple[Graph, ...]
+    which: tuple[int, ...]
+    shared: bool
+    optimizer: str | None = None
+    groups: tuple[Group, ...] = ()
+    begun: int = 0
+    resumed: bool = False
+    blocks: tuple[tuple[str, ...], ...] = ()
+
+    # --- names -----------------------------------------------------------------------------------------------------
+
+    def fed(self, k: int, node: str) -> str:
+        """The block that holds a parameter, a buffer, an input, a target or a mask before step k."""
+        kind, _, rest = node.partition("/")
+        if kind in ("input", "target") and rest.isdigit():
+            several = sum(each.op == kind for each in self.graphs[self.which[k]].nodes) > 1
+            name = f"{kind}/{rest}" if several else kind
+            return name if self.shared else f"{k}/{name}"
+        return f"{k}/{node}"
+
+    def cell(self, group: int, name: str) -> str:
+        """The block that holds a hyperparameter of a group."""
+        return f"{name}/{group}" if len(self.groups) > 1 else name
+
+    def inputs(self) -> tuple[Input, ...]:
+        """The hyperparameters that are one cell each, as what a reader may type."""
+        found = []
+        for number, group in enumerate(self.groups):
+            for name, value in group.cells.items():
+                if not isinstance(value, list):
+                    meaning, limits = OF_ONE.get((self.optimizer or "", name), MEANINGS[name])
+                    if any(not _within(value, limit, bound) for limit, bound in limits.items()):
+                        limits = {}
+                    if len(self.groups) > 1:
+                        meaning = f"{meaning} of group {number}"
+                    found.append(Input(self.cell(number, name), value, meaning, **limits))
+        return tuple(found)
+
+    def states(self, cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What each parameter's optimiser state begins with, by parameter and torch's name for the state.
+
+        `cells` holds each group's hyperparameters at the first step: numbers, or references to their cells.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for group, values in zip(self.groups, cells, strict=True):
+            for param in group.params:
+                found[param] = OPTIMIZERS[self.optimizer or ""].init(**group.hyperparameters(values))
+        return found
+
+    def learned(self) -> list[str]:
+        """The parameters that the optimiser changes, in its order."""
+        return [param for group in self.groups for param in group.params]
+
+    def changing(self) -> list[str]:
+        """What a step changes: `param/…` for what the optimiser learns, `buffer/…` for what training keeps count of."""
+        keys = (key for graph in self.graphs for key in graph.outputs if key.startswith("buffer/"))
+        return [*(f"param/{name}" for name in self.learned()), *dict.fromkeys(keys)]
+
+    # --- as text ---------------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[list[str]]:
+        """The program as text, a row each; `from_rows` reads it back."""
+        head = {
+            "which": self.which,
+            "shared": self.shared,
+            "optimizer": self.optimizer,
+            "groups": [asdict(group) for group in self.groups],
+            "begun": self.begun,
+            "resumed": self.resumed,
+        }
+        rows = [["program", json.dumps(head)]]
+        for number, (graph, blocks) in enumerate(zip(self.graphs, self.blocks, strict=True)):
+            rows.append(["graph", str(number), json.dumps(blocks)])
+            rows += graph.rows()
+        return rows
+
+    @staticmethod
+    def from_rows(rows: Iterable[Sequence[str]], where: str) -> Program:
+        """The program whose `rows` these are. Raises `Error`, naming `where`, for text that is none."""
+        rows = list(rows)
+        try:
+            head = json.loads(rows[0][1])
+            starts = [number for number, row in enumerate(rows) if row[0] == "graph" and row[1].isdigit()]
+            blocks = tuple(tuple(json.loads(rows[start][2])) for start in starts)
+            groups = tuple(
+                Group(tuple(each["params"]), dict(each["fixed"]), dict(each["cells"])) for each in head["groups"]
+            )
+            which = tuple(int(each) for each in head["which"])
+            given = (bool(head["shared"]), head["optimizer"], groups, int(head["begun"]), bool(head["resumed"]))
+            if max(which) >= len(starts) or (head["optimizer"] is not None and head["optimizer"] not in OPTIMIZERS):
+                raise ValueError
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            raise Error(f"{where}: was edited and cannot be read; make the workbook anew") from None
+        graphs = tuple(
+            Graph.from_rows(rows[start + 1 : end], where)
+            for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)
+        )
+        return Program(graphs, which, *given, blocks)
+
+    # --- in torch --------------------------------------------------------------------------------------------------
+
+    def run(self, values: Mapping[str, Any], draw: Draw | None = None) -> dict[str, np.ndarray]:
+        """Every block, computed by torch in float64 from what stands in the cells that hold no formula.
+
+        `values` holds those by block name; a mask that is not among them is drawn by `draw`, and comes back among the
+        blocks.
+        """
+        import torch
+
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            found[name] = value
+        first = self.graphs[self.which[0]]
+        tensors = {
+            node.name: _tensor(values[f"0/{node.name}"], node) for node in first.nodes if node.op in ("param", "buffer")
+        }
+        names = self.learned()
+        leaves = {name: torch.nn.Parameter(tensors[f"param/{name}"].clone()) for name in names}
+        optimizer = self._optimizer(leaves, values)
+        losses = []
+        for k, number in enumerate(self.which):
+            graph = self.graphs[number]
+            if k:
+                found |= {f"{k}/{name}": tensors[name] for name in self.changing()}
+            if optimizer is not None:
+                found |= self._states(k, leaves, optimizer, values)
+            feeds = dict(tensors)
+            for node in graph.nodes:
+                if node.op in ("input", "target"):
+                    feeds[node.name] = _tensor(values[self.fed(k, node.name)], node)
+                elif node.op == "random" and self.fed(k, node.name) in values:
+                    feeds[node.name] = _tensor(values[self.fed(k, node.name)], node)
+            computed = graph.run(feeds, draw)
+            found |= {f"{k}/{node.name}": computed[node.name] for node in graph.nodes if node.op == "random"}
+            if self.blocks:
+                found |= {f"{k}/{name}": computed[name] for name in self.blocks[number]}
+            found |= {
+                f"{k}/{key}": computed[name] for key, name in graph.outputs.items() if not key.startswith("buffer/")
+            }
+            if "loss" in graph.outputs:
+                losses.append(computed[graph.outputs["loss"]])
+            for key, name in graph.outputs.items():
+                if key.startswith("buffer/"):
+                    tensors[key] = computed[name]
+            if optimizer is not None:
+                self._set(optimizer, k, values)
+                for name, leaf in leaves.items():
+                    grad = graph.outputs.get(f"grad/{name}")
+                    leaf.grad = None if grad is None else computed[grad].reshape(leaf.shape).clone()
+                if self.optimizer == "Eve":
+                    optimizer.step(lambda: losses[-1])  # noqa: B023
+                else:
+                    optimizer.step()
+                tensors |= {f"param/{name}": leaf.detach().clone() for name, leaf in leaves.items()}
+        last = len(self.which)
+        if optimizer is not None:
+            found |= self._states(last, leaves, optimizer, values)
+        found |= {f"{last}/{name}": tensors[name] for name in self.changing()}
+        if losses:
+            found["loss"] = torch.stack([each.reshape(()) for each in losses])
+            found["step"] = np.arange(1, last + 1)
+        return {name: _numpy(value) for name, value in found.items()}
+
+    def _optimizer(self, leaves: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+        import torch
+
+        if self.optimizer is None:
+            return None
+        from sgdsheet.eve import Eve
+
+        kind: Any = Eve if self.optimizer == "Eve" else getattr(torch.optim, self.optimizer)
+        groups = [
+            {"params": [leaves[name] for name in group.params]} | group.hyperparameters(self._cells(number, 0, values))
+            for number, group in enumerate(self.groups)
+        ]
+        optimizer = kind(groups)
+        if self.resumed:
+            for name, states in self._starts(values).items():
+                held = {each: torch.as_tensor(values[f"0/state/{name}/{each}"], dtype=torch.float64) for each in states}
+                optimizer.state[leaves[name]] = held | {"step": torch.tensor(float(self.begun), dtype=torch.float64)}
+        return optimizer
+
+    def _starts(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        return self.states([self._cells(number, 0, values) for number in range(len(self.groups))])
+
+    def _cells(self, number: int, k: int, values: Mapping[str, Any]) -> dict[str, float]:
+        """The values of a group's cells at step k."""
+        cells = {}
+        for name in self.groups[number].cells:
+            value = np.asarray(values[self.cell(number, name)], dtype=float)
+            cells[name] = float(value[k] if value.ndim else value)
+        return cells
+
+    def _set(self, optimizer: Any, k: int, values: Mapping[str, Any]) -> None:
+        """Gives the optimiser the hyperparameters of step k."""
+        for number, (group, ours) in enumerate(zip(optimizer.param_groups, self.groups, strict=True)):
+            group.update(ours.hyperparameters(self._cells(number, k, values)))
+
+    def _states(self, k: int, leaves: Mapping[str, Any], optimizer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+        import torch
+
+        found = {}
+        for name, states in self._starts(values).items():
+            held = optimizer.state.get(leaves[name], {})
+            for state, start in states.items():
+                block = f"{k}/state/{name}/{state}"
+                now = held.get(state)
+                if now is None:
+                    scalar = state in OPTIMIZERS[self.optimizer or ""].scalars
+                    now = np.full(() if scalar else tuple(leaves[name].shape), float(start))
+                found[block] = values.get(block, now.clone() if isinstance(now, torch.Tensor) else now)
+        return found
+
+
+def _within(value: float, limit: str, bound: float) -> bool:
+    return {"minimum": value >= bound, "above": value > bound, "maximum": value <= bound, "below": value < bound}[limit]
+
+
+def _tensor(value: Any, node: Node) -> Any:
+    import torch
+
+    dtype = {"float": torch.float64, "int": torch.int64, "bool": torch.bool}[node.dtype]
+    return torch.as_tensor(np.asarray(value)).to(dtype).reshape(node.shape)
+
+
+def _numpy(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):
+        value = value.detach().numpy()
+    return np.asarray(value, dtype=np.float64)
