@@ -128,9 +128,7 @@ class _Builder:
             bottom, left = sheet.next_row, _beside(1, node.shape)
             if kind == "param" and k < self.steps and f"grad/{name}" in graph.outputs:
                 torch = f"{torch}.grad"
-                self._reserve(
-                    sheet, f"{k}/grad/{name}", node.shape, "gradient", "", torch, f"{short}.grad", row, left
-                )
+                self._reserve(sheet, f"{k}/grad/{name}", node.shape, "gradient", "", torch, f"{short}.grad", row, left)
                 bottom, left = max(bottom, sheet.next_row), _beside(left, node.shape)
             for state in states.get(name, {}) if kind == "param" else ():
                 shape = () if state in OPTIMIZERS[self.program.optimizer or ""].scalars else node.shape
@@ -222,10 +220,15 @@ class _Builder:
             return [given(each) for each in value] if isinstance(value, (list, tuple)) else value
 
         try:
-            args, kwargs = [given(each) for each in node.args], {name: given(each) for name, each in node.kwargs.items()}
+            args, kwargs = (
+                [given(each) for each in node.args],
+                {name: given(each) for name, each in node.kwargs.items()},
+            )
             return ops.apply(node.op, args, kwargs)
         except Error as error:
-            raise Error(f"{node.op} in {node.path or 'the model'}{', ' * bool(node.line)}{node.line}: {error}") from None
+            raise Error(
+                f"{node.op} in {node.path or 'the model'}{', ' * bool(node.line)}{node.line}: {error}"
+            ) from None
 
     def _needs_cells(self, node: Node, array: Array, plan: _Plan) -> bool:
         """Whether a node's elements are to stand in cells of their own."""
@@ -315,9 +318,7 @@ class _Builder:
         """A heading and cells to be filled later."""
         sheet.write(row, left, title, style.HEADING)
         sheet.write(row + 1, left, shape_text(shape) + (f" · {words}" if words else ""), style.NOTE)
-        self.references[block] = sheet.block(
-            block, shape, role, row + 2, left, words=words, torch=torch, across=True
-        )
+        self.references[block] = sheet.block(block, shape, role, row + 2, left, words=words, torch=torch, across=True)
         sheet.next_row = max(panel.bottom for panel in self.book.blocks[block].panels) + 2
 
     def _fill(self, block: str, array: Any, number_format: str = NUMBER) -> None:
@@ -369,7 +370,9 @@ class _Builder:
     def _text(self) -> None:
         """The program, for `sgdsheet verify`."""
         sheet = self.book.sheet(
-            PROGRAM, "The program that this workbook is checked against", "sgdsheet verify reads this: leave it as it is."
+            PROGRAM,
+            "The program that this workbook is checked against",
+            "sgdsheet verify reads this: leave it as it is.",
         )
         row = sheet.next_row
         for texts in self.program.rows():
@@ -479,7 +482,12 @@ def _numel(node: Node) -> int:
 
 def _owners(program: Program) -> dict[str, str]:
     """The module that each parameter and buffer belongs to."""
-    names = [node.name.partition("/")[2] for graph in program.graphs for node in graph.nodes if node.op in ("param", "buffer")]
+    names = [
+        node.name.partition("/")[2]
+        for graph in program.graphs
+        for node in graph.nodes
+        if node.op in ("param", "buffer")
+    ]
     return {name: name.rpartition(".")[0] for name in names}
 
 

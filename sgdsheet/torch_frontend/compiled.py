@@ -200,7 +200,9 @@ def _schedule(optimizer: Any, scheduler: Any, steps: int) -> list[list[dict[str,
     stepped, following = copy.deepcopy((optimizer, scheduler))
     found = []
     for _ in range(steps):
-        found.append([{key: value for key, value in group.items() if key != "params"} for group in stepped.param_groups])
+        found.append(
+            [{key: value for key, value in group.items() if key != "params"} for group in stepped.param_groups]
+        )
         stepped.step()
         following.step()
     return found
@@ -215,7 +217,12 @@ def _drawn(program: Program, values: Mapping[str, Any]) -> dict[str, np.ndarray]
         return getattr(getattr(torch.ops.aten, name), kind)(*known, **node.kwargs).double()
 
     blocks = program.run(values, draw)
-    masks = {program.fed(k, node.name) for k, i in enumerate(program.which) for node in program.graphs[i].nodes if node.op == "random"}
+    masks = {
+        program.fed(k, node.name)
+        for k, i in enumerate(program.which)
+        for node in program.graphs[i].nodes
+        if node.op == "random"
+    }
     for name, block in blocks.items():
         if not np.isfinite(block).all():
             raise Error(f"the run leads to a number that is not finite: it first appears in {name!r}")

@@ -136,7 +136,9 @@ class Graph:
                         value = draw(node, args)
                     else:
                         kwargs = _valued(dict(node.kwargs), values)
-                        value = overload(node.op)(*args, **{k: dtypes[v] if k == "dtype" else v for k, v in kwargs.items()})
+                        value = overload(node.op)(
+                            *args, **{k: dtypes[v] if k == "dtype" else v for k, v in kwargs.items()}
+                        )
                 values[node.name] = value
         return values
 

@@ -180,9 +180,7 @@ class Program:
                 found |= self._states(k, leaves, optimizer, values)
             feeds = dict(tensors)
             for node in graph.nodes:
-                if node.op in ("input", "target"):
-                    feeds[node.name] = _tensor(values[self.fed(k, node.name)], node)
-                elif node.op == "random" and self.fed(k, node.name) in values:
+                if node.op in ("input", "target") or (node.op == "random" and self.fed(k, node.name) in values):
                     feeds[node.name] = _tensor(values[self.fed(k, node.name)], node)
             computed = graph.run(feeds, draw)
             found |= {f"{k}/{node.name}": computed[node.name] for node in graph.nodes if node.op == "random"}
@@ -202,7 +200,7 @@ class Program:
                     grad = graph.outputs.get(f"grad/{name}")
                     leaf.grad = None if grad is None else computed[grad].reshape(leaf.shape).clone()
                 if self.optimizer == "Eve":
-                    optimizer.step(lambda: losses[-1])  # noqa: B023
+                    optimizer.step(lambda: losses[-1])
                 else:
                     optimizer.step()
                 tensors |= {f"param/{name}": leaf.detach().clone() for name, leaf in leaves.items()}

@@ -275,7 +275,9 @@ class _Reader:
     def _read(self, node: torch.fx.Node) -> Any:
         if node.op == "placeholder":
             name = next(self._fed)
-            return self._add(Node(name, name.partition("/")[0], shape=tuple(node.meta["val"].shape), dtype=_dtype(node)))
+            return self._add(
+                Node(name, name.partition("/")[0], shape=tuple(node.meta["val"].shape), dtype=_dtype(node))
+            )
         if node.op == "get_attr":
             value = getattr(self._module, str(node.target))
             return value.double() if value.is_floating_point() else value
@@ -320,7 +322,15 @@ class _Reader:
             whole = self._add(Node(name, op, plain, options, None, **where))
             return tuple(
                 self._add(
-                    Node(f"{name}/{number}", ITEM, (whole, number), {}, tuple(each.shape), _kind(each.dtype) or "float", **where)
+                    Node(
+                        f"{name}/{number}",
+                        ITEM,
+                        (whole, number),
+                        {},
+                        tuple(each.shape),
+                        _kind(each.dtype) or "float",
+                        **where,
+                    )
                 )
                 if isinstance(each, torch.Tensor)
                 else None
