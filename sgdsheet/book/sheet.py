@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,6 +100,11 @@ class Book:
             sheet.write(row, 1, note, style.SUBTITLE)
         sheet.next_row = 3 + len(notes)
         return sheet
+
+    def arrange(self, key: Callable[[Sheet], Any]) -> None:
+        """Sorts the sheets by a key; those that have the same one stay in their order."""
+        self.sheets.sort(key=key)
+        self.workbook._sheets = [sheet.worksheet for sheet in self.sheets]  # type: ignore[attr-defined]
 
     def typed(self, name: str) -> Typed:
         """The starting value of the input `name`, for the cell that the reader types it into."""
@@ -301,15 +306,21 @@ class Sheet:
         takes.
         """
         array = np.asarray(array, dtype=object)
-        self.write(row, column, title or name, style.HEADING)
-        says = shape_text(array.shape) + (f" · {words}" if words and note else "")
+        self.heading(row, column, title or name, array.shape, words if note else "", room)
+        return self.place(name, array, role, row + 2, column, words=words, **layout)
+
+    def heading(
+        self, row: int, column: int, title: str, shape: tuple[int, ...], words: str = "", room: int = 0
+    ) -> None:
+        """The two lines above a block: its title, then its shape and its formula in words. `room` as for `headed`."""
+        self.write(row, column, title, style.HEADING)
+        says = shape_text(shape) + (f" · {words}" if words else "")
         self.write(row + 1, column, says, style.WRAPPED_NOTE if room else style.NOTE)
         if room:
             self.merge(row, column, column + room - 1)
             self.merge(row + 1, column, column + room - 1)
             lines = len(textwrap.wrap(says, int(1.15 * self._room(column, room))))
             self.row_heights[row + 1] = max(self.row_heights.get(row + 1, 15), 13.5 * lines + 2)
-        return self.place(name, array, role, row + 2, column, words=words, **layout)
 
     def _room(self, column: int, columns: int) -> float:
         """How many characters wide so many columns are."""

@@ -14,6 +14,7 @@ def catalogue() -> dict[str, Lesson]:
     from sgdsheet.lessons import (
         classifier,
         cnn_training,
+        compiled_models,
         conv_backward,
         convolution,
         learning_rate,
@@ -40,6 +41,9 @@ def catalogue() -> dict[str, Lesson]:
         conv_backward.CONV_BACKWARD,
         cnn_training.CNN_TRAINING,
         classifier.CLASSIFIER,
+        compiled_models.XOR_MLP,
+        compiled_models.LSTM,
+        compiled_models.ATTENTION,
     )
     return {lesson.name: lesson for lesson in lessons}
 

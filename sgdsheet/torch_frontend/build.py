@@ -14,20 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import NUMBER, PRECISE, PROGRAM, WHOLE, Book, Series, Sheet, Typed, scatter, shape_text, style
+from sgdsheet.book import DIVERGING, NUMBER, PRECISE, PROGRAM, WHOLE, Book, Series, Sheet, Typed, scatter, style
 from sgdsheet.errors import Error
 from sgdsheet.expr import Binary, Call, Expr, Negative, Number, Range, Ref, Sum
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.tensor import Array
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.graph import CONSTANT, ITEM, Graph, Node, Use
+from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, Graph, Node, Use
+from sgdsheet.torch_frontend.notation import notation
 from sgdsheet.torch_frontend.program import Program
-from sgdsheet.torch_frontend.words import meaning
+from sgdsheet.torch_frontend.trace import LOSS
 
 COMPILED = "a compiled PyTorch model"
 LONGEST = 30_000  # characters in a cell; Excel takes 32,767
 INLINE = 6  # a formula that only one other uses stands inside it if it refers to no more cells than this
-GAP = 5  # columns that a block takes at least, so that its heading has room
+GAP, ROOM = 5, 12  # columns that a block takes at least, beside others and alone, so that its heading has room
+ACROSS = 26  # columns up to which blocks that are alike stand side by side
+WIDTH = 10
 
 
 def build(program: Program, values: Mapping[str, Any], title: str) -> tuple[Book, Program]:
@@ -47,7 +50,9 @@ class _Builder:
         self.changing = program.changing()
         self.owners = _owners(program)
         self.references: dict[str, Array] = {}
+        self.headings: dict[str, tuple[Sheet, int, int, str, int]] = {}
         self.filled: set[str] = set()
+        self.last: dict[str, tuple[int, int, Any, int]] = {}  # where the next block of a sheet may stand beside
         self.sheets: dict[tuple[int, str], Sheet] = {}
         blocks: list[tuple[str, ...] | None] = [None] * len(program.graphs)
 
@@ -60,6 +65,7 @@ class _Builder:
         for k, number in enumerate(program.which):
             placed = self._step(k, program.graphs[number])
             blocks[number] = blocks[number] or placed
+        self._sort()
         self._overview()
         self.program = replace(program, blocks=tuple(each or () for each in blocks))
         self._text()
@@ -108,8 +114,10 @@ class _Builder:
 
     def _given(self, sheet: Sheet, block: str, node: Node, role: str, words: str, title: str) -> Array:
         """A block of numbers that the reader may change."""
-        array = _typed(np.asarray(self.values[block]).reshape(node.shape), whole=node.dtype != "float")
-        return self._place(sheet, block, array, role, words, "", title, _format(node))
+        numbers = np.asarray(self.values[block]).reshape(node.shape)
+        short = np.array_equal(numbers, np.round(numbers.astype(float), 4))
+        array = _typed(numbers, whole=node.dtype != "float")
+        return self._place(sheet, block, array, role, words, "", title, PRECISE if short else NUMBER)
 
     def _open(self, k: int) -> None:
         """Sets aside, side by side, each parameter before step k, its gradient and its states; fills them at k = 0."""
@@ -124,19 +132,18 @@ class _Builder:
             row = sheet.next_row
             role, torch = ("parameter", "parameter") if kind == "param" else ("optimiser state", "buffer")
             torch = f"model.get_{torch}({name!r})"
-            self._reserve(sheet, f"{k}/{node.name}", node.shape, role, when, torch, short, row, 1)
-            bottom, left = sheet.next_row, _beside(1, node.shape)
+            beside = [(f"{k}/{node.name}", node.shape, role, when, torch, short)]
             if kind == "param" and k < self.steps and f"grad/{name}" in graph.outputs:
-                torch = f"{torch}.grad"
-                self._reserve(sheet, f"{k}/grad/{name}", node.shape, "gradient", "", torch, f"{short}.grad", row, left)
-                bottom, left = max(bottom, sheet.next_row), _beside(left, node.shape)
+                beside.append((f"{k}/grad/{name}", node.shape, "gradient", "", f"{torch}.grad", f"{short}.grad"))
             for state in states.get(name, {}) if kind == "param" else ():
                 shape = () if state in OPTIMIZERS[self.program.optimizer or ""].scalars else node.shape
                 torch = f"optimizer.state[{name}][{state!r}]"
-                self._reserve(
-                    sheet, f"{k}/state/{name}/{state}", shape, "optimiser state", when, torch, state, row, left
-                )
-                bottom, left = max(bottom, sheet.next_row), _beside(left, shape)
+                beside.append((f"{k}/state/{name}/{state}", shape, "optimiser state", when, torch, state))
+            left, bottom = 1, row
+            for block, shape, *texts in beside:
+                following = _beside(left, shape)
+                self._reserve(sheet, block, shape, *texts, row, left, following - left - 1)
+                left, bottom = following, max(bottom, sheet.next_row)
             sheet.next_row = bottom
             if not k:
                 self._begin(node, name, states.get(name, {}) if kind == "param" else {})
@@ -165,6 +172,7 @@ class _Builder:
         plan = _Plan(graph)
         arrays: dict[str, Any] = {}
         placed = []
+        shown = {node.name: self._called(k, node) for node in graph.nodes if node.op in FED}
         for node in graph.nodes:
             arrays[node.name] = array = self._value(k, node, arrays, plan)
             if node.op == "random" or not isinstance(array, np.ndarray) or not self._needs_cells(node, array, plan):
@@ -173,14 +181,16 @@ class _Builder:
             block = f"{k}/{key or node.name}"
             if key is None:
                 placed.append(node.name)
+            words = notation(node, plan.nodes, shown)
             if block in self.references:
-                self._fill(block, array)
+                self._fill(block, array, words=words)
             else:
                 role = "loss" if key == "loss" else "gradient" if node.backward else "activation"
-                words, torch = meaning(node, plan.sources(node)), f"aten.{node.op}" if node.op != ITEM else "aten"
+                torch = _torch(node, plan.nodes)
                 title = key or node.name.removeprefix(f"{node.path}/").replace("/", ": ")
                 self._place(self._sheet(k, node.path), block, array, role, words, torch, title, _format(node))
             arrays[node.name] = self.references[block]
+            shown[node.name] = key or node.name
         for key, name in graph.outputs.items():
             block = f"{k}/{key}"
             if key.startswith("buffer/") or block in self.filled:
@@ -194,6 +204,13 @@ class _Builder:
         if self.changing:
             self._update(k, graph, arrays)
         return tuple(placed)
+
+    def _called(self, k: int, node: Node) -> str:
+        """What a reader calls something that is fed."""
+        if node.op in ("param", "buffer"):
+            return node.name.partition("/")[2]
+        block = self.program.fed(k, node.name)
+        return block if self.program.shared or node.op == "random" else block.partition("/")[2]
 
     def _value(self, k: int, node: Node, arrays: Mapping[str, Any], plan: _Plan) -> Any:
         """The node's elements: references, formulas or numbers; a list of arrays for several results."""
@@ -268,31 +285,35 @@ class _Builder:
         """One parameter's step: its states' new cells, then its own."""
         optimizer = OPTIMIZERS[self.program.optimizer or ""]
 
+        said: dict[str, str] = {}
+
         def place(what: str, array: Any, words: str) -> Any:
             block = f"{k + 1}/state/{name}/{what}"
             array = np.asarray(array, dtype=object)
+            words = re.sub(r"\w+", lambda word: f"({said[word[0]]})" if word[0] in said else word[0], words)
             if block not in self.references:
+                said[what] = words
                 return array if array.ndim else array.item()
-            self._fill(block, array)
+            self._fill(block, array, words=f"{words}, after step {k + 1}")
             references = self.references[block]
             return references if references.ndim else references.item()
 
         prefix = f"{k}/state/{name}/"
-        state = {
+        state: dict[str, Any] = {
             block.removeprefix(prefix): each if each.ndim else each.item()
             for block, each in self.references.items()
             if block.startswith(prefix)
         }
         param, grad = self.references[f"{k}/param/{name}"], self.references[f"{k}/grad/{name}"]
         result, _ = optimizer.step(place, param, grad, state, step=self.program.begun + k + 1, **given)
-        self._fill(f"{k + 1}/param/{name}", result)
+        self._fill(f"{k + 1}/param/{name}", result, words=f"{said['new_param']}, after step {k + 1}")
 
     # --- cells -----------------------------------------------------------------------------------------------------
 
     def _sheet(self, k: int, path: str) -> Sheet:
         """The sheet of a step and a module, made when it is first asked for."""
         if (k, path) not in self.sheets:
-            where = path or "model"
+            where = self._module(path)
             name = re.sub(r"[\[\]:*?/\\']", "_", f"{k} {where}")
             taken = {sheet.name.lower() for sheet in self.book.sheets}
             short, count = name[:31], 1
@@ -300,8 +321,17 @@ class _Builder:
                 count += 1
                 short = f"{name[: 30 - len(str(count))]}~{count}"
             what = f"step {k + 1}" if k < self.steps else "after the last step"
-            self.sheets[k, path] = self.book.sheet(short, f"{where}, {what}")
+            self.sheets[k, path] = sheet = self.book.sheet(
+                short, f"{where}, {what}" if path != LOSS else f"The {path}, {what}"
+            )
+            sheet.width(1, WIDTH, until=ROOM)
         return self.sheets[k, path]
+
+    def _module(self, path: str) -> str:
+        """What a sheet calls a module: its path, with its class where that is only a number."""
+        last = path.rpartition(".")[2]
+        kind = self.program.modules.get(path, "")
+        return f"{path} {kind}".strip() if last.isdigit() else path or kind or "model"
 
     def _reserve(
         self,
@@ -313,17 +343,25 @@ class _Builder:
         torch: str,
         title: str,
         row: int,
-        left: int,
+        left: int = 1,
+        room: int = ROOM,
     ) -> None:
-        """A heading and cells to be filled later."""
-        sheet.write(row, left, title, style.HEADING)
-        sheet.write(row + 1, left, shape_text(shape) + (f" · {words}" if words else ""), style.NOTE)
+        """Room for a heading, and cells to be filled later."""
         self.references[block] = sheet.block(block, shape, role, row + 2, left, words=words, torch=torch, across=True)
+        self.headings[block] = (sheet, row, left, title, room)
         sheet.next_row = max(panel.bottom for panel in self.book.blocks[block].panels) + 2
 
-    def _fill(self, block: str, array: Any, number_format: str = NUMBER) -> None:
-        sheet = self.book.blocks[block].panels[0].sheet
-        next(each for each in self.book.sheets if each.name == sheet).fill(block, array, number_format)
+    def _fill(self, block: str, array: Any, number_format: str = NUMBER, words: str = "") -> None:
+        """Fills a block that was set aside, and writes its heading, with its formula in words if that is known now."""
+        sheet, row, left, title, room = self.headings[block]
+        listed = self.book.blocks[block]
+        listed.words = words or listed.words
+        if left > ROOM:
+            sheet.width(left, WIDTH, until=left + room)
+        sheet.heading(row, left, title, listed.shape, listed.words, room)
+        sheet.fill(block, array, number_format)
+        if len(listed.shape) > 2:
+            sheet.heat_map(self.references[block], DIVERGING)
         self.filled.add(block)
 
     def _place(
@@ -337,10 +375,28 @@ class _Builder:
         title: str,
         number_format: str = NUMBER,
     ) -> Array:
-        """A block with its heading, below all others of its sheet."""
-        self._reserve(sheet, block, np.shape(array), role, words, torch, title, sheet.next_row, 1)
+        """A block with its heading: right of the one before if that is alike and there is room, else below all."""
+        shape = np.shape(array)
+        row, left, alike, below = self.last.get(sheet.name, (0, 0, None, 0))
+        following = _beside(left, shape)
+        if alike == (shape, role) and below == sheet.next_row and following - 1 <= ACROSS:
+            room = following - left - 1
+        else:
+            row, left = sheet.next_row, 1
+            following = _beside(left, shape)
+            room = following - left - 1 if 2 * following <= ACROSS and len(shape) < 3 else ROOM
+        self._reserve(sheet, block, shape, role, words, torch, title, row, left, room)
+        self.last[sheet.name] = (row, following, (shape, role), sheet.next_row)
         self._fill(block, array, number_format)
         return self.references[block]
+
+    def _sort(self) -> None:
+        """Puts the sheets in the order of the data: parameters were set aside first, whatever uses them."""
+        paths = dict.fromkeys(node.path for graph in self.program.graphs for node in graph.nodes if node.op not in FED)
+        order = {path: number for number, path in enumerate(paths | dict.fromkeys(self.owners.values()))}
+        place = {sheet.name: (k, 1 + order[path]) for (k, path), sheet in reversed(self.sheets.items())}
+        place |= {f"{k} data": (k, 0) for k in range(self.steps)}
+        self.book.arrange(lambda sheet: place.get(sheet.name, (-1, 0)))
 
     # --- the first sheet and the last ------------------------------------------------------------------------------
 
@@ -359,13 +415,30 @@ class _Builder:
                 title = "The loss at each step"
                 front.chart(top, 5, scatter(title, "step", "loss", [Series("loss", step, loss, points=True)]))
             front.next_row = max(front.next_row, top + 20)
-        front.write(front.next_row, 1, "Sheets", style.HEADING)
-        row = front.next_row + 1
-        for sheet in self.book.sheets[2:]:
-            front.link(row, 1, sheet.name, Range(sheet.name, 1, 1, 1, 1))
-            row += 1
-        front.next_row = row
+        self._links(front, front.next_row)
         front.width(1, 18)
+
+    def _links(self, front: Sheet, row: int) -> None:
+        """A row for each step, a link for each module; the data of a step first."""
+        front.write(row, 1, "Sheets", style.HEADING)
+        front.write(row + 1, 1, "A row for each step, in the order of the data; click to go there.", style.NOTE)
+        first = row + 2
+        if self.program.shared and "data" in (sheet.name for sheet in self.book.sheets):
+            front.link(first, 1, "data", Range("data", 1, 1, 1, 1))
+            first += 1
+        of = {sheet.name: (k, path) for (k, path), sheet in self.sheets.items()}
+        columns: dict[str, int] = {}
+        for sheet in self.book.sheets[2:]:
+            k, path = of.get(sheet.name, (None, ""))
+            if k is None:  # the data, of a step or of all
+                if not self.program.shared:
+                    front.link(first + int(sheet.name.partition(" ")[0]), 1, sheet.name, Range(sheet.name, 1, 1, 1, 1))
+                continue
+            column = columns.setdefault(path, 1 + len(columns) + (not self.program.shared))
+            front.link(first + k, column, sheet.name, Range(sheet.name, 1, 1, 1, 1))
+        for path, column in columns.items():
+            front.width(column, max(12, len(self._module(path)) + 5))
+        front.next_row = first + self.steps + 2
 
     def _text(self) -> None:
         """The program, for `sgdsheet verify`."""
@@ -419,16 +492,6 @@ class _Plan:
         """A condition's elements as 1 and 0; all others as they are."""
         return ops.numerics(array) if self.nodes[name].dtype == "bool" and isinstance(array, np.ndarray) else array
 
-    def sources(self, node: Node) -> list[str]:
-        """What the node's arguments are called where they stand in cells."""
-        found = []
-        for name in node.uses():
-            source = self.nodes[name]
-            while source.op in ops.REARRANGED and source.uses() and self.key(source) is None:
-                source = self.nodes[source.uses()[0]]
-            found.append(source.name)
-        return found
-
     def _follow(self, node: Node, key: str) -> None:
         """Marks what an output is made of by moving elements alone, as long as nothing else uses it."""
         if key.startswith("buffer/") and self._count[node.name] == 1:
@@ -470,6 +533,11 @@ def _beside(left: int, shape: Any) -> int:
     width = shape[-1] if shape else 1
     across = shape[-3] if len(shape) > 2 else 1
     return left + max(GAP, across * (width + 1))
+
+
+def _torch(node: Node, nodes: Mapping[str, Node]) -> str:
+    """The operation's name in torch."""
+    return _torch(nodes[node.args[0].node], nodes) if node.op == ITEM else f"aten.{node.op}"
 
 
 def _format(node: Node) -> str:

@@ -1,0 +1,175 @@
+"""Three small PyTorch models whose training is compiled into cells by `sgdsheet.compile`."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgdsheet.book import Book, Input
+from sgdsheet.lessons.data import NO_DATA
+from sgdsheet.lessons.lesson import Lesson, Values
+
+if TYPE_CHECKING:
+    import torch
+
+    from sgdsheet.torch_frontend.compiled import Compiled
+
+STEPS = Input("steps", 5, "how many steps there are", minimum=1, maximum=50, whole=True, fixed=True)
+
+
+def xor_mlp(values: Values) -> Compiled:
+    """Exclusive or: a line cannot part these four points, four hidden neurons can."""
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    return _compiled(model, x, y, torch.nn.functional.mse_loss, values, seed=3, title="XOR: a small network learns")
+
+
+def lstm(values: Values) -> Compiled:
+    """The next value of a wave, from the five before it."""
+    import torch
+
+    class Wave(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = torch.nn.LSTM(1, 3, batch_first=True)
+            self.linear = torch.nn.Linear(3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            states, _ = self.lstm(x)
+            return self.linear(states[:, -1])
+
+    wave = [round(math.sin(0.9 * i), 2) for i in range(11)]
+    x = torch.tensor([[[wave[start + i]] for i in range(5)] for start in range(6)])
+    y = torch.tensor([[wave[start + 5]] for start in range(6)])
+    return _compiled(
+        Wave(), x, y, torch.nn.functional.mse_loss, values, seed=5, title="LSTM: what comes next in a wave?"
+    )
+
+
+WORDS = ("the", "cat", "sat", "on", "mat")
+NUMBERED = ", ".join(f"{number} {word}" for number, word in enumerate(WORDS))
+SENTENCE = (0, 1, 2, 3, 0, 4)
+
+
+def attention(values: Values) -> Compiled:
+    """The next word of a sentence: each word looks back at those before it."""
+    import torch
+
+    class NextWord(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.word = torch.nn.Embedding(len(WORDS), 4)
+            self.place = torch.nn.Embedding(len(SENTENCE) - 1, 4)
+            self.attention = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+            self.logits = torch.nn.Linear(4, len(WORDS))
+
+        def forward(self, words: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+            x = self.word(words) + self.place(places)
+            ahead = torch.ones(words.shape[1], words.shape[1], dtype=torch.bool).triu(1)
+            seen, _ = self.attention(x, x, x, attn_mask=ahead, need_weights=False)
+            return self.logits(x + seen)[0]
+
+    words, places = torch.tensor([SENTENCE[:-1]]), torch.arange(len(SENTENCE) - 1)[None]
+    return _compiled(
+        NextWord(),
+        (words, places),
+        torch.tensor(SENTENCE[1:]),
+        torch.nn.functional.cross_entropy,
+        values,
+        seed=1,
+        title="Attention: which word comes next?",
+    )
+
+
+def _compiled(
+    model: torch.nn.Module,
+    inputs: Any,
+    targets: Any,
+    loss: Callable[..., Any],
+    values: Values,
+    seed: int,
+    title: str,
+) -> Compiled:
+    """The model with starting numbers that are the same everywhere, trained by Adam."""
+    import torch
+
+    from sgdsheet.torch_frontend.compiled import compile
+
+    model = model.double()
+    generator = random.Random(seed)
+    with torch.no_grad():
+        for param in model.parameters():
+            reach = 1 / math.sqrt(param.shape[-1])
+            numbers = [round(generator.uniform(-reach, reach), 2) for _ in range(param.numel())]
+            param.copy_(torch.tensor(numbers, dtype=torch.float64).reshape(param.shape))
+    optimizer = torch.optim.Adam(model.parameters(), lr=float(values["lr"]))
+    return compile(model, inputs, targets, loss, optimizer, steps=int(values["steps"]), title=title)
+
+
+def _lesson(
+    name: str,
+    summary: str,
+    make: Callable[[Values], Compiled],
+    lr: float,
+    about: list[str],
+    things_to_try: list[str],
+) -> Lesson:
+    def build(values: Values, data: Values) -> Book:
+        book = make(values).book()
+        book.summary = [*about, *book.summary]
+        book.things_to_try = [*things_to_try, *book.things_to_try]
+        return book
+
+    inputs = (Input("lr", lr, "learning rate", above=0), STEPS)
+    return Lesson(name, summary, inputs, NO_DATA, build, _unused)
+
+
+def _unused(values: Values) -> Mapping[str, np.ndarray]:
+    """What `verify` never calls: a compiled workbook carries its own program."""
+    raise NotImplementedError
+
+
+XOR_MLP = _lesson(
+    "xor_mlp",
+    "a PyTorch model compiled into cells: a network of two layers learns XOR with Adam",
+    xor_mlp,
+    0.1,
+    [
+        "XOR is 1 where exactly one of two numbers is 1. No straight line parts its four points; two linear layers "
+        "with tanh between them do. sgdsheet.compile has made this workbook from six lines of PyTorch: see the README."
+    ],
+    ["On 'data', make it OR: type 1 as the last target. Is that easier to learn?"],
+)
+LSTM = _lesson(
+    "lstm",
+    "an LSTM compiled into cells: it reads five values of a wave and learns to tell the next",
+    lstm,
+    0.05,
+    [
+        "A recurrent network reads a sequence value by value and keeps a state between them. An LSTM (long short-term "
+        "memory) has two states, and three gates, numbers between 0 and 1: what to forget, what to take in and what to "
+        "show. On the sheet of the LSTM the five readings follow each other; each gate is a sigmoid."
+    ],
+    ["On the LSTM's sheet of step 0, find the forget gates. What happens to the loss if you raise their bias by 1?"],
+)
+ATTENTION = _lesson(
+    "attention",
+    "an attention layer compiled into cells: it learns which word comes next",
+    attention,
+    0.05,
+    [
+        f"The sentence is 'the cat sat on the mat', its words numbered: {NUMBERED}. At each place the model guesses the next word. A word's four numbers and its place's are added; attention "
+        "then mixes in those of the words before, each by a weight that is a softmax; no word sees those after it.",
+    ],
+    [
+        "On the attention's sheet of step 0, look at the softmax: what does each word look at? Then look at step 4.",
+        "On 'data', change a word's number, in the input and in the target before it.",
+    ],
+)
