@@ -8,13 +8,20 @@ from sgdsheet.errors import Error
 
 if TYPE_CHECKING:
     from sgdsheet.generation import generate
+    from sgdsheet.torch_frontend.compiled import compile
     from sgdsheet.verification import Report, read, verify
 
 __version__ = "0.1.0"
-__all__ = ["Error", "Report", "generate", "read", "verify"]
+__all__ = ["Error", "Report", "compile", "generate", "read", "verify"]
 
 # Where each name lives; imported when it is first asked for, so that `import sgdsheet` takes no time.
-_HOMES = {"generate": "generation", "Report": "verification", "read": "verification", "verify": "verification"}
+_HOMES = {
+    "compile": "torch_frontend.compiled",
+    "generate": "generation",
+    "Report": "verification",
+    "read": "verification",
+    "verify": "verification",
+}
 
 
 def __getattr__(name: str) -> Any:

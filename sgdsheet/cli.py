@@ -1,4 +1,4 @@
-"""The command line: `sgdsheet list`, `generate`, `verify`, `open`."""
+"""The command line: `sgdsheet list`, `generate`, `compile`, `verify`, `open`."""
 
 from __future__ import annotations
 
@@ -73,11 +73,32 @@ def generate(names: Sequence[str], out: Path, settings: Sequence[str], check: bo
         for lesson in chosen:
             started = time.perf_counter()
             written = generation.generate(lesson.name, out / f"{lesson.name}.xlsx", **source, **inputs)
-            seconds = time.perf_counter() - started
-            advance(
-                f"{written.path}: {written.cells:,} cells, {written.formulas:,} formulas, "
-                f"{written.size / 1e6:.2f} MB, {seconds:.1f} s"
-            )
+            advance(_said(written, time.perf_counter() - started))
+
+
+@main.command("compile")
+@click.argument("target", metavar="FILE.py:FUNCTION")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The workbook to write; FILE.xlsx by default.")
+@click.option("--steps", type=int, help="How many steps, whatever the function says.")
+@click.option("--dry-run", is_flag=True, help="Write nothing: say what is in the model and how large it would be.")
+def compile_(target: str, out: Path | None, steps: int | None, dry_run: bool) -> None:
+    """Compile a PyTorch model: FUNCTION returns a dict with the arguments of sgdsheet.compile.
+
+    With --dry-run the exit code is 1 if the model cannot be compiled.
+    """
+    from sgdsheet.torch_frontend.user_file import arguments
+
+    started = time.perf_counter()
+    given = arguments(target)
+    if steps is not None:
+        given["steps"] = steps
+    if dry_run:
+        sys.exit(0 if _survey(given) else 1)
+    from sgdsheet.torch_frontend.compiled import compile
+
+    path = out or Path(f"{Path(target.rpartition(':')[0]).stem}.xlsx")
+    written = compile(**given).save(path)
+    click.echo(_said(written, time.perf_counter() - started))
 
 
 @main.command()
@@ -137,6 +158,33 @@ def _check(name: str, out: Path, arguments: dict[str, Any]) -> str | None:
     problem = generation.check(name, path, **arguments)
     click.echo(f"{path}: {problem or 'is what would be written now'}")
     return problem
+
+
+def _said(written: Any, seconds: float) -> str:
+    return (
+        f"{written.path}: {written.cells:,} cells, {written.formulas:,} formulas, "
+        f"{written.size / 1e6:.2f} MB, {seconds:.1f} s"
+    )
+
+
+def _survey(arguments: dict[str, Any]) -> bool:
+    """Prints what compile would make of these arguments; returns whether it could."""
+    from sgdsheet.torch_frontend.compiled import survey
+
+    found = survey(**arguments)
+    needs = found.estimate
+    for op, count in sorted(found.ops.items(), key=lambda item: (-item[1], item[0])):
+        click.echo(f"{count:>6} {op}")
+    for refusal in found.refusals:
+        click.echo(f"not supported: {refusal}")
+    click.echo(
+        f"{sum(found.ops.values()):,} operations of {len(found.ops)} kinds, {len(found.refusals)} of them not supported"
+    )
+    size = f"{needs.size / 1e6:.2f} MB and {needs.seconds:.1f} s"
+    click.echo(f"about {needs.cells:,} cells on {needs.sheets} sheets, about {size}")
+    if not needs.fits:
+        click.echo(f"too large: {needs.limit:,} cells is the most")
+    return needs.fits and not found.refusals
 
 
 class _Progress:

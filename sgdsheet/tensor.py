@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -122,9 +123,13 @@ def pieces(row: Any) -> list[Range] | None:
     while start < len(row):
         first, end = row[start], start + 1
         down = end < len(row) and row[end].row != first.row
-        while end < len(row) and row[end].sheet == first.sheet and (
-            (row[end].row, row[end].column)
-            == (first.row + (end - start) * down, first.column + (end - start) * (not down))
+        while (
+            end < len(row)
+            and row[end].sheet == first.sheet
+            and (
+                (row[end].row, row[end].column)
+                == (first.row + (end - start) * down, first.column + (end - start) * (not down))
+            )
         ):
             end += 1
         last = row[end - 1]
@@ -135,18 +140,38 @@ def pieces(row: Any) -> list[Range] | None:
 
 def _product(a: list[Range] | None, b: list[Range] | None) -> Expr | None:
     """The sum of products of two rows of references, or None if that takes more than a formula over ranges."""
-    if a is None or b is None or len(a) != len(b):
+    if a is None or b is None:
         return None
+    ends = sorted({*_ends(a), *_ends(b)})
     terms: list[Expr] = []
-    for left, right in zip(a, b, strict=True):
+    for left, right in zip(_cut(a, ends), _cut(b, ends), strict=True):
         if left.shape == right.shape:
             terms.append(Call("SUMPRODUCT", left, right))
-        elif left.shape == right.shape[::-1]:
+        else:
             across, down = (left, right) if left.shape[0] == 1 else (right, left)
             terms.append(Call("SUMPRODUCT", Call("MMULT", across, down)))
-        else:
-            return None
     return terms[0] if len(terms) == 1 else expr.Sum(terms)
+
+
+def _ends(ranges: list[Range]) -> list[int]:
+    """Where each of the ranges ends, in elements from the beginning of the first."""
+    return list(accumulate(max(each.shape) for each in ranges))
+
+
+def _cut(ranges: list[Range], ends: list[int]) -> list[Range]:
+    """The same cells as ranges that end at all of `ends`."""
+    found, start, own = [], 0, zip(ranges, _ends(ranges), strict=True)
+    whole, last = next(own)
+    for end in ends:
+        if start >= last:
+            whole, last = next(own)
+        first = start - (last - max(whole.shape))
+        count, down = end - start, whole.shape[0] > 1
+        top, left = whole.top + first * down, whole.left + first * (not down)
+        bottom, right = top + (count - 1) * down, left + (count - 1) * (not down)
+        found.append(Range(whole.sheet, top, left, bottom, right, whole.absolute))
+        start = end
+    return found
 
 
 def relu(x: Any) -> Any:

@@ -15,12 +15,13 @@ from sgdsheet.book import Block, Saved
 from sgdsheet.engines import CellError, engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import Ref, quoted
-from sgdsheet.lessons import Lesson
+from sgdsheet.reference import Reference
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HUGE = 1e300
+COMPILED = "a compiled PyTorch model"  # what stands for the lesson's name in a workbook that carries its own program
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,21 @@ def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     and errors as for `read`; an input that is blank or makes no sense is an `Error` too, with its address.
     """
     saved, values = _calculated(Path(path), engine)
-    lesson = _lesson(saved)
-    inputs = _inputs(saved, values, lesson)
+    reference = _reference(saved)
+    inputs = _inputs(saved, values, reference)
     with _float64(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
         try:
-            expected = lesson.reference(inputs)
+            expected = reference.run(inputs)
         except (ValueError, RuntimeError) as error:
             raise Error(f"{path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
-        sizes = lesson.sizes(inputs, expected)
-    texts = {spec.name for spec in lesson.inputs if spec.choices}
+        sizes = reference.sizes(inputs, expected)
+    texts = {spec.name for spec in reference.inputs if spec.choices}
     rows = []
     for name, block in saved.blocks.items():
         if name in texts:
             rows.append(_chosen(saved, block, values[name]))
         else:
-            rows.append(_compare(saved, block, values[name], expected.get(name), sizes.get(name), lesson))
+            rows.append(_compare(saved, block, values[name], expected.get(name), sizes.get(name), reference))
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
         rows.append(Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'"))
@@ -120,12 +121,12 @@ def _float64() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> dict[str, Any]:
+def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> dict[str, Any]:
     """What the reader may type, by block name: a float, a text, or an array of the block's shape.
 
     Constants are taken from the file, which keeps every digit; a formula in an input cell counts with its value.
     """
-    specs = {spec.name: spec for spec in lesson.inputs}
+    specs = {spec.name: spec for spec in reference.inputs}
     inputs: dict[str, Any] = {}
     for name, block in saved.blocks.items():
         typed = _typed(block)
@@ -137,12 +138,12 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
             continue
         if not typed.any():
             continue
-        dims = lesson.data.dims
+        dims = reference.dims
         as_made = typed.sum() == 1 if name in specs else name in dims and typed.all() and typed.ndim == dims[name]
         if not as_made:
             raise Error(
                 f"{saved.path}: the sheet 'about' says that {typed.sum()} of the cells of {name!r}, "
-                f"{book.shape_text(block.shape)}, may be changed, which is not so in {lesson.name}; it was edited"
+                f"{book.shape_text(block.shape)}, may be changed, which is not so in {reference.name}; it was edited"
             )
         found = []
         for index in np.argwhere(typed):
@@ -152,7 +153,7 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
             where = f"{saved.path}: cell {_address(block, position)} ({name})"
             found.append(specs[name].check(value, where) if name in specs else _number(value, where))
         inputs[name] = found[0] if name in specs else np.array(found).reshape(block.shape)
-    missing = [name for name in (*specs, *lesson.data.dims) if name not in inputs]
+    missing = [name for name in (*specs, *reference.dims) if name not in inputs]
     if missing:
         raise Error(
             f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew"
@@ -160,13 +161,13 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], lesson: Lesson) -> d
     return inputs
 
 
-def _lesson(saved: Saved) -> Lesson:
-    if saved.program:
-        from sgdsheet.torch_frontend.reference import lesson
+def _reference(saved: Saved) -> Reference:
+    if saved.program or saved.lesson == COMPILED:
+        from sgdsheet.torch_frontend.reference import reference
 
-        return lesson(saved)
+        return reference(saved)
     try:
-        return lessons.find(saved.lesson)
+        return lessons.find(saved.lesson).checked()
     except Error as error:
         raise Error(f"{saved.path}: {error}") from None
 
@@ -184,7 +185,7 @@ def _compare(
     values: np.ndarray,
     torch: np.ndarray | None,
     size: np.ndarray | None,
-    lesson: Lesson,
+    reference: Reference,
 ) -> Row:
     cells = _floats(values)
     differs, relative = np.nan, np.nan
@@ -205,17 +206,19 @@ def _compare(
         return row(False, f"torch's shape is {torch.shape}")
     # Near float64's limit a sum overflows before it is divided: an error is right there.
     finite = np.isfinite(torch) & ~((np.abs(torch) > HUGE) & ~np.isfinite(cells))
-    wrong = np.argwhere(finite != np.isfinite(cells))
+    # A mask's infinity is a huge number in a cell.
+    masked = np.isinf(torch) & (np.abs(cells) > HUGE) & (np.sign(cells) == np.sign(torch))
+    wrong = np.argwhere((finite != np.isfinite(cells)) & ~masked)
     if len(wrong):
         position = tuple(wrong[0])
         return row(False, f"{_address(block, position)} holds {values[position]}, torch has {torch[position]:.17g}")
     difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
-    scale = np.full_like(torch, max(lesson.least, float(np.abs(torch[finite]).max(initial=0))))
+    scale = np.full_like(torch, max(reference.least, float(np.abs(torch[finite]).max(initial=0))))
     if size is not None:
         scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
     differs = float(difference.max(initial=0))
     relative = float((difference / scale).max(initial=0))
-    if relative > lesson.tolerance:
+    if relative > reference.tolerance:
         position = np.unravel_index(int((difference / scale).argmax()), difference.shape)
         where = _address(block, position)
         return row(False, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_list_has_a_line_each() -> None:
     assert all(line.split(maxsplit=1)[1] for line in lines)
 
 
-@pytest.mark.parametrize("argument", ["--help", "list", "generate --help", "--version"])
+@pytest.mark.parametrize("argument", ["--help", "list", "generate --help", "compile --help", "--version"])
 def test_torch_is_not_imported_for(argument: str) -> None:
     code = (
         "import sys; from sgdsheet.cli import main\n"
@@ -84,7 +84,7 @@ def test_importing_the_package_is_light() -> None:
 
 
 def test_the_package_has_what_it_promises() -> None:
-    assert set(sgdsheet.__all__) >= {"generate", "read", "verify", "Report"}
+    assert set(sgdsheet.__all__) >= {"compile", "generate", "read", "verify", "Report"}
     for name in sgdsheet.__all__:
         assert getattr(sgdsheet, name).__doc__
     with pytest.raises(AttributeError, match="'nothing'"):
@@ -309,3 +309,135 @@ def test_open_without_a_program(monkeypatch: pytest.MonkeyPatch, workbook: Workb
 @pytest.mark.parametrize("arguments", ["verify", "nonsense", "generate --nonsense"])
 def test_wrong_use_ends_with_2(arguments: str) -> None:
     assert run(*arguments.split()).exit_code == 2
+
+
+MODEL = """
+import torch
+from beside import STEPS
+
+def make():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    x, y = torch.ones(4, 2), torch.zeros(4, 1)
+    return dict(model=model, inputs=x, targets=y, loss=torch.nn.functional.mse_loss, optimizer=optimizer, steps=STEPS)
+
+def unsupported():
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return torch.linalg.svd(x)[1]
+    return dict(model=torch.nn.Sequential(Net()), inputs=torch.ones(2, 2))
+
+def large():
+    return make() | dict(steps=20_000)
+
+def misspelt():
+    return make() | dict(optimiser=None)
+
+def without():
+    return dict(model=torch.nn.Tanh())
+
+def wrong():
+    return make() | dict(inputs="x")
+
+def typed():
+    return make() | dict(steps="5")
+
+def other():
+    return [1, 2]
+
+def fails():
+    return torch.zeros(3)[7]
+
+def leaves():
+    raise SystemExit(3)
+"""
+
+
+@pytest.fixture
+def my_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's file with functions for compile, and another one beside it; the folder is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "beside.py").write_text("STEPS = 2\n", encoding="utf-8")
+    (tmp_path / "broken.py").write_text("def make(:\n", encoding="utf-8")
+    (tmp_path / "my_model.py").write_text(MODEL, encoding="utf-8")
+    yield tmp_path / "my_model.py"
+    sys.modules.pop("beside", None)
+
+
+def test_compile_writes_a_workbook_that_verifies(my_model: Path) -> None:
+    result = run("compile", f"{my_model}:make", "-o", "folder/made.xlsx")
+    assert result.exit_code == 0
+    (line,) = result.stdout.splitlines()
+    assert re.fullmatch(r"folder.made\.xlsx: [\d,]+ cells, [\d,]+ formulas, [\d.]+ MB, [\d.]+ s", line)
+    made = sgdsheet.read("folder/made.xlsx")
+    assert "2/param/0.weight" in made
+    assert "3/param/0.weight" not in made
+    verified = run("verify", "folder/made.xlsx", "--engine", "all", "--json")
+    assert verified.exit_code == 0
+    assert [each["engine"] for each in json.loads(verified.stdout)] == available()
+    assert all(each["ok"] and each["blocks"] for each in json.loads(verified.stdout))
+
+
+def test_compile_steps_and_the_default_name(my_model: Path) -> None:
+    assert run("compile", "my_model.py:make", "--steps", "3").exit_code == 0
+    made = sgdsheet.read("my_model.xlsx")
+    assert "3/param/0.weight" in made
+    assert "4/param/0.weight" not in made
+
+
+def test_compile_dry_run_writes_nothing(my_model: Path) -> None:
+    before = sorted(my_model.parent.glob("*.xlsx"))
+    result = run("compile", "my_model.py:make", "--dry-run", "--steps", "4")
+    assert result.exit_code == 0
+    assert sorted(my_model.parent.glob("*.xlsx")) == before
+    lines = result.stdout.splitlines()
+    assert "     1 tanh.default" in lines
+    assert re.fullmatch(r"\d+ operations of \d+ kinds, 0 of them not supported", lines[-2])
+    said = re.fullmatch(r"about ([\d,]+) cells on (\d+) sheets, about [\d.]+ MB and [\d.]+ s", lines[-1])
+    assert said
+    run("compile", "my_model.py:make", "--steps", "4", "-o", "truth.xlsx")
+    written = re.search(r": ([\d,]+) cells", run("compile", "my_model.py:make", "--steps", "4").stdout)
+    assert written
+    truth = int(written[1].replace(",", ""))
+    assert 0.8 * truth < int(said[1].replace(",", "")) < 1.25 * truth
+
+
+def test_compile_dry_run_says_what_stands_in_the_way(my_model: Path) -> None:
+    result = run("compile", "my_model.py:unsupported", "--dry-run")
+    assert result.exit_code == 1
+    assert re.search(r"not supported: my_model.py, line \d+, in module '0': .*_linalg_svd", result.stdout)
+    result = run("compile", "my_model.py:large", "--dry-run")
+    assert result.exit_code == 1
+    assert "too large: 3,000,000 cells is the most" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("my_model.py", "my_model.py:make"),
+        ("my_model:make", "my_model.py:make"),
+        ("missing.py:make", "missing.py: there is no such file"),
+        ("my_model.py:mke", "'mke' in it; did you mean 'make'?"),
+        ("my_model.py:other", "got list"),
+        ("my_model.py:misspelt", "'optimiser'; did you mean 'optimizer'?"),
+        ("my_model.py:without", "no 'inputs'"),
+        ("my_model.py:wrong", "inputs: expected a tensor"),
+        ("my_model.py:typed", "steps: expected a whole number"),
+        ("my_model.py:fails", "IndexError in my_model.py, line 36: index 7"),
+        ("my_model.py:leaves", "SystemExit in my_model.py, line 39: 3"),
+        ("my_model.py:unsupported", "_linalg_svd"),
+        ("my_model.py:large", "3,000,000"),
+        ("broken.py:make", "SyntaxError"),
+    ],
+)
+def test_compile_refuses(my_model: Path, target: str, said: str) -> None:
+    assert said in refused("compile", target, "-o", "folder/made.xlsx")
+    assert not Path("folder").exists()
+
+
+def test_compile_in_a_process(my_model: Path) -> None:
+    done = process("compile", "my_model.py:fails")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: my_model.py: fails() raises IndexError")

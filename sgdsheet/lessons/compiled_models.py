@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +131,7 @@ def _lesson(
     return Lesson(name, summary, inputs, NO_DATA, build, _unused)
 
 
-def _unused(values: Values) -> Mapping[str, np.ndarray]:
+def _unused(values: Values) -> dict[str, np.ndarray]:
     """What `verify` never calls: a compiled workbook carries its own program."""
     raise NotImplementedError
 
@@ -165,8 +165,9 @@ ATTENTION = _lesson(
     attention,
     0.05,
     [
-        f"The sentence is 'the cat sat on the mat', its words numbered: {NUMBERED}. At each place the model guesses the next word. A word's four numbers and its place's are added; attention "
-        "then mixes in those of the words before, each by a weight that is a softmax; no word sees those after it.",
+        f"The sentence is 'the cat sat on the mat', its words numbered: {NUMBERED}. At each place the model guesses "
+        "the next word. A word's four numbers and its place's are added; attention then mixes in those of the words "
+        "before, each by a weight that is a softmax; no word sees those after it.",
     ],
     [
         "On the attention's sheet of step 0, look at the softmax: what does each word look at? Then look at step 4.",

@@ -11,6 +11,7 @@ import numpy as np
 from sgdsheet.book import Book, Input
 from sgdsheet.errors import Error, nearest
 from sgdsheet.lessons.data import Data, Source
+from sgdsheet.reference import Reference
 
 Values = Mapping[str, Any]
 
@@ -23,8 +24,6 @@ class Lesson:
     `reference(values)` runs torch in float64 on what stands in a file's cells, inputs and data both by block name (a
     float, a text or an array), and returns every block by name as a float64 array. `sizes(values, blocks)` gives, for a
     block whose formula takes a difference of larger numbers, how large they are: its rounding is measured against that.
-    `tolerance` is how far a block may be off against the largest of its numbers, `least` the size that counts for a
-    block whose numbers are all smaller.
     """
 
     name: str
@@ -34,8 +33,10 @@ class Lesson:
     build: Callable[[Values, Values], Book]
     reference: Callable[[Values], dict[str, np.ndarray]]
     sizes: Callable[[Values, Mapping[str, np.ndarray]], dict[str, np.ndarray]] = lambda values, blocks: {}
-    tolerance: float = 1e-12
-    least: float = 1.0
+
+    def checked(self) -> Reference:
+        """What `verify` compares the workbook with."""
+        return Reference(self.name, self.inputs, self.data.dims, self.reference, self.sizes)
 
     def load(self, source: Source) -> Values:
         """The numbers to build with. Raises `Error` for a source that the lesson has no use for."""

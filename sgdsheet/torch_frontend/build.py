@@ -18,7 +18,7 @@ from sgdsheet.book import DIVERGING, NUMBER, PRECISE, PROGRAM, WHOLE, Book, Seri
 from sgdsheet.errors import Error
 from sgdsheet.expr import Binary, Call, Expr, Negative, Number, Range, Ref, Sum
 from sgdsheet.optim import OPTIMIZERS
-from sgdsheet.tensor import Array
+from sgdsheet.tensor import Array, pieces, span
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, Graph, Node, Use
 from sgdsheet.torch_frontend.notation import notation
@@ -28,6 +28,7 @@ from sgdsheet.torch_frontend.trace import LOSS
 COMPILED = "a compiled PyTorch model"
 LONGEST = 30_000  # characters in a cell; Excel takes 32,767
 INLINE = 6  # a formula that only one other uses stands inside it if it refers to no more cells than this
+PIECES = 4  # ranges that a row may be in, to be multiplied with another; else it gets cells of its own
 GAP, ROOM = 5, 12  # columns that a block takes at least, beside others and alone, so that its heading has room
 ACROSS = 26  # columns up to which blocks that are alike stand side by side
 WIDTH = 10
@@ -59,6 +60,7 @@ class _Builder:
         self.book = Book(COMPILED, title, _summary(program), _things_to_try(program), program.inputs())
         self.front = self.book.sheet("training" if program.optimizer else "model", title, *_notes(program))
         self.cells = self._hyperparameters()
+        self.states = program.states(self._at(0))
         if program.shared:
             self._data(0)
         self._open(0)
@@ -121,7 +123,6 @@ class _Builder:
 
     def _open(self, k: int) -> None:
         """Sets aside, side by side, each parameter before step k, its gradient and its states; fills them at k = 0."""
-        states = self.program.states(self._at(0))
         graph = self.program.graphs[self.program.which[min(k, self.steps - 1)]]
         when = "before the first step" if not k else f"after step {k}"
         for node in graph.nodes:
@@ -132,21 +133,21 @@ class _Builder:
             row = sheet.next_row
             role, torch = ("parameter", "parameter") if kind == "param" else ("optimiser state", "buffer")
             torch = f"model.get_{torch}({name!r})"
-            beside = [(f"{k}/{node.name}", node.shape, role, when, torch, short)]
+            beside: list[tuple[Any, ...]] = [(f"{k}/{node.name}", node.shape, role, when, torch, short)]
             if kind == "param" and k < self.steps and f"grad/{name}" in graph.outputs:
                 beside.append((f"{k}/grad/{name}", node.shape, "gradient", "", f"{torch}.grad", f"{short}.grad"))
-            for state in states.get(name, {}) if kind == "param" else ():
+            for state in self.states.get(name, {}) if kind == "param" else ():
                 shape = () if state in OPTIMIZERS[self.program.optimizer or ""].scalars else node.shape
                 torch = f"optimizer.state[{name}][{state!r}]"
                 beside.append((f"{k}/state/{name}/{state}", shape, "optimiser state", when, torch, state))
             left, bottom = 1, row
-            for block, shape, *texts in beside:
+            for block, shape, role, words, torch, title in beside:
                 following = _beside(left, shape)
-                self._reserve(sheet, block, shape, *texts, row, left, following - left - 1)
+                self._reserve(sheet, block, shape, role, words, torch, title, row, left, following - left - 1)
                 left, bottom = following, max(bottom, sheet.next_row)
             sheet.next_row = bottom
             if not k:
-                self._begin(node, name, states.get(name, {}) if kind == "param" else {})
+                self._begin(node, name, self.states.get(name, {}) if kind == "param" else {})
 
     def _begin(self, node: Node, name: str, states: Mapping[str, Any]) -> None:
         """Fills what is there before the first step."""
@@ -223,7 +224,7 @@ class _Builder:
             words = "drawn once, when this workbook was made: data, so that it can be checked"
             return self._given(self._sheet(k, node.path), f"{k}/{node.name}", node, "data", words, "mask")
         if node.op == CONSTANT:
-            array = np.empty(node.shape, dtype=object)
+            array = np.empty(node.shape or (), dtype=object)
             numbers = node.args[0]
             array.reshape(-1)[:] = numbers if isinstance(numbers, list) else [numbers] * array.size
             return array
@@ -256,6 +257,8 @@ class _Builder:
             return False
         if plan.key(node) is not None:
             return True
+        if node.op in ops.REARRANGED and plan.scattered(node, array):
+            return True
         if all(isinstance(each, (Ref, Number)) or not isinstance(each, Expr) for each in flat):
             return False
         if node.dtype == "bool" or plan.inside(node) or node.op in ops.REARRANGED:
@@ -277,9 +280,8 @@ class _Builder:
                 if f"grad/{name}" in graph.outputs:
                     self._learn(k, name, given)
                 else:  # torch leaves a parameter without a gradient as it is
-                    for block in list(self.references):
-                        if block == f"{k}/param/{name}" or block.startswith(f"{k}/state/{name}/"):
-                            self._fill(f"{k + 1}{block.removeprefix(str(k))}", self.references[block])
+                    for block in (f"param/{name}", *(f"state/{name}/{state}" for state in self.states[name])):
+                        self._fill(f"{k + 1}/{block}", self.references[f"{k}/{block}"])
 
     def _learn(self, k: int, name: str, given: Mapping[str, Any]) -> None:
         """One parameter's step: its states' new cells, then its own."""
@@ -298,12 +300,8 @@ class _Builder:
             references = self.references[block]
             return references if references.ndim else references.item()
 
-        prefix = f"{k}/state/{name}/"
-        state: dict[str, Any] = {
-            block.removeprefix(prefix): each if each.ndim else each.item()
-            for block, each in self.references.items()
-            if block.startswith(prefix)
-        }
+        held = {each: self.references[f"{k}/state/{name}/{each}"] for each in self.states[name]}
+        state = {each: references if references.ndim else references.item() for each, references in held.items()}
         param, grad = self.references[f"{k}/param/{name}"], self.references[f"{k}/grad/{name}"]
         result, _ = optimizer.step(place, param, grad, state, step=self.program.begun + k + 1, **given)
         self._fill(f"{k + 1}/param/{name}", result, words=f"{said['new_param']}, after step {k + 1}")
@@ -314,9 +312,11 @@ class _Builder:
         """The sheet of a step and a module, made when it is first asked for."""
         if (k, path) not in self.sheets:
             where = self._module(path)
-            name = re.sub(r"[\[\]:*?/\\']", "_", f"{k} {where}")
+            name = f"{k} " + re.sub(r"[\[\]:*?/\\']", "_", where)
+            if len(name) > 31:  # the end of a path says more than its beginning
+                name = f"{k} …{name[len(str(k)) - 29 :]}"
             taken = {sheet.name.lower() for sheet in self.book.sheets}
-            short, count = name[:31], 1
+            short, count = name, 1
             while short.lower() in taken:
                 count += 1
                 short = f"{name[: 30 - len(str(count))]}~{count}"
@@ -481,6 +481,20 @@ class _Plan:
         """Whether only an output uses the node, which has cells itself."""
         return node.name in self._inside
 
+    def scattered(self, node: Node, array: Array) -> bool:
+        """Whether a sum of products takes the node's elements, and they lie in no ranges that it could be written with."""
+        if not any(isinstance(each, Expr) for each in array.reshape(-1)):
+            return False
+        for user in self._users[node.name]:
+            takes = [isinstance(each, Use) and each.node == node.name for each in user.args]
+            if user.op == "convolution.default" and not _in_ranges(array):
+                return True
+            if user.op in ("mm.default", "bmm.default", "addmm.default"):
+                left, right = takes[-2:] if user.op != "addmm.default" else takes[1:3]
+                if (left and not _in_lines(array)) or (right and not _in_lines(np.swapaxes(array, -1, -2))):
+                    return True
+        return False
+
     def small(self, node: Node) -> bool:
         """Whether the node is computed element by element, and used once, element by element."""
         if node.op not in ops.ELEMENTWISE or self._count[node.name] != 1 or not self._users[node.name]:
@@ -508,6 +522,25 @@ def _typed(array: Array, whole: bool = False) -> Array:
     typed = np.empty(array.shape, dtype=object)
     typed.reshape(-1)[:] = [Typed(int(each) if whole else float(each)) for each in array.reshape(-1)]
     return typed
+
+
+def _in_ranges(array: Array) -> bool:
+    """Whether each matrix of the last two dimensions fills one range."""
+    try:
+        for matrix in array.reshape(-1, *array.shape[-2:]):
+            span(matrix)
+    except ValueError:
+        return False
+    return True
+
+
+def _in_lines(array: Array) -> bool:
+    """Whether each row is in few ranges."""
+    for row in array.reshape(-1, array.shape[-1]):
+        found = pieces(row)
+        if len(row) > PIECES and (found is None or len(found) > PIECES):
+            return False
+    return True
 
 
 def _size(value: Any) -> int:
@@ -588,8 +621,9 @@ def _summary(program: Program) -> list[str]:
     if program.optimizer:
         steps = len(program.which)
         what.append(
-            f"It makes {steps} step{'s' * (steps > 1)} of {program.optimizer}: the parameters after a step are formulas "
-            "too, and the next step begins with them. A block's name begins with the number of steps made before."
+            f"It makes {steps} step{'s' * (steps > 1)} of {program.optimizer}: the parameters after a step are "
+            "formulas too, and the next step begins with them. A block's name begins with the number of steps made "
+            "before."
         )
     what.append("On each sheet a heading names the module of the model, and each block says what PyTorch calls it.")
     return what

@@ -16,9 +16,10 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 aten = torch.ops.aten
 
 WHOLE = (
-    "addmm mm bmm convolution convolution_backward max_pool2d_with_indices max_pool2d_with_indices_backward avg_pool2d "
-    "avg_pool2d_backward embedding embedding_dense_backward nll_loss_forward nll_loss_backward sigmoid relu "
-    "threshold_backward masked_fill"
+    "addmm mm bmm max_pool2d_with_indices max_pool2d_with_indices_backward max_pool3d_with_indices "
+    "max_pool3d_with_indices_backward avg_pool2d avg_pool2d_backward avg_pool3d avg_pool3d_backward embedding "
+    "embedding_dense_backward sigmoid relu threshold_backward masked_fill gather scatter scatter_add _adaptive_avg_pool2d _adaptive_avg_pool2d_backward "
+    "_adaptive_avg_pool3d _adaptive_avg_pool3d_backward adaptive_max_pool2d adaptive_max_pool3d"
 ).split()
 
 # Not in torch's core set, but in its table.
@@ -27,16 +28,22 @@ APART = (
     "smooth_l1_loss_backward huber_loss huber_loss_backward binary_cross_entropy binary_cross_entropy_backward "
     "native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward "
     "_native_batch_norm_legit_functional _native_batch_norm_legit_no_training native_batch_norm_backward gelu "
-    "gelu_backward _adaptive_avg_pool2d std var"
+    "gelu_backward std var nll_loss_forward nll_loss_backward nll_loss2d_forward nll_loss2d_backward "
+    "hardswish_backward hardsigmoid_backward mish_backward silu_backward hardtanh_backward elu_backward "
+    "softplus_backward log_sigmoid_backward leaky_relu_backward l1_loss soft_margin_loss "
+    "linalg_vector_norm logsumexp logaddexp logaddexp2 xlogy lerp addcmul addcdiv std_mean native_dropout "
+    "smooth_l1_loss_backward rrelu_with_noise"
 ).split()
 
 
 def table() -> dict[Any, Callable[..., Any]]:
     """The operations to take apart, each with the function that does it in terms of others."""
     taken = dict(core_aten_decompositions())
-    more = [getattr(aten, name) for name in APART if hasattr(aten, name)]
+    more = [getattr(aten, name) for name in dict.fromkeys(APART) if hasattr(aten, name)]
     taken.update(get_decompositions(more))
     taken[aten.var_mean.correction] = _var_mean
+    taken[aten.convolution.default] = _convolution
+    taken[aten.convolution_backward.default] = _convolution_backward
     taken[aten.var.correction] = lambda *args, **kwargs: _var_mean(*args, **kwargs)[0]
     return {op: function for op, function in taken.items() if op._schema.name.partition("::")[2] not in WHOLE}
 
@@ -72,3 +79,104 @@ def _native_batch_norm(
     mean.copy_(new_mean)
     var.copy_(new_var)
     return y, saved, rstd
+
+
+def _convolution(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+) -> Any:
+    """A convolution that looks at windows without gaps: rows and columns of 0 stand where there was nothing.
+
+    A dilated filter gets them between its weights; a transposed convolution gets them between the elements of x, and its
+    filter is turned. Both are laid out in cells, so that a window is one range.
+    """
+    dims = x.ndim - 2
+    stride, padding, dilation = (_each_of(given, dims) for given in (stride, padding, dilation))
+    if transposed:
+        turned = weight.flip(list(range(2, weight.ndim)))
+        parts = turned.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).transpose(1, 2)
+        turned = parts.reshape(-1, weight.shape[0] // groups, *weight.shape[2:])
+        spread = _spread(x, stride)
+        edges = []
+        for axis in reversed(range(dims)):
+            before = dilation[axis] * (weight.shape[2 + axis] - 1) - padding[axis]
+            edges += [before, before + _each_of(output_padding, dims)[axis]]
+        spread = aten.constant_pad_nd.default(spread, edges, 0.0)
+        ones, none = [1] * dims, [0] * dims
+        return aten.convolution.default(spread, turned, bias, ones, none, dilation, False, none, groups)
+    if any(each > 1 for each in dilation):
+        ones, none = [1] * dims, [0] * dims
+        spread = _spread(weight, dilation)
+        return aten.convolution.default(x, spread, bias, stride, padding, ones, False, none, groups)
+    return NotImplemented
+
+
+def _convolution_backward(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    bias_sizes: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    wanted: Any,
+) -> Any:
+    """The three gradients of a convolution, as convolutions themselves."""
+    dims = x.ndim - 2
+    none = [0] * dims
+    stride, padding, dilation = (_each_of(given, dims) for given in (stride, padding, dilation))
+    grad_x = grad_weight = grad_bias = None
+    if wanted[0]:
+        if transposed:
+            grad_x = aten.convolution.default(grad, weight, None, stride, padding, dilation, False, none, groups)
+        else:
+            missing = [
+                x.shape[2 + i]
+                - ((grad.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (weight.shape[2 + i] - 1) + 1)
+                for i in range(dims)
+            ]
+            grad_x = aten.convolution.default(grad, weight, None, stride, padding, dilation, True, missing, groups)
+    if wanted[1]:
+        seen, other = (grad, x) if transposed else (x, grad)
+        parts = [
+            _weight_gradient(a, b, weight.shape[2:], stride, padding, dilation)
+            for a, b in zip(seen.chunk(groups, 1), other.chunk(groups, 1), strict=True)
+        ]
+        grad_weight = parts[0] if groups == 1 else torch.cat(parts)
+    if wanted[2]:
+        grad_bias = grad.sum([0, *range(2, grad.ndim)])
+    return grad_x, grad_weight, grad_bias
+
+
+def _weight_gradient(x: Any, grad: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """For each weight the sum of what it was multiplied with, times the gradient of what it went into."""
+    ones, none = [1] * len(kernel), [0] * len(kernel)
+    moved = _spread(grad.transpose(0, 1), stride)
+    found = aten.convolution.default(x.transpose(0, 1), moved, None, dilation, padding, ones, False, none, 1)
+    for axis, size in enumerate(kernel):
+        found = found.narrow(2 + axis, 0, size)
+    return found.transpose(0, 1)
+
+
+def _spread(x: Any, steps: Any) -> Any:
+    """x with steps - 1 elements of 0 between its elements, in its last dimensions."""
+    for axis, step in enumerate(steps, start=x.ndim - len(steps)):
+        if step > 1 and x.shape[axis] > 1:
+            shape = list(x.shape)
+            shape[axis] = (shape[axis] - 1) * step + 1
+            x = aten.slice_scatter.default(x.new_zeros(shape), x, axis, 0, shape[axis], step)
+    return x
+
+
+def _each_of(given: Any, dims: int) -> list[int]:
+    return list(given) * (dims if len(given) == 1 else 1)

@@ -7,15 +7,23 @@ says: a node's operation is looked up among those that `ops` knows, and nothing 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sgdsheet.errors import Error
 
+MOST = 2**26  # the most numbers that one step may compute: half a gigabyte in float64
 # What a node is that no operation computes: fed from outside, or known since the workbook was made.
-FED = ("param", "buffer", "input", "target", "random")
-CONSTANT, ITEM = "constant", "getitem"
+RANDOM, CONSTANT, ITEM = "random", "constant", "getitem"
+FED = ("param", "buffer", "input", "target", RANDOM)
+
+
+# What Python raises for a text that is not what it should be.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+Draw = Callable[["Node", list[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,27 @@ class Node:
         """The names of the nodes whose values it takes, in order."""
         return list(_uses((*self.args, *self.kwargs.values())))
 
+    def numel(self) -> int:
+        """How many numbers its value has; 0 for one with several results, which are nodes of their own."""
+        return 0 if self.shape is None else math.prod(self.shape)
+
+    def compute(self, values: Mapping[str, Any]) -> Any:
+        """Its value by torch, given those of the nodes that it takes: a tensor, or a list of tensors."""
+        from sgdsheet.torch_frontend.ops import overload
+
+        if self.op == CONSTANT:
+            return _full(self)
+        if self.op == ITEM:
+            whole, number = self.args
+            value = values[whole.node][number]
+        else:
+            kwargs = {name: _valued(each, values) for name, each in self.kwargs.items()}
+            if "dtype" in kwargs:
+                kwargs["dtype"] = _dtype(kwargs["dtype"])
+            value = overload(self.op)(*_valued(list(self.args), values), **kwargs)
+        # A view's shape fits whatever lies in order, whichever order it had when the model was traced.
+        return value.contiguous() if hasattr(value, "contiguous") else value
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -78,16 +107,23 @@ class Graph:
         return rows + [[key, "output", json.dumps({"node": name})] for key, name in self.outputs.items()]
 
     @staticmethod
-    def from_rows(rows: Iterable[Sequence[str]], where: str) -> Graph:
-        """The graph whose `rows` these are. Raises `Error`, naming `where`, for text that is no graph."""
+    def from_rows(rows: Iterable[Sequence[str]], where: str, first: int = 1) -> Graph:
+        """The graph whose `rows` these are; `check` it before it is run.
+
+        Raises `Error`, naming `where` and the line, counted from `first`, for text that is no graph.
+        """
         nodes, outputs, known = [], {}, set()
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(rows, start=first):
+            if not row:
+                continue
             try:
                 if row[1] == "output":
                     outputs[row[0]] = json.loads(row[2])["node"]
                     continue
                 name, op, args, kwargs, shape, dtype, path, way = row
                 args, kwargs, shape = json.loads(args), json.loads(kwargs), json.loads(shape)
+                if name in known or (shape is not None and any(type(size) is not int or size < 0 for size in shape)):
+                    raise ValueError
                 node = Node(
                     name,
                     op,
@@ -98,7 +134,7 @@ class Graph:
                     path,
                     way == "backward",
                 )
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except UNREADABLE:
                 raise Error(f"{where}, line {number}: was edited and cannot be read; make the workbook anew") from None
             if unknown := [each for each in node.uses() if each not in known]:
                 raise Error(f"{where}, line {number}: {name!r} takes {unknown[0]!r}, which no line before it computes")
@@ -108,39 +144,98 @@ class Graph:
             raise Error(f"{where}: no line computes the output {lacking[0]!r}; make the workbook anew")
         return Graph(tuple(nodes), outputs)
 
-    def run(self, feeds: Mapping[str, Any], draw: Callable[[Node, list[Any]], Any] | None = None) -> dict[str, Any]:
+    def check(self, where: str, first: int = 1) -> None:
+        """Raises `Error` unless each node's operation is known, fits its arguments, and gives what the node says.
+
+        torch's fake tensors find that out without computing or allocating anything. `where` and `first`, the number of
+        the first node's line, say where the graph was read.
+        """
+        import torch
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        values: dict[str, Any] = {}
+        total = 0
+        for line, node in enumerate(self.nodes, start=first):
+            try:
+                total += math.prod(max(size, 1) for size in node.shape or ())
+                if total > MOST:
+                    raise Error(f"a step would hold more than {MOST:,} numbers")
+                with FakeTensorMode(allow_non_fake_inputs=True):
+                    if node.op in FED:
+                        value = torch.empty(node.shape or (), dtype=_dtype(node.dtype))
+                    else:
+                        value = node.compute(values)
+                if node.op in ("param", "buffer", "input", "target") and not node.name.startswith(f"{node.op}/"):
+                    raise Error(f"its name should begin with {node.op}/")
+                _require_promised(node, value)
+            except Exception as error:  # whatever torch raises for arguments that no model has led to
+                raise Error(f"{where}, line {line}: {node.name!r} cannot be computed: {_said(error)}") from None
+            values[node.name] = value
+
+    def run(
+        self, feeds: Mapping[str, Any], draw: Draw | None = None, watch: Callable[[Node, Any], None] | None = None
+    ) -> dict[str, Any]:
         """Every node's value, computed by torch.
 
         `feeds` holds a tensor for each node that is fed, by the node's name. A `random` node that is not among them is
-        drawn by `draw`.
+        drawn by `draw`. `watch` is called with each node and its value, in order. Raises `Error` where torch refuses.
         """
         import torch
 
-        from sgdsheet.torch_frontend.ops import overload
-
         values: dict[str, Any] = {}
-        dtypes = {"float": torch.float64, "int": torch.int64, "bool": torch.bool}
         with torch.no_grad():
             for node in self.nodes:
-                if node.name in feeds:
-                    value = feeds[node.name]
-                elif node.op == CONSTANT:
-                    value = torch.tensor(node.args[0], dtype=dtypes[node.dtype])
-                    value = value.expand(node.shape) if value.ndim == 0 else value.reshape(node.shape)
-                elif node.op == ITEM:
-                    value = values[node.args[0].node][node.args[1]]
-                else:
-                    args = _valued(list(node.args), values)
-                    if node.op == "random":
-                        assert draw is not None
-                        value = draw(node, args)
+                try:
+                    if node.name in feeds:
+                        value = feeds[node.name]
+                    elif node.op == RANDOM and draw is not None:
+                        value = draw(node, _valued(list(node.args), values))
                     else:
-                        kwargs = _valued(dict(node.kwargs), values)
-                        value = overload(node.op)(
-                            *args, **{k: dtypes[v] if k == "dtype" else v for k, v in kwargs.items()}
-                        )
+                        value = node.compute(values)
+                except Exception as error:  # such as IndexError: what a reader typed may be no row of an embedding
+                    raise Error(f"{node.name!r} ({node.op}) cannot be computed: {_said(error)}") from None
                 values[node.name] = value
+                if watch is not None:
+                    watch(node, value)
         return values
+
+
+def _full(node: Node) -> Any:
+    """A constant: one number everywhere, or each of its own."""
+    import torch
+
+    (numbers,) = node.args
+    if node.shape is None or (isinstance(numbers, list) and len(numbers) != node.numel()):
+        raise ValueError(f"a constant of shape {node.shape} does not have {numbers!r:.40}")
+    if isinstance(numbers, list):
+        return torch.tensor(numbers, dtype=_dtype(node.dtype)).reshape(node.shape)
+    return torch.full(node.shape, numbers, dtype=_dtype(node.dtype))
+
+
+def _require_promised(node: Node, value: Any) -> None:
+    """Raises `Error` if a value has not the shape and dtype that its node says."""
+    import torch
+
+    if isinstance(value, torch.Tensor) and node.shape is not None:
+        if tuple(value.shape) == node.shape and value.dtype == _dtype(node.dtype):
+            return
+        raise Error(f"it has shape {tuple(value.shape)} and {value.dtype}, not {node.shape} and {node.dtype}")
+    if isinstance(value, (list, tuple)) and node.shape is None:
+        if sum(each.numel() for each in value if isinstance(each, torch.Tensor)) <= MOST:
+            return
+        raise Error(f"its results have more than {MOST:,} numbers")
+    raise Error("it has several results where one is expected, or one where several are")
+
+
+def _dtype(kind: str) -> Any:
+    import torch
+
+    return {"float": torch.float64, "int": torch.int64, "bool": torch.bool}[kind]
+
+
+def _said(error: Exception) -> str:
+    """An error's message in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _uses(value: Any) -> Iterable[str]:
@@ -165,7 +260,11 @@ def _from_plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_from_plain(each) for each in value]
     if isinstance(value, dict):
-        return Use(value["node"]) if set(value) == {"node"} else {key: _from_plain(each) for key, each in value.items()}
+        if set(value) != {"node"}:
+            return {key: _from_plain(each) for key, each in value.items()}
+        if not isinstance(value["node"], str):
+            raise ValueError("a node's name is a text")
+        return Use(value["node"])
     return value
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,7 @@ from sgdsheet.book import Input
 from sgdsheet.errors import Error
 from sgdsheet.hyperparameters import MEANINGS, OF_ONE, TUPLES, arguments
 from sgdsheet.optim import OPTIMIZERS
-from sgdsheet.torch_frontend.graph import Graph, Node
-
-Draw = Callable[[Node, list[Any]], Any]
+from sgdsheet.torch_frontend.graph import UNREADABLE, Draw, Graph, Node
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Program:
     """`which[k]` is the graph of step k. `groups` are the optimiser's, none without one.
 
     With `shared` every step has the same batch. `begun` counts the steps that the optimiser had made before, and
-    `resumed` tells whether its state came from there. `blocks[i]` names the nodes of graph i that have cells.
+    `resumed` tells whether its state came from there. `modules` holds each module's class by its path. `blocks[i]`
+    names the nodes of graph i that have cells.
     """
 
     graphs: tuple[Graph, ...]
@@ -59,6 +59,7 @@ class Program:
     groups: tuple[Group, ...] = ()
     begun: int = 0
     resumed: bool = False
+    modules: Mapping[str, str] = field(default_factory=dict)
     blocks: tuple[tuple[str, ...], ...] = ()
 
     # --- names -----------------------------------------------------------------------------------------------------
@@ -101,6 +102,27 @@ class Program:
                 found[param] = OPTIMIZERS[self.optimizer or ""].init(**group.hyperparameters(values))
         return found
 
+    def dims(self) -> dict[str, int]:
+        """The blocks of numbers that the reader may change, with their numbers of dimensions."""
+        found = {}
+        for k, number in enumerate(self.which):
+            for node in self.graphs[number].nodes:
+                if node.op in ("input", "target", "random") or (node.op in ("param", "buffer") and not k):
+                    found[self.fed(k, node.name)] = len(node.shape or ())
+        for number, group in enumerate(self.groups):
+            found |= {self.cell(number, name): 1 for name, value in group.cells.items() if isinstance(value, list)}
+        if self.resumed:
+            graph = self.graphs[self.which[0]]
+            shapes = {node.name.partition("/")[2]: node.shape or () for node in graph.nodes if node.op == "param"}
+            scalars = OPTIMIZERS[self.optimizer or ""].scalars
+            first = [
+                {name: value[0] if isinstance(value, list) else value for name, value in group.cells.items()}
+                for group in self.groups
+            ]
+            for name, states in self.states(first).items():
+                found |= {f"0/state/{name}/{each}": 0 if each in scalars else len(shapes[name]) for each in states}
+        return found
+
     def learned(self) -> list[str]:
         """The parameters that the optimiser changes, in its order."""
         return [param for group in self.groups for param in group.params]
@@ -121,6 +143,7 @@ class Program:
             "groups": [asdict(group) for group in self.groups],
             "begun": self.begun,
             "resumed": self.resumed,
+            "modules": dict(self.modules),
         }
         rows = [["program", json.dumps(head)]]
         for number, (graph, blocks) in enumerate(zip(self.graphs, self.blocks, strict=True)):
@@ -130,34 +153,54 @@ class Program:
 
     @staticmethod
     def from_rows(rows: Iterable[Sequence[str]], where: str) -> Program:
-        """The program whose `rows` these are. Raises `Error`, naming `where`, for text that is none."""
-        rows = list(rows)
+        """The program whose `rows` these are, among others before them.
+
+        Raises `Error`, naming `where` and the line, for text that is none, and for a program that torch could not run.
+        """
+        lines = [_trimmed(row) for row in rows]
+        begin = next((number for number, line in enumerate(lines) if line[:1] == ["program"]), len(lines))
+        starts = [n for n, line in enumerate(lines) if n > begin and line[:1] == ["graph"] and len(line) == 3]
         try:
-            head = json.loads(rows[0][1])
-            starts = [number for number, row in enumerate(rows) if row[0] == "graph" and row[1].isdigit()]
-            blocks = tuple(tuple(json.loads(rows[start][2])) for start in starts)
-            groups = tuple(
-                Group(tuple(each["params"]), dict(each["fixed"]), dict(each["cells"])) for each in head["groups"]
+            head = json.loads(lines[begin][1])
+            program = Program(
+                tuple(
+                    Graph.from_rows(lines[start + 1 : end], where, start + 2)
+                    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)
+                ),
+                tuple(head["which"]),
+                bool(head["shared"]),
+                head["optimizer"],
+                tuple(
+                    Group(tuple(each["params"]), dict(each["fixed"]), dict(each["cells"])) for each in head["groups"]
+                ),
+                int(head["begun"]),
+                bool(head["resumed"]),
+                {str(path): str(name) for path, name in dict(head["modules"]).items()},
+                tuple(tuple(json.loads(lines[start][2])) for start in starts),
             )
-            which = tuple(int(each) for each in head["which"])
-            given = (bool(head["shared"]), head["optimizer"], groups, int(head["begun"]), bool(head["resumed"]))
-            if max(which) >= len(starts) or (head["optimizer"] is not None and head["optimizer"] not in OPTIMIZERS):
-                raise ValueError
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            problem = _problem(program)
+        except Error:
+            raise
+        except UNREADABLE:
             raise Error(f"{where}: was edited and cannot be read; make the workbook anew") from None
-        graphs = tuple(
-            Graph.from_rows(rows[start + 1 : end], where)
-            for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)
-        )
-        return Program(graphs, which, *given, blocks)
+        if problem:
+            raise Error(f"{where}: {problem}; make the workbook anew")
+        for graph, start in zip(program.graphs, starts, strict=True):
+            graph.check(where, start + 2)
+        return program
 
     # --- in torch --------------------------------------------------------------------------------------------------
 
-    def run(self, values: Mapping[str, Any], draw: Draw | None = None) -> dict[str, np.ndarray]:
+    def run(
+        self,
+        values: Mapping[str, Any],
+        draw: Draw | None = None,
+        watch: Callable[[int, Node, Any], None] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Every block, computed by torch in float64 from what stands in the cells that hold no formula.
 
         `values` holds those by block name; a mask that is not among them is drawn by `draw`, and comes back among the
-        blocks.
+        blocks. `watch` is called with the step, each node and its value, in order. Raises `Error` where torch refuses.
         """
         import torch
 
@@ -166,7 +209,7 @@ class Program:
             found[name] = value
         first = self.graphs[self.which[0]]
         tensors = {
-            node.name: _tensor(values[f"0/{node.name}"], node) for node in first.nodes if node.op in ("param", "buffer")
+            node.name: _tensor(values, f"0/{node.name}", node) for node in first.nodes if node.op in ("param", "buffer")
         }
         names = self.learned()
         leaves = {name: torch.nn.Parameter(tensors[f"param/{name}"].clone()) for name in names}
@@ -181,8 +224,8 @@ class Program:
             feeds = dict(tensors)
             for node in graph.nodes:
                 if node.op in ("input", "target") or (node.op == "random" and self.fed(k, node.name) in values):
-                    feeds[node.name] = _tensor(values[self.fed(k, node.name)], node)
-            computed = graph.run(feeds, draw)
+                    feeds[node.name] = _tensor(values, self.fed(k, node.name), node)
+            computed = graph.run(feeds, draw, None if watch is None else partial(watch, k))
             found |= {f"{k}/{node.name}": computed[node.name] for node in graph.nodes if node.op == "random"}
             if self.blocks:
                 found |= {f"{k}/{name}": computed[name] for name in self.blocks[number]}
@@ -199,10 +242,10 @@ class Program:
                 for name, leaf in leaves.items():
                     grad = graph.outputs.get(f"grad/{name}")
                     leaf.grad = None if grad is None else computed[grad].reshape(leaf.shape).clone()
-                if self.optimizer == "Eve":
-                    optimizer.step(lambda: losses[-1])
-                else:
-                    optimizer.step()
+                try:
+                    optimizer.step(*([lambda: losses[-1]] if self.optimizer == "Eve" else []))
+                except ArithmeticError as error:  # Eve divides by the loss
+                    raise Error(f"step {k + 1} of {self.optimizer} cannot be computed: {error}") from None
                 tensors |= {f"param/{name}": leaf.detach().clone() for name, leaf in leaves.items()}
         last = len(self.which)
         if optimizer is not None:
@@ -226,9 +269,13 @@ class Program:
             for number, group in enumerate(self.groups)
         ]
         optimizer = kind(groups)
+        for name, states in self._starts(values).items():
+            for state, start in states.items():
+                if leaves[name] in optimizer.state:  # Adagrad's, which do not begin with what the group says
+                    optimizer.state[leaves[name]][state].fill_(start)
         if self.resumed:
             for name, states in self._starts(values).items():
-                held = {each: torch.as_tensor(values[f"0/state/{name}/{each}"], dtype=torch.float64) for each in states}
+                held = {each: torch.tensor(values[f"0/state/{name}/{each}"], dtype=torch.float64) for each in states}
                 optimizer.state[leaves[name]] = held | {"step": torch.tensor(float(self.begun), dtype=torch.float64)}
         return optimizer
 
@@ -268,11 +315,61 @@ def _within(value: float, limit: str, bound: float) -> bool:
     return {"minimum": value >= bound, "above": value > bound, "maximum": value <= bound, "below": value < bound}[limit]
 
 
-def _tensor(value: Any, node: Node) -> Any:
+def _trimmed(row: Sequence[str]) -> list[str]:
+    """A row without the empty cells that a spreadsheet program may have added at its end."""
+    line = list(row)
+    while line and not line[-1]:
+        line.pop()
+    return line
+
+
+def _problem(program: Program) -> str | None:
+    """What makes a program one that cannot be run, if anything does; each graph is checked by itself."""
+    if not program.which or not all(type(each) is int and 0 <= each < len(program.graphs) for each in program.which):
+        return "names a step's graph that is not there"
+    if program.optimizer is not None and program.optimizer not in OPTIMIZERS:
+        return f"names the optimiser {program.optimizer!r:.40}, which sgdsheet does not know"
+    if (program.optimizer is None) != (not program.groups):
+        return "has an optimiser without parameters, or parameters without an optimiser"
+    shapes = [{n.name: n.shape for n in graph.nodes if n.op in ("param", "buffer")} for graph in program.graphs]
+    if any(each != shapes[0] for each in shapes):
+        return "has steps with different parameters"
+    learned = program.learned()
+    if len({*learned}) != len(learned) or not all(f"param/{name}" in shapes[0] for name in learned):
+        return "has an optimiser with parameters that the model does not have"
+    for graph, blocks in zip(program.graphs, program.blocks, strict=True):
+        nodes = {node.name: node for node in graph.nodes}
+        if not all(name in nodes and nodes[name].shape is not None for name in (*blocks, *graph.outputs.values())):
+            return "names a block that no line computes"
+        for key, name in graph.outputs.items():
+            kind, _, rest = key.partition("/")
+            held = {"grad": f"param/{rest}", "buffer": key}.get(kind)
+            if kind not in ("loss", "output", "grad", "buffer") or (held and shapes[0].get(held) != nodes[name].shape):
+                return f"has an output {key!r:.60} that does not fit"
+            if key == "loss" and nodes[name].numel() != 1:
+                return "has a loss of several numbers"
+        if program.optimizer is not None and "loss" not in graph.outputs:
+            return "has an optimiser without a loss"
+    for group in program.groups:
+        first = {}
+        for name, value in group.cells.items():
+            if isinstance(value, list) and len(value) != len(program.which):
+                return f"has not as many values of {name!r:.40} as steps"
+            first[name] = float(value[0] if isinstance(value, list) else value)
+            if name not in MEANINGS:
+                return f"has no hyperparameter {name!r:.40}"
+        OPTIMIZERS[program.optimizer or ""].init(**group.hyperparameters(first))
+    return None
+
+
+def _tensor(values: Mapping[str, Any], block: str, node: Node) -> Any:
     import torch
 
+    array = np.asarray(values[block])
+    if node.dtype != "float" and not np.array_equal(array, np.trunc(array)):
+        raise Error(f"{block!r} takes whole numbers, got {array[array != np.trunc(array)][0]:g}")
     dtype = {"float": torch.float64, "int": torch.int64, "bool": torch.bool}[node.dtype]
-    return torch.as_tensor(np.asarray(value)).to(dtype).reshape(node.shape)
+    return torch.as_tensor(array).to(dtype).reshape(node.shape or ())
 
 
 def _numpy(value: Any) -> np.ndarray:

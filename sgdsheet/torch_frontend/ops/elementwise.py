@@ -14,6 +14,7 @@ from sgdsheet.expr import Call, Expr, Number, Ref
 from sgdsheet.tensor import Array
 
 Function = Callable[..., Any]
+INFINITE = 1e307  # what stands for infinity where a cell decides whether it is one
 
 
 def is_number(value: Any) -> bool:
@@ -101,7 +102,12 @@ def _choose(condition: Any, yes: Any, no: Any) -> Any:
         return yes if condition else no
     if plain(yes) is plain(no) or (is_number(yes) and is_number(no) and plain(yes) == plain(no)):
         return yes
-    return expr.choose(condition, yes, no)
+    return expr.choose(condition, _cell(yes), _cell(no))
+
+
+def _cell(value: Any) -> Any:
+    """A number that a cell can hold: what stands for an infinite one is so large that e to its negative is 0."""
+    return math.copysign(INFINITE, value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def where(condition: Any, yes: Any, no: Any) -> Array:
@@ -136,6 +142,106 @@ def clamp(x: Array, low: Any = None, high: Any = None) -> Array:
     """x, but at least `low` and at most `high`."""
     x = x if low is None else maximum(x, low)
     return x if high is None else minimum(x, high)
+
+
+def erf(x: Array) -> Array:
+    """The error function, by the normal distribution: IronCalc's own ERF has 10 digits only."""
+    return each_element(lambda a: 2 * Call("NORMSDIST", a * math.sqrt(2)) - 1, math.erf)(x)
+
+
+def erfc(x: Array) -> Array:
+    """1 - erf(x), exact for large x too."""
+    return each_element(lambda a: 2 * Call("NORMSDIST", -a * math.sqrt(2)), math.erfc)(x)
+
+
+def expm1(x: Array) -> Array:
+    """e^x - 1, exact for small x too: 2 * e^(x/2) * sinh(x/2)."""
+    return each_element(lambda a: 2 * Call("EXP", a / 2) * Call("SINH", a / 2), math.expm1)(x)
+
+
+def log1p(x: Array) -> Array:
+    """ln(1 + x), exact for small x too: what 1 + x loses by rounding is put back (Kahan)."""
+
+    def build(a: Any) -> Any:
+        whole = 1 + a
+        return expr.choose(expr.compare("=", whole, 1), a, Call("LN", whole) * a / (whole - 1))
+
+    return each_element(build, math.log1p)(x)
+
+
+def atan2(y: Array, x: Array) -> Array:
+    """The angle of the point (x, y); worksheets take x first, and have none for (0, 0)."""
+
+    def build(y: Any, x: Any) -> Any:
+        at_origin = Call("AND", expr.compare("=", x, 0), expr.compare("=", y, 0))
+        return expr.choose(at_origin, 0, Call("ATAN2", x, y))
+
+    return each_element(build, math.atan2)(y, x)
+
+
+def _round(x: Array, decimals: int = 0) -> Array:
+    """The nearest whole number, the even one of two that are as near."""
+
+    def build(a: Any) -> Any:
+        half = expr.compare("=", Call("ABS", a - Call("TRUNC", a)), 0.5)
+        return expr.choose(half, 2 * Call("ROUND", a / 2, 0), Call("ROUND", a, 0))
+
+    return each_element(build, round)(x)
+
+
+def remainder(a: Array, b: Array) -> Array:
+    """What a division to the floor leaves: the sign is the divisor's."""
+    return each_element(lambda a, b: a - b * Call("INT", a / b), lambda a, b: a % b)(a, b)
+
+
+def fmod(a: Array, b: Array) -> Array:
+    """What a division towards 0 leaves: the sign is the dividend's."""
+    return each_element(lambda a, b: a - b * Call("TRUNC", a / b), math.fmod)(a, b)
+
+
+def _rounded_quotient(a: Array, b: Array, rounding_mode: str | None = None) -> Array:
+    quotient = divide(a, b)
+    if rounding_mode is None:
+        return quotient
+    return _FUNCTIONS["floor" if rounding_mode == "floor" else "trunc"](quotient)
+
+
+def _copysign(x: Array, sign: Array) -> Array:
+    return where(comparison("<")(sign, 0), negative(absolute(x)), absolute(x))
+
+
+def _elu(x: Array, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Array:
+    """x where it is above 0, else alpha * (e^x - 1)."""
+    below = multiply(expm1(multiply(minimum(x, 0), input_scale)), alpha * scale)
+    return where(comparison(">")(x, 0), multiply(x, scale), below)
+
+
+def _never(x: Array, holds: Function) -> Array:
+    """A condition on numbers that no cell can hold: it holds for constants alone."""
+    return each_element(lambda a: False, holds, holds)(x)
+
+
+# One worksheet function, or a short formula, for each.
+_FUNCTIONS: dict[str, Function] = {
+    "sin": call("SIN", np.sin),
+    "cos": call("COS", np.cos),
+    "tan": call("TAN", np.tan),
+    "asin": call("ASIN", np.arcsin),
+    "acos": call("ACOS", np.arccos),
+    "atan": call("ATAN", np.arctan),
+    "sinh": call("SINH", np.sinh),
+    "cosh": call("COSH", np.cosh),
+    "asinh": call("ASINH", np.arcsinh),
+    "acosh": call("ACOSH", np.arccosh),
+    "atanh": call("ATANH", np.arctanh),
+    "floor": call("INT", np.floor),
+    "trunc": call("TRUNC", np.trunc),
+    "ceil": each_element(lambda a: -Call("INT", -a), np.ceil),
+    "frac": each_element(lambda a: a - Call("TRUNC", a), lambda a: a - np.trunc(a)),
+    "exp2": each_element(lambda a: Number(2) ** a, np.exp2),
+    "log2": each_element(lambda a: Call("LN", a) / math.log(2), np.log2),
+    "log10": call("LOG10", np.log10),
+}
 
 
 ELEMENTWISE: dict[str, Function] = {
@@ -185,7 +291,43 @@ ELEMENTWISE: dict[str, Function] = {
     "logical_not.default": _logical("NOT", lambda a: not a),
     "logical_and.default": _logical("AND", lambda a, b: bool(a) and bool(b)),
     "logical_or.default": _logical("OR", lambda a, b: bool(a) or bool(b)),
+    "logical_xor.default": lambda a, b: comparison("<>")(numerics(a), numerics(b)),
     "_to_copy.default": to_copy,
+    **{f"{name}.default": function for name, function in _FUNCTIONS.items()},
+    "elu.default": _elu,
+    "erf.default": erf,
+    "erfc.default": erfc,
+    "expm1.default": expm1,
+    "log1p.default": log1p,
+    "atan2.default": atan2,
+    "round.default": _round,
+    "remainder.Tensor": remainder,
+    "remainder.Scalar": remainder,
+    "remainder.Scalar_Tensor": remainder,
+    "fmod.Tensor": fmod,
+    "fmod.Scalar": fmod,
+    "div.Tensor_mode": _rounded_quotient,
+    "div.Scalar_mode": _rounded_quotient,
+    "floor_divide.default": lambda a, b: _rounded_quotient(a, b, rounding_mode="floor"),
+    "clamp.Tensor": clamp,
+    "clamp_min.default": maximum,
+    "clamp_min.Tensor": maximum,
+    "clamp_max.default": minimum,
+    "clamp_max.Tensor": minimum,
+    "hypot.default": lambda a, b: sqrt(add(multiply(a, a), multiply(b, b))),
+    "copysign.Tensor": _copysign,
+    "copysign.Scalar": _copysign,
+    "signbit.default": lambda x: comparison("<")(x, 0),
+    "heaviside.default": lambda x, middle: where(comparison("=")(x, 0), middle, where(comparison(">")(x, 0), 1, 0)),
+    "isnan.default": lambda x: _never(x, math.isnan),
+    "isinf.default": lambda x: _never(x, math.isinf),
+    "isposinf.default": lambda x: _never(x, lambda a: a == math.inf),
+    "isneginf.default": lambda x: _never(x, lambda a: a == -math.inf),
+    "bitwise_not.default": _logical("NOT", lambda a: not a),
+    "bitwise_and.Tensor": _logical("AND", lambda a, b: bool(a) and bool(b)),
+    "bitwise_or.Tensor": _logical("OR", lambda a, b: bool(a) or bool(b)),
+    "bitwise_xor.Tensor": lambda a, b: comparison("<>")(numerics(a), numerics(b)),
+    "lgamma.default": call("GAMMALN", np.vectorize(math.lgamma)),
 }
 
 # Operations that take some of their arguments as conditions; all others get 1 and 0 in their place.
@@ -196,4 +338,15 @@ CONDITIONS = {
     "logical_not.default",
     "logical_and.default",
     "logical_or.default",
+    "logical_xor.default",
+    "bitwise_not.default",
+    "bitwise_and.Tensor",
+    "bitwise_or.Tensor",
+    "bitwise_xor.Tensor",
+    "any.default",
+    "any.dim",
+    "any.dims",
+    "all.default",
+    "all.dim",
+    "all.dims",
 }

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import expr, tensor
-from sgdsheet.expr import Expr
+from sgdsheet.expr import Call, Expr
 from sgdsheet.tensor import Array
 from sgdsheet.torch_frontend.ops.elementwise import is_number, plain
 
 Function = Callable[..., Any]
+ARGUMENTS = 255  # that a function takes
 
 
 def _dims(x: Array, dims: Any) -> tuple[int, ...]:
@@ -67,10 +68,108 @@ def mean(x: Array, dims: Any = None, keepdim: bool = False, dtype: Any = None) -
     return reduce(_mean, x, dims, keepdim)
 
 
+def _smallest(x: Array) -> Any:
+    return _negated(_largest(np.frompyfunc(_negated, 1, 1)(x))) if _constants(x) else tensor.smallest(x)
+
+
+def _negated(value: Any) -> Any:
+    return -plain(value)
+
+
+def _constants(x: Array) -> bool:
+    return all(is_number(each) for each in x.flat)
+
+
+def _product(x: Array) -> Any:
+    try:
+        return Call("PRODUCT", tensor.span(x))
+    except ValueError:
+        total: Any = 1
+        for each in x.flat:
+            total = expr.multiply(total, each)
+        return total
+
+
+def _first_of(largest: bool) -> Function:
+    """The place of the first of the largest (or smallest) elements, counted from 0."""
+
+    def place(x: Array) -> Any:
+        flat = x.reshape(-1)
+        top = _largest(x) if largest else _smallest(x)
+        try:
+            return Call("MATCH", top, tensor.span(flat), 0) - 1
+        except ValueError:
+            found: Any = len(flat) - 1
+            for number in range(len(flat) - 2, -1, -1):
+                found = expr.choose(expr.compare("=", flat[number], top), number, found)
+            return found
+
+    return place
+
+
+def _extreme(largest: bool) -> Function:
+    def both(x: Array, dim: int, keepdim: bool = False) -> list[Array]:
+        return [
+            reduce(_largest if largest else _smallest, x, dim, keepdim),
+            reduce(_first_of(largest), x, dim, keepdim),
+        ]
+
+    return both
+
+
+def _asked(name: str) -> Function:
+    """Whether any, or all, of some conditions hold."""
+
+    def function(x: Array) -> Any:
+        decides = name == "OR"
+        known = [bool(plain(each)) for each in x.flat if is_number(each)]
+        others = [each for each in x.flat if not is_number(each)]
+        if decides in known or not others:
+            return decides if decides in known else not decides
+        while len(others) > ARGUMENTS:
+            others = [Call(name, *others[i : i + ARGUMENTS]) for i in range(0, len(others), ARGUMENTS)]
+        return Call(name, *others)
+
+    return function
+
+
+def _running(combine: Function) -> Function:
+    """Each element combined with all before it along `dim`."""
+
+    def function(x: Array, dim: int, dtype: Any = None) -> Array:
+        if not x.ndim:
+            return x
+        lines = np.moveaxis(x, dim, -1)
+        result = np.empty(lines.shape, dtype=object)
+        for position in np.ndindex(lines.shape[:-1]):
+            for last in range(lines.shape[-1]):
+                result[(*position, last)] = combine(lines[position][: last + 1])
+        return np.moveaxis(result, -1, dim)
+
+    return function
+
+
 FORMULAS: dict[str, Function] = {
     "sum.default": sum,
     "sum.dim_IntList": sum,
     "mean.default": mean,
     "mean.dim": mean,
     "amax.default": lambda x, dims=(), keepdim=False: reduce(_largest, x, dims, keepdim),
+    "amin.default": lambda x, dims=(), keepdim=False: reduce(_smallest, x, dims, keepdim),
+    "max.default": lambda x: reduce(_largest, x),
+    "min.default": lambda x: reduce(_smallest, x),
+    "max.dim": _extreme(largest=True),
+    "min.dim": _extreme(largest=False),
+    "argmax.default": lambda x, dim=None, keepdim=False: reduce(_first_of(True), x, dim, keepdim),
+    "argmin.default": lambda x, dim=None, keepdim=False: reduce(_first_of(False), x, dim, keepdim),
+    "prod.default": lambda x, dtype=None: reduce(_product, x),
+    "prod.dim_int": lambda x, dim, keepdim=False, dtype=None: reduce(_product, x, dim, keepdim),
+    "any.default": lambda x: reduce(_asked("OR"), x),
+    "any.dim": lambda x, dim, keepdim=False: reduce(_asked("OR"), x, dim, keepdim),
+    "any.dims": lambda x, dim=None, keepdim=False: reduce(_asked("OR"), x, dim, keepdim),
+    "all.default": lambda x: reduce(_asked("AND"), x),
+    "all.dim": lambda x, dim, keepdim=False: reduce(_asked("AND"), x, dim, keepdim),
+    "all.dims": lambda x, dim=None, keepdim=False: reduce(_asked("AND"), x, dim, keepdim),
+    "cumsum.default": _running(_sum),
+    "cumprod.default": _running(_product),
 }

@@ -1,0 +1,120 @@
+"""How large a workbook will be, found from the graphs alone: nothing is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sgdsheet.errors import Error
+from sgdsheet.torch_frontend import ops
+from sgdsheet.torch_frontend.build import INLINE, _Plan
+from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node
+from sgdsheet.torch_frontend.program import Program
+
+# A workbook of so many cells takes about 12 GB to make and half an hour to open in a spreadsheet program.
+MOST_CELLS = 3_000_000
+# Measured on the models of the tests, on one core of an ordinary server.
+BYTES_A_CELL, SECONDS_A_CELL, SECONDS = 17, 40e-6, 0.5
+# What stands around a block: its heading, its line on the sheet 'about'; and a node's line on the sheet 'program'.
+AROUND_A_BLOCK, OF_A_NODE = 10, 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a workbook will take: cells, sheets, bytes of its file, seconds until it is written."""
+
+    cells: int
+    sheets: int
+    size: int
+    seconds: float
+    limit: int = MOST_CELLS
+
+    @property
+    def fits(self) -> bool:
+        """Whether `compile` would make it."""
+        return self.cells <= self.limit
+
+
+def estimate(program: Program) -> Estimate:
+    """How large a program's workbook will be: cells and sheets within a few percent, size and time within a factor."""
+    states = program.states([dict.fromkeys(group.cells, 0.5) for group in program.groups])
+    changing = set(program.changing())
+    numbers, blocks, sheets = 0, 0, 3  # the sheets 'about', 'training' and 'program'
+    data = [_data(graph) for graph in program.graphs]
+    before = [_before(graph, states, None) for graph in program.graphs]
+    after = [_before(graph, states, changing) for graph in program.graphs]
+    during = [[(node.path, node.numel()) for node in placed(graph)] for graph in program.graphs]
+    for k, number in enumerate(program.which):
+        found = (after if k else before)[number] + during[number]
+        given = [] if k and program.shared else data[number]
+        numbers += sum(count for _, count in found + given)
+        blocks += len(found) + len(given)
+        sheets += len({path for path, _ in found}) + bool(given)
+    last = after[program.which[-1]]
+    numbers += sum(count for _, count in last)
+    blocks += len(last)
+    sheets += len({path for path, _ in last})
+    cells = numbers + AROUND_A_BLOCK * blocks + OF_A_NODE * sum(len(each.nodes) for each in program.graphs)
+    return Estimate(cells, sheets, 10_000 + BYTES_A_CELL * cells, SECONDS + SECONDS_A_CELL * cells)
+
+
+def require_fits(program: Program) -> None:
+    """Raises `Error` for a program whose workbook no spreadsheet program would open."""
+    needs = estimate(program)
+    if not needs.fits:
+        raise Error(
+            f"the workbook would have about {needs.cells:,} cells, and {needs.limit:,} is the most; take fewer steps, "
+            "a smaller batch or a smaller model"
+        )
+    for graph in program.graphs:
+        if (held := sum(node.numel() for node in graph.nodes)) > MOST:
+            raise Error(f"a step would hold {held:,} numbers, and {MOST:,} is the most; take a smaller batch or model")
+
+
+def _data(graph: Graph) -> list[tuple[str, int]]:
+    """The blocks of a batch: each with its sheet's path and how many numbers it has."""
+    return [("data", node.numel()) for node in graph.nodes if node.op in ("input", "target")]
+
+
+def _before(graph: Graph, states: Mapping[str, Any], changing: set[str] | None) -> list[tuple[str, int]]:
+    """The blocks of parameters, buffers and states before a step: all of them, or those that a step changes."""
+    found = []
+    for node in graph.nodes:
+        if node.op in ("param", "buffer") and (changing is None or node.name in changing):
+            name = node.name.partition("/")[2]
+            times = 1 + len(states.get(name, {})) if node.op == "param" else 1
+            found += [(name.rpartition(".")[0], node.numel())] * times
+    return found
+
+
+def placed(graph: Graph) -> list[Node]:
+    """The nodes of a step that get cells, those that several outputs are more than once."""
+    plan = _Plan(graph)
+    refers: dict[str, int] = {}  # to how many cells an element of a node refers
+    found = []
+    for node in graph.nodes:
+        refers[node.name] = sum(refers[name] for name in node.uses())
+        if node.op in FED:
+            refers[node.name] = 1
+            found += [node] if node.op == RANDOM else []
+        elif _has_cells(node, refers[node.name], plan):
+            refers[node.name] = 1
+            found.append(node)
+    known = {node.name for node in found}
+    results = {key: plan.nodes[name] for key, name in graph.outputs.items() if not key.startswith("buffer/")}
+    # A node that is several results has a block for each.
+    return found + [node for key, node in results.items() if plan.key(node) != key or node.name not in known]
+
+
+def _has_cells(node: Node, refers: int, plan: _Plan) -> bool:
+    """What the builder decides from the formulas, decided from what they refer to."""
+    if node.op == CONSTANT or node.shape is None or not refers:
+        return False
+    if plan.key(node) is not None:
+        return True
+    if node.op == ITEM:
+        return plan.nodes[node.uses()[0]].op not in ops.REARRANGED
+    if node.dtype == "bool" or plan.inside(node) or node.op in ops.REARRANGED:
+        return False
+    return not (plan.small(node) and refers <= INLINE)

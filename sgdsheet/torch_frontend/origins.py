@@ -1,0 +1,154 @@
+"""Which module and which line each operation of a run comes from, forward and backward."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+LOSS = "loss"
+_TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+_CASTS = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A module's path, whether its backward pass is meant, and a line of the user's source as in `net.py, line 3`."""
+
+    path: str = ""
+    backward: bool = False
+    line: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where this is, to begin a message with."""
+        return place(self.path, self.line)
+
+
+def place(path: str, line: str) -> str:
+    """Where an operation is, to begin a message with: `net.py, line 3, in module 'encoder.0': `, or less."""
+    parts = [line, f"in module {path!r}" if path and path != LOSS else "in the loss" if path else ""]
+    said = ", ".join(part for part in parts if part)
+    return f"{said}: " if said else ""
+
+
+class Origins(TorchFunctionMode):
+    """Watches a model run under `make_fx`: modules as they begin and end, and each call of a torch function.
+
+    A step of the backward pass has the origin of the forward operation that it is the gradient of. As every call passes
+    here, this is also where a dtype that the model asks for by name becomes float64.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self._model = model
+        self._handles: list[Any] = []
+        self._begun: list[Origin] = [Origin()]
+        self._changes: list[tuple[int, Origin]] = []
+        self._of: dict[Any, Origin] = {}
+
+    def __enter__(self) -> Any:
+        for path, module in self._model.named_modules():
+            self._handles.append(module.register_forward_pre_hook(self._begin(path)))
+            self._handles.append(module.register_forward_hook(self._end))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for handle in self._handles:
+            handle.remove()
+        super().__exit__(*error)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        origin = replace(self._begun[-1], line=line())
+        self._change(origin)
+        if func in _CASTS:
+            func = torch.Tensor.double
+        args, kwargs = pytree.tree_map(_float64, (args, kwargs or {}))
+        result = func(*args, **kwargs)
+        self._claim(result, origin)
+        return result
+
+    @property
+    def path(self) -> str:
+        """The module that runs now."""
+        return self._begun[-1].path
+
+    def loss(self) -> None:
+        """What follows belongs to the loss."""
+        self._begun.append(Origin(LOSS))
+        self._change(self._begun[-1])
+
+    def backward(self) -> None:
+        """Has each step of the backward pass say where it comes from."""
+        for step, origin in self._of.items():
+            here = replace(origin, backward=True)
+            step.register_prehook(lambda _, here=here: self._change(here))
+
+    def found(self, graph: torch.fx.Graph) -> dict[str, Origin]:
+        """The origin of each of the graph's nodes, by name."""
+        changes = iter([*self._changes, (sys.maxsize, Origin())])
+        origin, following = Origin(), next(changes)
+        origins = {}
+        for number, node in enumerate(graph.nodes):
+            while following[0] <= number:
+                origin, following = following[1], next(changes)
+            origins[node.name] = origin
+        return origins
+
+    def _begin(self, path: str) -> Callable[..., None]:
+        def hook(module: Any, args: Any) -> None:
+            self._begun.append(Origin(path))
+            self._change(self._begun[-1])
+
+        return hook
+
+    def _end(self, module: Any, args: Any, output: Any) -> None:
+        self._claim(output, self._begun.pop())
+        self._change(self._begun[-1])
+
+    def _change(self, origin: Origin) -> None:
+        """The nodes from here on have this origin."""
+        mode = get_proxy_mode()
+        if mode is not None:
+            self._changes.append((len(mode.tracer.graph.nodes), origin))
+
+    def _claim(self, result: Any, origin: Origin) -> None:
+        """Each step behind a result that nothing has claimed yet has this origin."""
+        waiting = [each.grad_fn for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
+        while waiting:
+            step = waiting.pop()
+            if step is not None and step not in self._of:
+                self._of[step] = origin
+                waiting.extend(each for each, _ in step.next_functions)
+
+
+def line() -> str:
+    """The line of the user's source that runs now, as in `net.py, line 3`; empty where there is only torch."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, __file__)):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_filename.startswith(_OURS):
+        return ""
+    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def line_of(error: BaseException) -> str:
+    """The last line of the user's source that led to an error, like `line`."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((_TORCH, _OURS)):
+            found = f"{Path(file).name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def _float64(value: Any) -> Any:
+    return torch.float64 if isinstance(value, torch.dtype) and value.is_floating_point else value
