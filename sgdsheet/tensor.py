@@ -18,6 +18,7 @@ from sgdsheet import expr
 from sgdsheet.expr import Binary, Call, Expr, Negative, Number, Range, Ref
 
 Array = np.ndarray
+STRETCH = 8  # terms of a long sum that are worth a range of their own
 
 
 def _elementwise(build: Callable[..., Any], compute: Callable[..., Any], doc: str) -> Callable[..., Any]:
@@ -70,18 +71,22 @@ def sum(array: Any) -> Any:
 
     Elements of one form whose references lie in step, in a row, a column or a rectangle, become one short formula over
     ranges: `SUM(A1:A9)`, `SUMPRODUCT(A1:A9,B1:B9)`, `SUMPRODUCT((A1:A9*D1-B1:B9)^2)`. Otherwise the array's first axis
-    is taken apart and each part tried by itself; what is left is added term by term.
+    is taken apart and each part tried by itself; what is left is added term by term. Long rows whose terms are in step
+    for long stretches, as the bands of a block are, become a range for each stretch.
     """
     array = np.asarray(array)
     if array.dtype != object:
         return np.sum(array)
     if array.size == 0:
         return Number(0)
-    for terms in {array.ndim: [array, array.T], 1: [array]}[array.ndim]:
+    views = [array] if array.ndim == 1 else [array, array.T]
+    for terms in views:
         whole = _total(list(terms.ravel()))
         if whole is not None:
             return whole
-    parts = list(array) if array.ndim == 1 else [sum(part) for part in array]
+    parts = next(filter(None, map(_stretches, views if array.ndim < 3 else [])), None)
+    if parts is None:
+        parts = list(array) if array.ndim == 1 else [sum(part) for part in array]
     parts = [part for part in map(expr.lift, parts) if not (isinstance(part, Number) and part.value == 0)]
     if len(parts) < 2:
         return parts[0] if parts else Number(0)
@@ -116,7 +121,7 @@ def dot(a: Any, b: Any) -> Array:
 
 
 def pieces(row: Any) -> list[Range] | None:
-    """The fewest ranges that references fill one after the other, a row or a column each; None if any is no reference."""
+    """The fewest rows and columns that references fill one after the other; None if any is no reference."""
     if len(row) < 2 or not builtins.all(isinstance(each, Ref) for each in row):
         return None
     found, start = [], 0
@@ -320,6 +325,44 @@ def _total(terms: Sequence[Any]) -> Expr | None:
     if isinstance(merged, Binary) and merged.operator == "*" and {type(merged.left), type(merged.right)} == {Range}:
         return Call("SUMPRODUCT", merged.left, merged.right)
     return Call("SUMPRODUCT", merged)
+
+
+def _stretches(array: Array) -> list[Expr] | None:
+    """The sums of the stretches of a row, or of a matrix's rows, whose terms are in step; None if many are short."""
+    row = array if array.ndim == 1 else array[0]
+    starts, moves, before = [0], None, _references(row[0])
+    for position, term in enumerate(row[1:], start=1):
+        references = _references(term)
+        moved = _moves(before, references)
+        if moved is None or (moves is not None and moves != moved):
+            starts.append(position)
+            if len(starts) * STRETCH > len(row):
+                return None
+            moved = None
+        moves, before = moved, references
+    stretches = [array[..., start:end] for start, end in zip(starts, [*starts[1:], len(row)], strict=True)]
+    totals = [_total(list(stretch.ravel())) for stretch in stretches]
+    found = [total for total in totals if total is not None]
+    return found if len(found) == len(totals) else None
+
+
+def _references(expression: Any) -> list[Ref]:
+    """The references in an arithmetic expression, from left to right."""
+    if isinstance(expression, Ref):
+        return [expression]
+    if isinstance(expression, Negative):
+        return _references(expression.operand)
+    if isinstance(expression, Binary):
+        return _references(expression.left) + _references(expression.right)
+    return []
+
+
+def _moves(before: list[Ref], after: list[Ref]) -> list[tuple[int, int]] | None:
+    """By how many rows and columns each reference moved: by one cell, down or to the right, or not. Otherwise None."""
+    if len(before) != len(after) or builtins.any(a.sheet != b.sheet for a, b in zip(before, after, strict=True)):
+        return None
+    moves = [(b.row - a.row, b.column - a.column) for a, b in zip(before, after, strict=True)]
+    return moves if builtins.all(move in ((0, 0), (0, 1), (1, 0)) for move in moves) else None
 
 
 def _merge(terms: list[Expr]) -> Expr | None:

@@ -14,7 +14,7 @@ from sgdsheet import book, lessons
 from sgdsheet.book import Block, Saved
 from sgdsheet.engines import CellError, engine
 from sgdsheet.errors import Error
-from sgdsheet.expr import Ref, quoted
+from sgdsheet.expr import quoted
 from sgdsheet.reference import Reference
 
 if TYPE_CHECKING:
@@ -145,20 +145,29 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference
                 f"{saved.path}: the sheet 'about' says that {typed.sum()} of the cells of {name!r}, "
                 f"{book.shape_text(block.shape)}, may be changed, which is not so in {reference.name}; it was edited"
             )
-        found = []
-        for index in np.argwhere(typed):
-            position = tuple(index)
-            held, computed = saved.contents[name][position], values[name][position]
-            value = computed if _is_formula(held) else held
+        if name in specs:
+            position = tuple(np.argwhere(typed)[0])
             where = f"{saved.path}: cell {_address(block, position)} ({name})"
-            found.append(specs[name].check(value, where) if name in specs else _number(value, where))
-        inputs[name] = found[0] if name in specs else np.array(found).reshape(block.shape)
+            inputs[name] = specs[name].check(_held(saved, values, name)[position], where)
+        else:
+            inputs[name] = _numbers(saved, block, _held(saved, values, name))
     missing = [name for name in (*specs, *reference.dims) if name not in inputs]
     if missing:
         raise Error(
             f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew"
         )
     return inputs
+
+
+def _held(saved: Saved, values: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """What the block's cells hold: the value of each formula, and every digit of what is not a formula."""
+    held = [
+        computed if _is_formula(held) else held
+        for held, computed in zip(saved.contents[name].flat, values[name].flat, strict=True)
+    ]
+    found = np.empty(len(held), dtype=object)
+    found[:] = held
+    return found.reshape(saved.contents[name].shape)
 
 
 def _reference(saved: Saved) -> Reference:
@@ -227,11 +236,8 @@ def _compare(
 
 def _overwritten(saved: Saved, block: Block) -> tuple[int, ...] | None:
     """The first cell that should hold a formula and does not."""
-    typed = _typed(block)
-    for position, held in np.ndenumerate(saved.contents[block.name]):
-        if not typed[position] and not _is_formula(held):
-            return position
-    return None
+    wrong = ~np.frompyfunc(_is_formula, 1, 1)(saved.contents[block.name]).astype(bool) & ~_typed(block)
+    return tuple(np.argwhere(wrong)[0]) if wrong.any() else None
 
 
 def _is_formula(held: Any) -> bool:
@@ -248,25 +254,24 @@ def _typed(block: Block) -> np.ndarray:
                 rows = slice(max(typed.top - panel.top, 0), max(typed.bottom - panel.top + 1, 0))
                 columns = slice(max(typed.left - panel.left, 0), max(typed.right - panel.left + 1, 0))
                 mask[rows, columns] = True
-        masks.append(mask.reshape(-1))
-    return np.concatenate(masks).reshape(block.shape)
+        masks.append(mask)
+    return block.whole(masks)
 
 
 def _address(block: Block, position: Sequence[Any]) -> str:
     """The cell of one of the block's elements, as in `sgd!D12`."""
-    flat = int(np.ravel_multi_index(position, block.shape)) if block.shape else 0
-    rows, columns = block.panels[0].shape
-    number, rest = divmod(flat, rows * columns)
-    row, column = divmod(rest, columns)
-    panel = block.panels[number]
-    return f"{quoted(panel.sheet)}!{Ref(panel.sheet, panel.top + row, panel.left + column).address}"
+    cell = block.cell(position)
+    return f"{quoted(cell.sheet)}!{cell.address}"
 
 
-def _number(value: Any, where: str) -> float:
-    """A data cell's number. Raises `Error` if there is none."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
-        return float(value)
-    raise Error(f"{where}: expected a number, got {'a blank cell' if value is None else repr(value)}")
+def _numbers(saved: Saved, block: Block, held: np.ndarray) -> np.ndarray:
+    """The numbers in a block of data. Raises `Error` for the first cell that holds none."""
+    for flat, value in enumerate(held.flat):
+        if not (isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)):
+            where = _address(block, np.unravel_index(flat, held.shape))
+            what = "a blank cell" if value is None else repr(value)
+            raise Error(f"{saved.path}: cell {where} ({block.name}): expected a number, got {what}")
+    return held.astype(float)
 
 
 def _floats(values: np.ndarray) -> np.ndarray:

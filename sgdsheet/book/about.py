@@ -189,4 +189,9 @@ def _read_block(row: list[Any], where: str) -> Block:
         raise Error(
             f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells"
         )
-    return Block(name, role, parsed[0], parsed[1], parsed[2], torch, words)
+    block = Block(name, role, parsed[0], parsed[1], parsed[2], torch, words)
+    try:
+        list(block.parts())
+    except ValueError as error:
+        raise Error(f"{where}: column 'place' of block {name!r} was edited: {error}") from None
+    return block

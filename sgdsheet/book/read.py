@@ -14,7 +14,7 @@ import numpy as np
 from openpyxl import load_workbook
 
 from sgdsheet.book.about import ABOUT, parse_place, read_about
-from sgdsheet.book.sheet import Block, defined_name
+from sgdsheet.book.sheet import Block, defined_name, named
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
@@ -47,8 +47,7 @@ class Saved:
         remaining = iter(values)
         arranged = {}
         for name, block in self.blocks.items():
-            panels = [next(remaining).reshape(-1) for _ in block.panels]
-            arranged[name] = np.concatenate(panels).reshape(block.shape)
+            arranged[name] = block.whole([next(remaining) for _ in block.panels])
         return arranged
 
 
@@ -113,16 +112,14 @@ def _rows(worksheet: Any) -> list[list[Any]]:
 
 
 def _contents(block: Block, rows: dict[str, list[list[Any]]]) -> np.ndarray:
-    flat = []
+    pieces = []
     for panel in block.panels:
-        sheet = rows[panel.sheet]
-        for number in range(panel.top - 1, panel.bottom):
-            row = sheet[number] if number < len(sheet) else []
+        sheet, piece = rows[panel.sheet], np.empty(panel.shape, dtype=object)
+        for number, row in enumerate(sheet[panel.top - 1 : panel.bottom]):
             cells = row[panel.left - 1 : panel.right]
-            flat.extend(cells + [None] * (panel.right - panel.left + 1 - len(cells)))
-    contents = np.empty(len(flat), dtype=object)
-    contents[:] = flat
-    return contents.reshape(block.shape)
+            piece[number, : len(cells)] = cells
+        pieces.append(piece)
+    return block.whole(pieces)
 
 
 def _same_place(target: str, panels: list[Range]) -> bool:
@@ -131,4 +128,4 @@ def _same_place(target: str, panels: list[Range]) -> bool:
         ranges = [parse_place(each)[0] for each in target.split(",")]
     except ValueError:
         return False
-    return [(each.sheet, each.address) for each in ranges] == [(panel.sheet, panel.address) for panel in panels]
+    return [(each.sheet, each.address) for each in ranges] == [(each.sheet, each.address) for each in named(panels)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ from sgdsheet.expr import Expr, Range, Ref
 from sgdsheet.tensor import Array, span
 
 
+BAND = 16_000  # columns of the widest panel: a sheet has 16,384, and a block may begin right of the first
+
+
 @dataclass(frozen=True)
 class Typed:
     """A cell's content that the reader may replace: a number, or a text with choices. `input` says what fits there."""
@@ -38,9 +42,9 @@ class Typed:
 class Block:
     """A named tensor on a sheet.
 
-    `panels` are the ranges that hold it: one for up to two dimensions, one for each matrix beyond. `typed` are the
-    ranges within them that the reader may change; every other cell holds a formula. `torch` is what it is in torch,
-    `words` its formula in plain notation.
+    `panels` are the ranges that hold it: one for up to two dimensions, one for each matrix beyond; a matrix wider than
+    a sheet is in bands, several panels of some of its columns each. `typed` are the ranges within them that the reader
+    may change; every other cell holds a formula. `torch` is what it is in torch, `words` its formula in plain notation.
     """
 
     name: str
@@ -50,6 +54,54 @@ class Block:
     typed: list[Range]
     torch: str
     words: str
+
+    def parts(self) -> Iterator[tuple[Range, int, slice]]:
+        """Each panel with what it holds: the number of its matrix, and which of the matrix's columns.
+
+        Raises `ValueError` if the panels do not make up the shape.
+        """
+        rows, columns = self._matrix()
+        matrix = start = 0
+        for panel in self.panels:
+            height, width = panel.shape
+            if height != rows or start + width > columns:
+                raise ValueError(f"{panel.address} holds no columns of a matrix of {rows} rows and {columns} columns")
+            yield panel, matrix, slice(start, start + width)
+            matrix, start = (matrix, start + width) if start + width < columns else (matrix + 1, 0)
+        if start or matrix * rows * columns != math.prod(self.shape):
+            raise ValueError(f"{len(self.panels)} panels do not make up {shape_text(self.shape)}")
+
+    def whole(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
+        """The block's array, of its shape, from an array for each panel."""
+        rows, columns = self._matrix()
+        found = np.empty((math.prod(self.shape) // (rows * columns), rows, columns), np.result_type(*pieces))
+        for piece, (_, matrix, held) in zip(pieces, self.parts(), strict=True):
+            found[matrix, :, held] = piece
+        return found.reshape(self.shape)
+
+    def panels_of(self, array: np.ndarray) -> Iterator[tuple[Range, np.ndarray]]:
+        """Each panel with what it holds of an array of the block's shape: what `whole` puts together."""
+        matrices = array.reshape(-1, *self._matrix())
+        for panel, matrix, held in self.parts():
+            yield panel, matrices[matrix, :, held]
+
+    def cell(self, position: Sequence[int]) -> Ref:
+        """The cell of one element."""
+        rows, columns = self._matrix()
+        flat = int(np.ravel_multi_index(tuple(position), self.shape)) if self.shape else 0
+        number, rest = divmod(flat, rows * columns)
+        row, column = divmod(rest, columns)
+        for panel, matrix, held in self.parts():
+            if matrix == number and held.start <= column < held.stop:
+                return Ref(panel.sheet, panel.top + row, panel.left + column - held.start)
+        raise IndexError(position)
+
+    def _matrix(self) -> tuple[int, int]:
+        """The rows and columns of each matrix; of one dimension the first panel says whether it runs down or across."""
+        if len(self.shape) > 1:
+            return self.shape[-2], self.shape[-1]
+        rows = self.panels[0].shape[0]
+        return rows, math.prod(self.shape) // rows
 
 
 class Content(NamedTuple):
@@ -151,6 +203,10 @@ class Sheet:
         for each in range(column, (until or column) + 1):
             self.worksheet.column_dimensions[get_column_letter(each)].width = characters
 
+    def default_width(self, characters: float) -> None:
+        """Makes every column so many characters wide for which `width` says nothing else."""
+        self.worksheet.sheet_format.defaultColWidth = characters
+
     def block(
         self,
         name: str,
@@ -165,13 +221,16 @@ class Sheet:
         absolute: bool = False,
         down: bool = False,
         band: int | None = None,
+        most: int = expr.MAX_COLUMNS,
     ) -> Array:
         """Sets cells aside for a block whose first cell is at `row`, `column`, and names them; `fill` fills them.
 
         One dimension runs down, or `across`; two are rows and columns; of more, the last two are a matrix each, side by
         side along the third to last, or all below each other with `down`, and below each other along those before. One
-        begins every `band` rows (their own height and a blank row by default). Returns the array of references, which
-        print as `$A$1` if they are to be `absolute`, or as the block's name for a single input.
+        begins every `band` rows (their own height and a blank row by default). Matrices side by side that would take
+        more than `most` columns go on below; a matrix of more than 16,000 columns is cut into bands of its columns,
+        below each other. Returns the array of references, which print as `$A$1` if they are to be `absolute`, or as the block's
+        name for a single input. Raises `Error` where the sheet has not enough rows or columns.
         """
         if name in self.book.blocks:
             raise Error(f"two blocks are named {name!r}")
@@ -179,53 +238,48 @@ class Sheet:
             raise Error(f"block {name!r}: unknown role {role!r}")
         defined = defined_name(name)
         rows, columns = _matrix(shape, across)
-        leading = shape[:-2]
-        panels = []
-        for position in range(int(np.prod(leading))):
-            below, beside = divmod(position, leading[-1] if leading and not down else 1)
-            top, left = row + below * (band or rows + 1), column + beside * (columns + 1)
-            panels.append(Range(self.name, top, left, top + rows - 1, left + columns - 1, absolute))
-        if panels[-1].bottom > expr.MAX_ROWS or panels[-1].right > expr.MAX_COLUMNS:
+        panels: list[Range] = []
+        for below, beside, width in _layout(shape[:-2], columns, down, min(most, expr.MAX_COLUMNS - column + 1)):
+            top, left = row + below * (band or rows + 1), column + beside
+            panels.append(Range(self.name, top, left, top + rows - 1, left + width - 1, absolute))
+        end = _around(panels)
+        if end.bottom > expr.MAX_ROWS or end.right > expr.MAX_COLUMNS:
             raise Error(
-                f"block {name!r} of shape {shape} would reach {panels[-1].place}, beyond a sheet's "
+                f"block {name!r} of shape {shape} would reach {end.place}, beyond a sheet's "
                 f"{expr.MAX_ROWS:,} rows and {expr.MAX_COLUMNS:,} columns"
             )
-        self.book.blocks[name] = Block(name, role, shape, panels, [], torch, words)
-        where = ",".join(panel.absolute_place for panel in panels)
+        self.book.blocks[name] = block = Block(name, role, shape, panels, [], torch, words)
+        where = ",".join(each.absolute_place for each in named(panels))
         if defined.lower() in map(str.lower, self.book.workbook.defined_names):
             raise Error(f"the blocks {name!r} and another would both have the defined name {defined!r}")
         self.book.workbook.defined_names[defined] = DefinedName(defined, attr_text=where)
         label = defined if role == "input" and shape == () else None
-        references = np.empty((len(panels), rows, columns), dtype=object)
-        for position, panel in enumerate(panels):
-            for i in range(rows):
-                for j in range(columns):
-                    references[position, i, j] = Ref(self.name, panel.top + i, panel.left + j, absolute, label)
-        return references.reshape(shape)
+        references = []
+        for panel in panels:
+            across_it = range(panel.left, panel.right + 1)
+            flat = [Ref(self.name, i, j, absolute, label) for i in range(panel.top, panel.bottom + 1) for j in across_it]
+            references.append(np.array(flat, dtype=object).reshape(panel.shape))
+        return block.whole(references)
 
     def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
         """Writes an array of formulas into a block. `Typed` elements become cells that the reader may change."""
         block = self.book.blocks[name]
         formula_style = self.book.styles.number(style.body(block.role, number_format))
         typed_style = self.book.styles.number(style.typed(block.role, number_format))
-        values = np.broadcast_to(np.asarray(array, dtype=object), block.shape).reshape(-1).tolist()
+        values = np.broadcast_to(np.asarray(array, dtype=object), block.shape)
         typed: list[Ref] = []
-        cells = (
-            (row, column)
-            for panel in block.panels
-            for row in range(panel.top, panel.bottom + 1)
-            for column in range(panel.left, panel.right + 1)
-        )
-        for (row, column), value in zip(cells, values, strict=True):
-            if isinstance(value, Typed):
-                self._put(row, column, value.value, typed_style)
-                reference = Ref(self.name, row, column)
-                typed.append(reference)
-                if value.input:
-                    self._validate(reference, value.input)
-            else:
-                self._formula(row, column, value, formula_style, name)
-        block.typed = list(block.panels) if len(typed) == len(values) else _rectangles(typed)
+        for panel, held in block.panels_of(values):
+            cells = ((i, j) for i in range(panel.top, panel.bottom + 1) for j in range(panel.left, panel.right + 1))
+            for (row, column), value in zip(cells, held.reshape(-1).tolist(), strict=True):
+                if isinstance(value, Typed):
+                    self._put(row, column, value.value, typed_style)
+                    reference = Ref(self.name, row, column)
+                    typed.append(reference)
+                    if value.input:
+                        self._validate(reference, value.input)
+                else:
+                    self._formula(row, column, value, formula_style, name)
+        block.typed = list(block.panels) if len(typed) == values.size else _rectangles(typed)
 
     def place(
         self,
@@ -334,8 +388,7 @@ class Sheet:
     def heat_map(self, references: Array, scale: style.Scale = style.SEQUENTIAL) -> None:
         """Colours cells by their values, all on one scale."""
         ranges = _matrices(references)
-        first, last = ranges[0], ranges[-1]
-        whole = Range(self.name, first.top, first.left, last.bottom, last.right)
+        whole = _around(ranges)
         rule = style.color_scale(scale, whole.absolute_place.rpartition("!")[2])
         self.worksheet.conditional_formatting.add(_addresses(ranges), rule)
 
@@ -544,10 +597,62 @@ def _matrix(shape: tuple[int, ...], across: bool) -> tuple[int, int]:
     return (1, length) if across else (length, 1)
 
 
+def columns_of(shape: tuple[int, ...], most: int = expr.MAX_COLUMNS) -> int:
+    """How many columns a block takes whose one dimension, if it has only one, runs across."""
+    width = shape[-1] if shape else 1
+    return max(beside + panel for _, beside, panel in _layout(shape[:-2], width, down=False, most=most))
+
+
+def _layout(leading: tuple[int, ...], columns: int, down: bool, most: int) -> Iterator[tuple[int, int, int]]:
+    """Where the panels of a block go: how many panels down, how many columns across, and how wide each is.
+
+    The bands of a matrix are the same wherever it stands, so that ranges in formulas over two of them line up.
+    """
+    bands = _shares(columns, BAND)
+    length = leading[-1] if leading and not down else 1
+    rows = _shares(length, (most + 1) // (columns + 1)) if len(bands) == 1 else [1] * length
+    below = 0
+    for _ in range(math.prod(leading) // length):
+        for across in rows:
+            for width in bands:
+                for beside in range(across):
+                    yield below, beside * (width + 1), width
+                below += 1
+
+
+def _shares(length: int, most: int) -> list[int]:
+    """`length` in as few shares as can be with none larger than `most` (or 1), all but the last of one size."""
+    count = math.ceil(length / max(1, most))
+    size = math.ceil(length / count)
+    return [min(size, length - start) for start in range(0, length, size)]
+
+
+def named(panels: list[Range]) -> list[Range]:
+    """What a block's defined name refers to: its panels, or the range around them where a name cannot hold so many."""
+    fit = sum(len(panel.absolute_place) + 1 for panel in panels) < expr.MAX_FORMULA
+    return panels if fit else [_around(panels)]
+
+
+def _around(ranges: Sequence[Range]) -> Range:
+    """The smallest range that holds all of them, which are on one sheet."""
+    top, left = min(each.top for each in ranges), min(each.left for each in ranges)
+    bottom, right = max(each.bottom for each in ranges), max(each.right for each in ranges)
+    return Range(ranges[0].sheet, top, left, bottom, right)
+
+
 def _matrices(references: Array) -> list[Range]:
-    """The ranges of a block's matrices, or the one range of fewer dimensions."""
+    """The ranges of a block's matrices, several of one that is in bands, or the one range of fewer dimensions."""
     matrices = references.reshape(-1, *references.shape[-2:]) if references.ndim > 2 else [references]
-    return [span(matrix) for matrix in matrices]
+    return [each for matrix in matrices for each in _bands(matrix)]
+
+
+def _bands(matrix: Array) -> list[Range]:
+    """The range that a matrix fills, or those of its bands: its rows begin anew where a band does."""
+    first = matrix[0] if matrix.ndim > 1 else matrix
+    starts = [0] + [j for j in range(1, len(first)) if matrix.size > 1 and first[j].row > first[j - 1].row]
+    if matrix.ndim < 2 and len(starts) == len(first):  # it runs down
+        return [span(matrix)]
+    return [span(matrix[..., start:end]) for start, end in zip(starts, [*starts[1:], len(first)], strict=True)]
 
 
 def _addresses(ranges: Sequence[Range]) -> str:

@@ -78,9 +78,10 @@ def _tensor(given: Any, where: str) -> torch.Tensor:
     if given.dtype == torch.bool:
         return given
     if not given.is_floating_point():
+        given = given.long()
         if given.abs().max() > EXACT:
             raise Error(f"{where}: a cell holds whole numbers up to 2^53, and this tensor has larger ones")
-        return given.long()
+        return given
     if not given.isfinite().all():
         raise Error(f"{where}: a cell holds finite numbers only, and this tensor of shape {shape} has others")
     return given.double()

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import DIVERGING, NUMBER, PRECISE, PROGRAM, WHOLE, Book, Series, Sheet, Typed, scatter, style
+from sgdsheet.book import DIVERGING, NUMBER, PRECISE, PROGRAM, WHOLE, Book, Series, Sheet, Typed, columns_of, scatter, style
 from sgdsheet.errors import Error
-from sgdsheet.expr import Binary, Call, Expr, Negative, Number, Range, Ref, Sum
+from sgdsheet.expr import MAX_COLUMNS, Binary, Call, Expr, Negative, Number, Range, Ref, Sum
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.tensor import Array, pieces, span
 from sgdsheet.torch_frontend import ops
@@ -31,6 +31,7 @@ INLINE = 6  # a formula that only one other uses stands inside it if it refers t
 PIECES = 4  # ranges that a row may be in, to be multiplied with another; else it gets cells of its own
 GAP, ROOM = 5, 12  # columns that a block takes at least, beside others and alone, so that its heading has room
 ACROSS = 26  # columns up to which blocks that are alike stand side by side
+WIDE = 60  # columns after which the matrices of a block go on below
 WIDTH = 10
 
 
@@ -143,6 +144,9 @@ class _Builder:
             left, bottom = 1, row
             for block, shape, role, words, torch, title in beside:
                 following = _beside(left, shape)
+                if following - 2 > MAX_COLUMNS and left > 1:
+                    row, left = bottom, 1
+                    following = _beside(left, shape)
                 self._reserve(sheet, block, shape, role, words, torch, title, row, left, following - left - 1)
                 left, bottom = following, max(bottom, sheet.next_row)
             sheet.next_row = bottom
@@ -325,6 +329,7 @@ class _Builder:
                 short, f"{where}, {what}" if path != LOSS else f"The {path}, {what}"
             )
             sheet.width(1, WIDTH, until=ROOM)
+            sheet.default_width(WIDTH)
         return self.sheets[k, path]
 
     def _module(self, path: str) -> str:
@@ -347,8 +352,10 @@ class _Builder:
         room: int = ROOM,
     ) -> None:
         """Room for a heading, and cells to be filled later."""
-        self.references[block] = sheet.block(block, shape, role, row + 2, left, words=words, torch=torch, across=True)
-        self.headings[block] = (sheet, row, left, title, room)
+        self.references[block] = sheet.block(
+            block, shape, role, row + 2, left, words=words, torch=torch, across=True, most=WIDE
+        )
+        self.headings[block] = (sheet, row, left, title, min(room, WIDE))
         sheet.next_row = max(panel.bottom for panel in self.book.blocks[block].panels) + 2
 
     def _fill(self, block: str, array: Any, number_format: str = NUMBER, words: str = "") -> None:
@@ -392,8 +399,12 @@ class _Builder:
 
     def _sort(self) -> None:
         """Puts the sheets in the order of the data: parameters were set aside first, whatever uses them."""
-        paths = dict.fromkeys(node.path for graph in self.program.graphs for node in graph.nodes if node.op not in FED)
-        order = {path: number for number, path in enumerate(paths | dict.fromkeys(self.owners.values()))}
+        paths: dict[str, None] = {}
+        for node in (node for graph in self.program.graphs for node in graph.nodes if node.op not in FED):
+            owned = (self.owners.get(name.partition("/")[2]) for name in node.uses())
+            paths |= dict.fromkeys([*(path for path in owned if path is not None), node.path])
+        paths |= dict.fromkeys([*self.owners.values(), *(path for _, path in self.sheets)])
+        order = {path: number for number, path in enumerate(paths)}
         place = {sheet.name: (k, 1 + order[path]) for (k, path), sheet in reversed(self.sheets.items())}
         place |= {f"{k} data": (k, 0) for k in range(self.steps)}
         self.book.arrange(lambda sheet: place.get(sheet.name, (-1, 0)))
@@ -482,7 +493,7 @@ class _Plan:
         return node.name in self._inside
 
     def scattered(self, node: Node, array: Array) -> bool:
-        """Whether a sum of products takes the node's elements, and they lie in no ranges that it could be written with."""
+        """Whether a sum of products takes the node's elements, but they lie in no ranges to write it with."""
         if not any(isinstance(each, Expr) for each in array.reshape(-1)):
             return False
         for user in self._users[node.name]:
@@ -563,9 +574,7 @@ def _operands(value: Any) -> Iterator[Any]:
 
 def _beside(left: int, shape: Any) -> int:
     """The first column right of a block of this shape that begins at `left`."""
-    width = shape[-1] if shape else 1
-    across = shape[-3] if len(shape) > 2 else 1
-    return left + max(GAP, across * (width + 1))
+    return left + max(GAP, columns_of(shape, WIDE) + 1)
 
 
 def _torch(node: Node, nodes: Mapping[str, Node]) -> str:

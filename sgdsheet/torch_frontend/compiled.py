@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from sgdsheet.torch_frontend.batches import batches, unfit
 from sgdsheet.torch_frontend.build import build
 from sgdsheet.torch_frontend.estimate import Estimate, estimate, require_fits
 from sgdsheet.torch_frontend.finite import require_finite, watcher
-from sgdsheet.torch_frontend.graph import RANDOM, Graph, Node
+from sgdsheet.torch_frontend.graph import RANDOM, Graph, Node, float64_by_default
 from sgdsheet.torch_frontend.program import Program
 from sgdsheet.torch_frontend.supported import counted, refusal, require_supported, unsupported
-from sgdsheet.torch_frontend.trace import float64, float64_by_default, trace
+from sgdsheet.torch_frontend.trace import float64, trace, unwrapped
 from sgdsheet.torch_frontend.training import Settings, Training, kind, settings, training
 
 
@@ -30,8 +30,8 @@ from sgdsheet.torch_frontend.training import Settings, Training, kind, settings,
 class Compiled:
     """A model's training as a program and the numbers that it begins with."""
 
-    program: Program
-    values: Mapping[str, np.ndarray]
+    program: Program = field(repr=False)
+    values: Mapping[str, np.ndarray] = field(repr=False)
     title: str
 
     def book(self) -> Book:
@@ -42,9 +42,11 @@ class Compiled:
         """Writes the workbook, every formula with its value; an existing file is replaced when the new one is complete.
 
         Returns the path, the numbers of cells and formulas, and the size in bytes. Raises `Error` if the folder cannot
-        be written.
+        be written, or the name does not end with .xlsx.
         """
         path = Path(path)
+        if path.suffix.lower() != ".xlsx":
+            raise Error(f"{path}: expected a name that ends with .xlsx")
         book = self.book()
         save(book, path, engine("ironcalc").calculate)
         kinds = [content.kind for sheet in book.sheets for row in sheet.cells.values() for content in row.values()]
@@ -63,6 +65,7 @@ class Survey:
     estimate: Estimate
 
 
+@torch.inference_mode(False)
 def compile(
     model: torch.nn.Module,
     inputs: Any,
@@ -116,6 +119,7 @@ def compile(
     return Compiled(program, values, title or f"{type(model).__name__}, step by step")
 
 
+@torch.inference_mode(False)
 def survey(
     model: torch.nn.Module,
     inputs: Any,
@@ -150,7 +154,7 @@ class _Given:
             kind(optimizer)
         if scheduler is not None and optimizer is None:
             raise Error("a scheduler needs its optimizer, as in compile(..., optimizer=scheduler.optimizer)")
-        self._model, self._optimizer, self._scheduler = getattr(model, "_orig_mod", model), optimizer, scheduler
+        self._model, self._optimizer, self._scheduler = unwrapped(model), optimizer, scheduler
         self._batches = batches(inputs, targets, steps)
         self._copied = float64(model)
         _require_plain(self._copied)
@@ -186,8 +190,8 @@ class _Given:
     def values(self, program: Program) -> dict[str, np.ndarray]:
         """The numbers that the program begins with, by block, without what is drawn."""
         found = dict(self._state) | _cells(program)
-        for kind, tensors in (("param", self._copied.named_parameters()), ("buffer", self._copied.named_buffers())):
-            found |= {f"0/{kind}/{name}": each.detach().numpy().copy() for name, each in tensors}
+        for what, tensors in (("param", self._copied.named_parameters()), ("buffer", self._copied.named_buffers())):
+            found |= {f"0/{what}/{name}": each.detach().numpy().copy() for name, each in tensors}
         for k, batch in enumerate(self._batches):
             found |= {program.fed(k, name): each.numpy().copy() for name, each in batch.tensors().items()}
         return found
@@ -237,6 +241,8 @@ def _drawn(program: Program, values: Mapping[str, np.ndarray]) -> dict[str, np.n
         name, _, kind = str(args[0]).partition(".")
         dtypes = {"float": torch.float64, "int": torch.int64, "bool": torch.bool}
         kwargs = {key: dtypes[value] if key == "dtype" else value for key, value in node.kwargs.items()}
+        if "generator" in kind:
+            kwargs["generator"] = None
         return getattr(getattr(torch.ops.aten, name), kind)(*args[1:], **kwargs).to(dtypes[node.dtype])
 
     with torch.random.fork_rng(devices=[]):

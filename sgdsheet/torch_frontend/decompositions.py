@@ -1,8 +1,8 @@
 """Which ATen operations are taken apart before they are put on a sheet, and into what.
 
-torch's own core ATen decompositions do most of it. An operation that is one readable formula a cell as a whole stays
-whole; one whose parts a reader wants to see (a softmax's exponentials and their sum) is taken apart, so that each part
-is a block of its own which torch computes too.
+An operation that `ops` knows is a readable formula as a whole, and stays whole. Every other is taken apart by torch's own
+table of decompositions, so that each part is a block of its own which torch computes too: a softmax's exponentials,
+their sum, and the quotient. Some are taken apart here, so that the parts are what a reader wants to see.
 """
 
 from __future__ import annotations
@@ -13,39 +13,38 @@ from typing import Any
 import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 
+from sgdsheet.torch_frontend import ops
+
 aten = torch.ops.aten
 
-WHOLE = (
-    "addmm mm bmm max_pool2d_with_indices max_pool2d_with_indices_backward max_pool3d_with_indices "
-    "max_pool3d_with_indices_backward avg_pool2d avg_pool2d_backward avg_pool3d avg_pool3d_backward embedding "
-    "embedding_dense_backward sigmoid relu threshold_backward masked_fill gather scatter scatter_add _adaptive_avg_pool2d _adaptive_avg_pool2d_backward "
-    "_adaptive_avg_pool3d _adaptive_avg_pool3d_backward adaptive_max_pool2d adaptive_max_pool3d"
-).split()
-
-# Not in torch's core set, but in its table.
+# What torch's table takes apart, but not torch's core set.
 APART = (
     "_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data mse_loss mse_loss_backward smooth_l1_loss "
     "smooth_l1_loss_backward huber_loss huber_loss_backward binary_cross_entropy binary_cross_entropy_backward "
     "native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward "
-    "_native_batch_norm_legit_functional _native_batch_norm_legit_no_training native_batch_norm_backward gelu "
-    "gelu_backward std var nll_loss_forward nll_loss_backward nll_loss2d_forward nll_loss2d_backward "
-    "hardswish_backward hardsigmoid_backward mish_backward silu_backward hardtanh_backward elu_backward "
-    "softplus_backward log_sigmoid_backward leaky_relu_backward l1_loss soft_margin_loss "
-    "linalg_vector_norm logsumexp logaddexp logaddexp2 xlogy lerp addcmul addcdiv std_mean native_dropout "
-    "smooth_l1_loss_backward rrelu_with_noise"
+    "_native_batch_norm_legit _native_batch_norm_legit_functional native_batch_norm_backward gelu gelu_backward std "
+    "nll_loss_forward nll_loss_backward nll_loss2d_forward nll_loss2d_backward hardswish_backward hardsigmoid_backward "
+    "mish_backward silu_backward hardtanh_backward elu_backward softplus_backward log_sigmoid_backward "
+    "leaky_relu_backward l1_loss soft_margin_loss linalg_vector_norm logsumexp logaddexp logaddexp2 xlogy lerp addcmul "
+    "addcdiv std_mean upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d dist addmv "
+    "narrow_copy unbind_copy grid_sampler_2d round"
 ).split()
 
 
 def table() -> dict[Any, Callable[..., Any]]:
     """The operations to take apart, each with the function that does it in terms of others."""
-    taken = dict(core_aten_decompositions())
-    more = [getattr(aten, name) for name in dict.fromkeys(APART) if hasattr(aten, name)]
-    taken.update(get_decompositions(more))
+    more = get_decompositions([getattr(aten, name) for name in APART])
+    both = {**dict(core_aten_decompositions()), **more}
+    taken = {op: each for op, each in both.items() if not ops.known(_name(op))}
     taken[aten.var_mean.correction] = _var_mean
+    taken[aten.var.correction] = lambda *args, **kwargs: _var_mean(*args, **kwargs)[0]
     taken[aten.convolution.default] = _convolution
     taken[aten.convolution_backward.default] = _convolution_backward
-    taken[aten.var.correction] = lambda *args, **kwargs: _var_mean(*args, **kwargs)[0]
-    return {op: function for op, function in taken.items() if op._schema.name.partition("::")[2] not in WHOLE}
+    return taken
+
+
+def _name(op: Any) -> str:
+    return str(op).removeprefix("aten.")
 
 
 def in_place() -> dict[Any, Callable[..., Any]]:
@@ -55,7 +54,7 @@ def in_place() -> dict[Any, Callable[..., Any]]:
 
 def _var_mean(x: Any, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
     """Variance and mean, by way of the distances from the mean, which most of what follows needs too."""
-    dims = list(range(x.ndim)) if not dim else dim
+    dims = dim or list(range(x.ndim))
     count = 1
     for each in dims:
         count *= x.shape[each]
@@ -69,8 +68,11 @@ def _native_batch_norm(
     x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
 ) -> Any:
     """Batch norm, with its running statistics changed in place as torch's own kernel does unseen."""
-    if not training:
-        return aten._native_batch_norm_legit_no_training.default(x, weight, bias, mean, var, momentum, eps)
+    if not training:  # the gradient takes the running statistics, and neither of the saved ones
+        along = [1, -1, *[1] * (x.ndim - 2)]
+        y = (x - mean.view(along)) * (var + eps).rsqrt().view(along)
+        y = y if weight is None else y * weight.view(along)
+        return y if bias is None else y + bias.view(along), x.new_empty(0), x.new_empty(0)
     if mean is None:
         return aten._native_batch_norm_legit.no_stats(x, weight, bias, training, momentum, eps)
     y, saved, rstd, new_mean, new_var = aten._native_batch_norm_legit_functional.default(
@@ -94,8 +96,8 @@ def _convolution(
 ) -> Any:
     """A convolution that looks at windows without gaps: rows and columns of 0 stand where there was nothing.
 
-    A dilated filter gets them between its weights; a transposed convolution gets them between the elements of x, and its
-    filter is turned. Both are laid out in cells, so that a window is one range.
+    A dilated filter gets them between its weights; a transposed convolution gets them between the elements of x, and
+    its filter is turned. Both are laid out in cells, so that a window is one range.
     """
     dims = x.ndim - 2
     stride, padding, dilation = (_each_of(given, dims) for given in (stride, padding, dilation))
@@ -139,6 +141,7 @@ def _convolution_backward(
     if wanted[0]:
         if transposed:
             grad_x = aten.convolution.default(grad, weight, None, stride, padding, dilation, False, none, groups)
+            grad_x = _first(grad_x, x.shape[2:])
         else:
             missing = [
                 x.shape[2 + i]
@@ -163,9 +166,14 @@ def _weight_gradient(x: Any, grad: Any, kernel: Any, stride: Any, padding: Any, 
     ones, none = [1] * len(kernel), [0] * len(kernel)
     moved = _spread(grad.transpose(0, 1), stride)
     found = aten.convolution.default(x.transpose(0, 1), moved, None, dilation, padding, ones, False, none, 1)
-    for axis, size in enumerate(kernel):
-        found = found.narrow(2 + axis, 0, size)
-    return found.transpose(0, 1)
+    return _first(found, kernel).transpose(0, 1)
+
+
+def _first(x: Any, sizes: Any) -> Any:
+    """The first rows and columns of x, as many as that."""
+    for axis, size in enumerate(sizes, start=2):
+        x = x.narrow(axis, 0, size)
+    return x
 
 
 def _spread(x: Any, steps: Any) -> Any:

@@ -7,8 +7,10 @@ says: a node's operation is looked up among those that `ops` knows, and nothing 
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,7 +162,7 @@ class Graph:
                 total += math.prod(max(size, 1) for size in node.shape or ())
                 if total > MOST:
                     raise Error(f"a step would hold more than {MOST:,} numbers")
-                with FakeTensorMode(allow_non_fake_inputs=True):
+                with float64_by_default(), silently(), FakeTensorMode(allow_non_fake_inputs=True):
                     if node.op in FED:
                         value = torch.empty(node.shape or (), dtype=_dtype(node.dtype))
                     else:
@@ -183,7 +185,7 @@ class Graph:
         import torch
 
         values: dict[str, Any] = {}
-        with torch.no_grad():
+        with torch.no_grad(), float64_by_default():
             for node in self.nodes:
                 try:
                     if node.name in feeds:
@@ -198,6 +200,30 @@ class Graph:
                 if watch is not None:
                     watch(node, value)
         return values
+
+
+@contextmanager
+def silently() -> Iterator[None]:
+    """Without what torch's fake tensors log of an operation that they refuse, beside raising an error."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
+def float64_by_default() -> Iterator[None]:
+    """torch with float64 for what has no dtype of its own."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _full(node: Node) -> Any:

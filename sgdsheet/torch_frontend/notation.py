@@ -45,7 +45,9 @@ def _formula(node: Node, nodes: Mapping[str, Node], shown: Mapping[str, str], pa
     args = [_text(each, nodes, shown, path) for each in node.args if each is not None]
     if kind in _SAME and args:
         return args[0]
-    if kind in ("permute", "t", "transpose") and args:
+    if kind in ("permute", "t", "transpose") and len(node.shape or ()) > 2:
+        return args[0]
+    if kind in ("permute", "t", "transpose"):
         turned = _inside(args[0], _ATOM)
         return (turned[:-2] if turned.endswith(".T") else f"{turned}.T"), _ATOM
     if kind == ITEM:

@@ -15,7 +15,14 @@ from torch.utils import _pytree as pytree
 
 LOSS = "loss"
 _TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
-_CASTS = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
+_weight_norm: Any = torch._weight_norm  # pyright: ignore[reportPrivateImportUsage]
+# What is called in place of some functions: float64 for what is less precise, plain formulas for what is fused.
+_INSTEAD: dict[Any, Callable[..., Any]] = {
+    torch.Tensor.float: torch.Tensor.double,
+    torch.Tensor.half: torch.Tensor.double,
+    torch.Tensor.bfloat16: torch.Tensor.double,
+    _weight_norm: lambda v, g, dim=0: v * (g / torch.norm_except_dim(v, 2, dim)),
+}
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,9 @@ class Origins(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         origin = replace(self._begun[-1], line=line())
         self._change(origin)
-        if func in _CASTS:
-            func = torch.Tensor.double
         args, kwargs = pytree.tree_map(_float64, (args, kwargs or {}))
-        result = func(*args, **kwargs)
+        instead: Any = _INSTEAD.get(func, func)
+        result = instead(*args, **kwargs)
         self._claim(result, origin)
         return result
 
@@ -144,7 +150,7 @@ def line_of(error: BaseException) -> str:
     found, trace = "", error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((_TORCH, _OURS)):
+        if not file.startswith((_TORCH, _OURS, "<")):
             found = f"{Path(file).name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return found

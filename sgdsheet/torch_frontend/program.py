@@ -287,6 +287,8 @@ class Program:
         cells = {}
         for name in self.groups[number].cells:
             value = np.asarray(values[self.cell(number, name)], dtype=float)
+            if value.ndim and len(value) != len(self.which):
+                raise Error(f"{self.cell(number, name)!r} has {len(value)} numbers for {len(self.which)} steps")
             cells[name] = float(value[k] if value.ndim else value)
         return cells
 

@@ -56,7 +56,11 @@ class _Reader:
             return self._add(Node(name, name.partition("/")[0], shape=tuple(value.shape), dtype=_kind(value)))
         if node.op == "get_attr":
             held = getattr(self._module, str(node.target))
+            if not isinstance(held, torch.Tensor):
+                return None  # a generator of random numbers, which are drawn when the workbook is made
             return held.double() if held.is_floating_point() else held
+        if value is None:
+            return None  # a check of values, which computes nothing
         target: Any = node.target
         if target.__name__ == "getitem":
             whole, number = node.args

@@ -31,9 +31,9 @@ def reference(saved: Saved) -> Reference:
 def _sizes(program: Program, values: Values, blocks: Blocks) -> dict[str, np.ndarray]:
     """How large the numbers are whose rounding a block shows.
 
-    Some trainings enlarge each rounding. A bias in front of a batch norm, or of attention's keys, has a gradient of 0 but
-    for rounding, which Adam then divides by its own size. How much such a training makes of a rounding, a second run
-    tells that begins a rounding's width away: a block may be off by ten times as much as the two runs.
+    Some trainings enlarge each rounding. A bias in front of a batch norm, or of attention's keys, has a gradient of 0
+    but for rounding, which Adam then divides by its own size. How much such a training makes of a rounding, a second
+    run tells that begins a rounding's width away: a block may be off by ten times as much as the two runs.
     """
     generator = np.random.default_rng(0)
     nudged = dict(values)

@@ -11,36 +11,37 @@ from sgdsheet.torch_frontend.origins import place
 
 # By how the operation's name begins: the nearest form that can.
 INSTEAD = {
-    "_fft": "a Fourier transform is a product with matrices of cosines and sines",
-    "_ctc_loss": "torch.nn.functional.cross_entropy takes targets that are aligned with the output",
-    "_cudnn": "move the model to the CPU",
-    "_embedding_bag": "torch.nn.Embedding and a sum or mean over the words does the same",
-    "embedding_renorm": "torch.nn.Embedding without max_norm can",
-    "_linalg": "there are no formulas for the decompositions of a matrix",
-    "linalg": "there are no formulas for the decompositions of a matrix",
     "_cdist": "write the distance as ((a[:, None] - b) ** 2).sum(-1).sqrt()",
+    "_ctc_loss": "torch.nn.functional.cross_entropy takes targets that are aligned with the output",
+    "_embedding_bag": "torch.nn.Embedding, and the sum or mean of its words, can",
+    "_fft": "a Fourier transform is a product with matrices of cosines and sines",
+    "_linalg": "no formula takes a matrix apart",
     "_pdist": "write the distance as ((a[:, None] - b) ** 2).sum(-1).sqrt()",
-    "upsample_bicubic": "mode='bilinear' or 'nearest' may do",
-    "grid_sampler": "torch.nn.functional.interpolate may do",
-    "_weight_norm": "torch.nn.utils.parametrizations.weight_norm is made of plain formulas",
-    "sort": "torch.amax, torch.amin or a max pool may do",
-    "topk": "torch.amax or torch.amin may do",
-    "kthvalue": "torch.amax or torch.amin may do",
-    "mode": "torch.mean may do",
-    "median": "torch.mean may do",
-    "nanmedian": "torch.mean may do",
-    "erfinv": "torch.erf is a formula, its inverse is none",
-    "digamma": "torch.lgamma is a formula, its derivative is none",
-    "polygamma": "torch.lgamma is a formula, its derivatives are none",
-    "igamma": "torch.lgamma is a formula, the incomplete gamma function is none",
-    "special_": "exp, log, erf and lgamma are formulas",
-    "nonzero": "choose with torch.where instead",
-    "masked_select": "choose with torch.where instead",
+    "_sample_dirichlet": "draw it before, and give it as an input",
+    "_standard_gamma": "draw it before, and give it as an input",
     "_unique": "count with (x[:, None] == values).sum(0)",
-    "unique": "count with (x[:, None] == values).sum(0)",
-    "histc": "count with (x[:, None] == values).sum(0)",
+    "__lshift__": "multiply by a power of 2",
+    "__rshift__": "divide by a power of 2",
     "bincount": "count with (x[:, None] == values).sum(0)",
     "bitwise": "torch.logical_and, logical_or and logical_not of conditions can",
+    "bucketize": "count the boundaries below with (x[..., None] > boundaries).sum(-1)",
+    "digamma": "torch.lgamma is a formula, its derivative is none",
+    "embedding_renorm": "torch.nn.Embedding can without max_norm",
+    "erfinv": "torch.erf is a formula, its inverse is none",
+    "grid_sampler": "torch.nn.functional.interpolate with mode='nearest' can",
+    "histc": "count with (x[:, None] == values).sum(0)",
+    "igamma": "torch.lgamma is a formula, the incomplete gamma function is none",
+    "linalg_": "no formula takes a matrix apart",
+    "logcumsumexp": "torch.cumsum(torch.exp(x), dim).log() can",
+    "masked_select": "choose with torch.where",
+    "mode": "torch.mean can",
+    "nonzero": "choose with torch.where",
+    "poisson": "draw it before, and give it as an input",
+    "polygamma": "torch.lgamma is a formula, its derivatives are none",
+    "repeat_interleave": "give the repeats as one number",
+    "searchsorted": "count the boundaries below with (x[..., None] > boundaries).sum(-1)",
+    "special_": "exp, log, erf and lgamma are formulas",
+    "unique": "count with (x[:, None] == values).sum(0)",
 }
 
 
@@ -60,11 +61,15 @@ def unsupported(graph: Graph) -> list[Node]:
 
 def refusal(node: Node) -> str:
     """Why a node cannot be put on a sheet: where it is, and what could stand in its place."""
-    name = node.op.partition(".")[0]
-    begins = [each for each in INSTEAD if name.startswith(each)]
-    instead = f"; {INSTEAD[max(begins, key=len)]}" if begins else ""
     which = "the gradient's operation" if node.backward else "the operation"
-    return f"{place(node.path, node.line)}{which} {node.op} cannot be put on a sheet{instead}"
+    advice = instead(node.op)
+    return f"{place(node.path, node.line)}{which} {node.op} cannot be put on a sheet{f'; {advice}' if advice else ''}"
+
+
+def instead(op: str) -> str:
+    """The nearest form that can be put on a sheet; empty if none is known."""
+    begins = [each for each in INSTEAD if op.startswith(each)]
+    return INSTEAD[max(begins, key=len)] if begins else ""
 
 
 def require_supported(graph: Graph) -> None:

@@ -8,6 +8,7 @@ and turns what is done in place into plain values. Nothing of the model runs on 
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +23,12 @@ from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
 from sgdsheet.torch_frontend import decompositions
-from sgdsheet.torch_frontend.graph import Graph
+from sgdsheet.torch_frontend.graph import Graph, float64_by_default, silently
 from sgdsheet.torch_frontend.origins import LOSS, Origin, Origins, line_of, place
 from sgdsheet.torch_frontend.reader import read
+from sgdsheet.torch_frontend.supported import instead
+
+_CHOOSE = "choose with torch.where, and give sizes such as num_classes as numbers"
 
 
 def trace(
@@ -44,7 +48,7 @@ def trace(
     """
     before = _attributes(model)
     graph = _traced(model, inputs, targets, loss)
-    changed = [name for name, value in _attributes(model).items() if name not in before or before[name] is not value]
+    changed = [name for name, value in _attributes(model).items() if not _same(before.get(name), value)]
     if changed and _differs(graph, model, inputs, targets, loss):
         raise Error(
             f"the model's attribute {changed[0]!r} is changed by forward, and changes what the next call computes; "
@@ -53,13 +57,26 @@ def trace(
     return graph
 
 
-def float64(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy of the model in float64, also of plain tensors among its attributes, and without `torch.compile`."""
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model itself, without `torch.compile` or `DataParallel` around it."""
     model = getattr(model, "_orig_mod", model)
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    return model.module if isinstance(model, parallel) else model
+
+
+def float64(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the model on the CPU and in float64, also of plain tensors among its attributes.
+
+    Raises `Error` for a model that cannot be copied, or that would not compute the same when it is.
+    """
+    model = unwrapped(model)
     if any(is_lazy(each) for each in model.parameters()):
         raise Error("the model has lazy layers that do not know their shapes yet: call model(inputs) once before")
+    for name, param in model.named_parameters():
+        if param._backward_hooks or param._post_accumulate_grad_hooks:  # type: ignore[attr-defined]
+            raise Error(f"the parameter {name!r} has a hook that changes its gradient, which a sheet would not know of")
     try:
-        copied = copy.deepcopy(model).double()
+        copied = copy.deepcopy(model).double().cpu()
     except Exception as error:
         raise Error(f"the model cannot be copied: {_said(error)}") from None
     for module in copied.modules():
@@ -103,8 +120,8 @@ def _traced(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[..
     # Without a ShapeEnv torch refuses to go on where the shape, or the way, would depend on a value.
     mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=None)
     fakes = {name: mode.from_tensor(each) for name, each in fed.items()}
-    with float64_by_default(), _plain_attention(), _explained(origins), _without_warnings():
-        with origins:
+    with float64_by_default(), _plain_attention(), _explained(origins), _without_warnings(), _eagerly(), silently():
+        with torch.enable_grad(), origins:
             first = _make_fx(step, decompositions.in_place())(fakes)
         second = _again(first, [*fakes.values()], origins.found(first.graph))
         return read(second, list(fed), keys)
@@ -159,11 +176,18 @@ def _again(first: torch.fx.GraphModule, fed: list[Any], origins: Mapping[str, Or
 def _attributes(model: torch.nn.Module) -> dict[str, Any]:
     """What the modules hold that is neither a parameter nor a buffer: plain tensors, and numbers and texts."""
     return {
-        f"{path}.{name}".lstrip("."): value
+        f"{path}.{name}".lstrip("."): tuple(value) if isinstance(value, (list, dict)) else value
         for path, module in model.named_modules()
         for name, value in vars(module).items()
-        if isinstance(value, (torch.Tensor, int, float, str, tuple))
+        if isinstance(value, (torch.Tensor, int, float, str, tuple, list, dict)) and not name.startswith("_")
     }
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Whether an attribute is still the same object, or a tuple of the same ones."""
+    if isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after):
+        return all(a is b for a, b in zip(before, after, strict=True))
+    return before is after
 
 
 def _differs(graph: Graph, model: Any, inputs: Any, targets: Any, loss: Any) -> bool:
@@ -172,17 +196,6 @@ def _differs(graph: Graph, model: Any, inputs: Any, targets: Any, loss: Any) -> 
         return _traced(model, inputs, targets, loss).rows() != graph.rows()
     except Error:
         return True  # it looks at what the first call has left behind
-
-
-@contextmanager
-def float64_by_default() -> Iterator[None]:
-    """torch with float64 for what has no dtype of its own."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @contextmanager
@@ -195,6 +208,17 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    """Without `torch.compile`, if the model uses it inside."""
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is None:
+        yield
+    else:
+        with torch.compiler.set_stance("force_eager"), dynamo.config.patch(error_on_nested_fx_trace=False):
+            yield
 
 
 @contextmanager
@@ -216,11 +240,13 @@ def _explained(origins: Origins) -> Iterator[None]:
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise Error(
             f"{place(origins.path, line_of(error))}the model looks at a tensor's values ({error.func}) to decide what "
-            "to compute, but a sheet's formulas are fixed when it is made; choose with torch.where instead"
+            f"to compute, but a sheet's formulas are fixed when it is made; {instead(error.func.__name__) or _CHOOSE}"
         ) from None
     except Exception as error:
-        where = place(origins.path, line_of(error))
-        raise Error(f"{where}the model cannot be traced: {_said(error)}") from None
+        said = _said(error)
+        if "sparse" in said.lower():
+            said = "it makes a sparse tensor, which cells cannot hold; torch.nn.Embedding can without sparse=True"
+        raise Error(f"{place(origins.path, line_of(error))}the model cannot be traced: {said}") from None
 
 
 def _require_scalar(value: Any) -> None:

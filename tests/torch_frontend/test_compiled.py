@@ -22,8 +22,8 @@ import sgdsheet
 from sgdsheet.eve import Eve
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.torch_frontend.compiled import survey
+from sgdsheet.torch_frontend.graph import float64_by_default
 from sgdsheet.torch_frontend.supported import INSTEAD
-from sgdsheet.torch_frontend.trace import float64_by_default
 
 HERE = Path(__file__).name
 X = torch.tensor([[0.0, 0.5], [-1.0, 1.0], [1.5, 0.25]])
@@ -297,6 +297,25 @@ def test_the_forward_pass_alone(tmp_path: Path) -> None:
     assert not any(name.startswith(("0/grad", "1/", "loss")) for name in read)
 
 
+def test_gradients_are_there_whatever_mode_torch_is_in() -> None:
+    model = mlp()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    expected = sgdsheet.compile(model, X, Y, mse_loss, optimizer).program.graphs
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            assert sgdsheet.compile(model, X, Y, mse_loss, optimizer).program.graphs == expected
+
+
+def test_names_that_no_workbook_has(tmp_path: Path) -> None:
+    book = sgdsheet.compile(mlp(), X)
+    assert repr(book) == "Compiled(title='Sequential, step by step')"
+    with pytest.raises(sgdsheet.Error, match=r"ends with \.xlsx"):
+        book.save(tmp_path / "model")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(sgdsheet.Error, match="cannot be written"):
+        book.save(tmp_path / "file" / "model.xlsx")
+
+
 def test_gradients_without_an_optimizer(tmp_path: Path) -> None:
     model = mlp()
     sgdsheet.compile(model, X, Y, mse_loss).save(tmp_path / "model.xlsx")
@@ -403,6 +422,26 @@ def test_an_operation_that_is_not_supported_is_named_with_its_place() -> None:
     assert INSTEAD["_linalg"] in message
 
 
+INSTEAD_OF: dict[str, tuple[Callable[[torch.Tensor], Any], Callable[[torch.Tensor], Any]]] = {
+    "_cdist": (lambda h: torch.cdist(h, h * 2), lambda h: ((h[:, None] - h * 2) ** 2).sum(-1).sqrt()),
+    "_embedding_bag": (
+        lambda h: nn.functional.embedding_bag(torch.tensor([[0, 1]]), h),
+        lambda h: nn.functional.embedding(torch.tensor([[0, 1]]), h).mean(1),
+    ),
+    "bincount": (lambda h: h.argmax(1).bincount(), lambda h: (h.argmax(1)[:, None] == torch.arange(2)).sum(0)),
+    "_unique": (lambda h: torch.unique(h), lambda h: (h[:, None] == torch.tensor([0.0, 1.0])).sum(0)),
+    "masked_select": (lambda h: h.masked_select(h > 0), lambda h: torch.where(h > 0, h, 0.0)),
+    "linalg_": (torch.linalg.inv, torch.exp),
+}
+
+
+@pytest.mark.parametrize("name", INSTEAD_OF)
+def test_what_is_named_instead_is_supported(name: str) -> None:
+    refusing, instead = INSTEAD_OF[name]
+    assert INSTEAD[name] in refused(model=Applied(refusing), inputs=X[:2], targets=None, loss=None)
+    assert survey(Applied(instead), X[:2]).refusals == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -452,7 +491,9 @@ def test_refuses_quantised_tensors() -> None:
     assert "quantised" in refused(inputs=torch.quantize_per_tensor(X, 0.1, 0, torch.qint8))
 
 
-@pytest.mark.parametrize("name", ["LBFGS", "Adafactor", "SparseAdam", "Muon"])
+@pytest.mark.parametrize(
+    "name", [each for each in ("LBFGS", "Adafactor", "SparseAdam", "Muon") if hasattr(optim, each)]
+)
 def test_refuses_what_is_not_element_wise(name: str) -> None:
     model = nn.Linear(2, 1, bias=False)
     message = refused(model=model, optimizer=getattr(optim, name)(model.parameters()))

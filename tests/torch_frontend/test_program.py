@@ -293,17 +293,19 @@ def test_nothing_large_is_allocated() -> None:
 def test_the_program_follows_what_a_reader_types(edited: Callable[[Callable[[Any], None]], Path]) -> None:
     blocks = sgdsheet.read(edited(lambda book: None))
 
+    typed = {"lr": 0.02, "input": 0.75, "target": -1.0, "0/param/first.weight": 0.5, "0/mask": 0.0}
+    masks = [name for name in blocks if name.startswith("0/") and name.endswith("mask")]
+
     def change(book: Any) -> None:
-        for sheet in book:
-            for row in sheet.iter_rows():
-                for cell in row:
-                    if cell.value == 0.1 and sheet.title == "training":
-                        cell.value = 0.02
-        book["data"]["A6"].value = 0.75
+        places = sgdsheet.verification.book.read(edited(lambda book: None)).blocks
+        for name, value in typed.items():
+            panel = places[masks[0] if name == "0/mask" else name].panels[0]
+            book[panel.sheet].cell(panel.top, panel.left).value = value
 
     path = edited(change)
     now = sgdsheet.read(path)
-    assert now["lr"].item() == 0.02
+    for name, value in typed.items():
+        assert now[masks[0] if name == "0/mask" else name].flat[0] == value
     assert bad(path) == {}
     assert not np.allclose(now["2/param/first.weight"], blocks["2/param/first.weight"])
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sgdsheet import Error
 from sgdsheet.torch_frontend.graph import Graph
-from sgdsheet.torch_frontend.trace import float64, trace
+from sgdsheet.torch_frontend.trace import float64, trace, unwrapped
 
 D = torch.float64
 HERE = Path(__file__).name
@@ -240,6 +240,10 @@ def test_batch_norm_counts_and_remembers() -> None:
     }
     graph = agrees(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).eval(), (x(),), (y(),), mse_loss)
     assert not any(key.startswith("buffer/") for key in graph.outputs)
+    for norm in (nn.BatchNorm1d(2, affine=False), nn.BatchNorm1d(2, track_running_stats=False)):
+        agrees(nn.Sequential(nn.Linear(3, 2), norm), (x(),), (y(),), mse_loss)
+        agrees(nn.Sequential(nn.Linear(3, 2), norm).eval(), (x(),), (y(),), mse_loss)
+    agrees(nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)).eval(), (x(4, 1, 2, 2),), (x(4, 2, 2, 2),), mse_loss)
 
 
 def tied() -> nn.Module:
@@ -259,6 +263,10 @@ def frozen() -> nn.Module:
     return model
 
 
+def under_compile(model: Any) -> Any:
+    return torch.compile(model, backend="eager")
+
+
 def unused() -> nn.Module:
     model = Model(lambda m, x: m.linear(x))
     model.extra = nn.Linear(2, 2)
@@ -268,7 +276,9 @@ def unused() -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {each.__name__: each for each in (tied, shared, frozen, unused)} | {
     "weight norm": lambda: parametrizations.weight_norm(nn.Linear(3, 2)),
     "in a list": lambda: nn.Sequential(*nn.ModuleList([nn.Linear(3, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2))])),
-    "compiled": lambda: torch.compile(nn.Sequential(nn.Linear(3, 2), nn.Tanh()), backend="eager"),  # type: ignore[return-value]
+    "compiled": lambda: under_compile(nn.Sequential(nn.Linear(3, 2), nn.Tanh())),
+    "compiled inside": lambda: nn.Sequential(nn.Tanh(), under_compile(nn.Linear(3, 2))),
+    "in parallel": lambda: nn.DataParallel(nn.Linear(3, 2)),
     "in half precision": lambda: nn.Linear(3, 2).half(),
 }
 
@@ -276,7 +286,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {each.__name__: each for each in (t
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name: str) -> None:
     model = MODELS[name]()
-    graph = agrees(getattr(model, "_orig_mod", model), (x(),), (y(),), mse_loss)
+    graph = agrees(unwrapped(model), (x(),), (y(),), mse_loss)
     if name == "compiled":
         assert trace(float64(model), (x(),), (y(),), mse_loss).rows() == graph.rows()
     if name == "tied":
@@ -373,6 +383,12 @@ def alternates(m: Any, x: torch.Tensor) -> torch.Tensor:
     return m.linear(x) * m.calls
 
 
+def grows(m: Any, x: torch.Tensor) -> torch.Tensor:
+    m.seen = getattr(m, "seen", [])
+    m.seen.append(x.sum())
+    return m.linear(x) + len(m.seen)
+
+
 REFUSED: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "a branch": (branches, mse_loss, ("torch.where", line_of(branches, "sum"))),
     "item": (lambda m, x: m.linear(x) * x.max().item(), mse_loss, ("torch.where", HERE)),
@@ -387,6 +403,12 @@ REFUSED: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "complex numbers": (lambda m, x: torch.complex(m.linear(x), m.linear(x)).abs(), None, ("complex", HERE)),
     "a sparse tensor": (lambda m, x: m.linear(x).to_sparse().to_dense(), None, (HERE,)),
     "a value kept": (remembers, None, ("'last'", "register_buffer")),
+    "a list that grows": (grows, None, ("'seen'", "register_buffer")),
+    "a sparse gradient": (
+        lambda m, x: nn.functional.embedding(torch.tensor([0, 1]), m.linear.weight, sparse=True),
+        lambda out, y: out.sum(),
+        ("sparse=True",),
+    ),
     "a count kept": (alternates, None, ("'calls'", "register_buffer")),
 }
 
@@ -417,6 +439,23 @@ def test_lazy_layers_are_refused_until_they_know_their_shapes() -> None:
     with pytest.raises(Error, match="lazy.*call model"):
         float64(model)
     model(x().float())
+    agrees(model, (x(),), (y(),), mse_loss)
+
+
+def test_a_hook_on_a_gradient_is_refused() -> None:
+    model = Net()
+    model.head.weight.register_hook(lambda grad: grad * 2)
+    with pytest.raises(Error, match="'head.weight' has a hook"):
+        float64(model)
+
+
+def tripled(module: nn.Module, inputs: Any, output: Any) -> torch.Tensor:
+    return 3 * output
+
+
+def test_hooks_on_modules_are_traced() -> None:
+    model = nn.Sequential(nn.Linear(3, 2))
+    model[0].register_forward_hook(tripled)
     agrees(model, (x(),), (y(),), mse_loss)
 
 

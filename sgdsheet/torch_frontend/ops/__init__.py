@@ -1,11 +1,12 @@
 """What each ATen operation does with arrays of expressions.
 
 Three kinds: `ELEMENTWISE` operations are one formula for each element, `REARRANGED` ones only move elements, and
-`FORMULAS` are all others: functions of arrays that take what the ATen operation takes and return what it returns, a list
-of arrays where that is several tensors.
+`FORMULAS` are all others: functions of arrays that take what the ATen operation takes and return what it returns, a
+list of arrays where that is several tensors.
 
 Elements are expressions, or plain numbers where they are known when the workbook is made; an infinite one (a mask in
-front of a softmax) never reaches a cell. A condition's elements are expressions that a worksheet takes for true or false.
+front of a softmax) never reaches a cell. A condition's elements are expressions that a worksheet takes for true or
+false.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sgdsheet.errors import Error
-from sgdsheet.torch_frontend.ops import lookup, pooling, products, reductions
+from sgdsheet.torch_frontend.ops import lookup, pooling, products, reductions, sorting
 from sgdsheet.torch_frontend.ops.elementwise import CONDITIONS, ELEMENTWISE, numerics
 from sgdsheet.torch_frontend.ops.rearranged import REARRANGED, rearrange
 
 __all__ = ["CONDITIONS", "ELEMENTWISE", "FORMULAS", "REARRANGED", "apply", "known", "numerics", "overload"]
 
-FORMULAS: dict[str, Callable[..., Any]] = reductions.FORMULAS | products.FORMULAS | pooling.FORMULAS | lookup.FORMULAS
+FORMULAS: dict[str, Callable[..., Any]] = reductions.FORMULAS | products.FORMULAS | pooling.FORMULAS
+FORMULAS |= lookup.FORMULAS | sorting.FORMULAS
 
 
 def known(op: str) -> bool:

@@ -132,7 +132,7 @@ def _logical(name: str, compute: Function) -> Function:
 
 
 def to_copy(x: Array, dtype: str = "float") -> Array:
-    """A change of dtype: whole numbers lose what is behind the point, conditions become 0 and 1 before they come here."""
+    """A change of dtype: whole numbers lose what is behind the point; conditions are 0 and 1 when they come here."""
     if dtype == "bool":
         return comparison("<>")(x, 0)
     return each_element(lambda a: Call("TRUNC", a), math.trunc)(x) if dtype == "int" else x
@@ -216,6 +216,11 @@ def _elu(x: Array, alpha: float = 1, scale: float = 1, input_scale: float = 1) -
     return where(comparison(">")(x, 0), multiply(x, scale), below)
 
 
+def _truth(x: Array) -> Array:
+    """A condition, or whether a number is not 0."""
+    return np.asarray(np.frompyfunc(lambda a: expr.compare("<>", a, 0) if isinstance(a, Ref) else a, 1, 1)(x), dtype=object)
+
+
 def _never(x: Array, holds: Function) -> Array:
     """A condition on numbers that no cell can hold: it holds for constants alone."""
     return each_element(lambda a: False, holds, holds)(x)
@@ -291,7 +296,7 @@ ELEMENTWISE: dict[str, Function] = {
     "logical_not.default": _logical("NOT", lambda a: not a),
     "logical_and.default": _logical("AND", lambda a, b: bool(a) and bool(b)),
     "logical_or.default": _logical("OR", lambda a, b: bool(a) or bool(b)),
-    "logical_xor.default": lambda a, b: comparison("<>")(numerics(a), numerics(b)),
+    "logical_xor.default": lambda a, b: comparison("<>")(numerics(_truth(a)), numerics(_truth(b))),
     "_to_copy.default": to_copy,
     **{f"{name}.default": function for name, function in _FUNCTIONS.items()},
     "elu.default": _elu,
@@ -327,6 +332,14 @@ ELEMENTWISE: dict[str, Function] = {
     "bitwise_and.Tensor": _logical("AND", lambda a, b: bool(a) and bool(b)),
     "bitwise_or.Tensor": _logical("OR", lambda a, b: bool(a) or bool(b)),
     "bitwise_xor.Tensor": lambda a, b: comparison("<>")(numerics(a), numerics(b)),
+    "fmax.default": maximum,
+    "fmin.default": minimum,
+    "hardtanh.default": lambda x, low=-1, high=1: clamp(x, low, high),
+    "leaky_relu.default": lambda x, slope=0.01: where(comparison(">")(x, 0), x, multiply(x, slope)),
+    "ldexp.Tensor": lambda x, other: multiply(x, _FUNCTIONS["exp2"](other)),
+    "round.decimals": lambda x, decimals=0: divide(_round(multiply(x, 10.0**decimals)), 10.0**decimals),
+    "softshrink_backward.default": lambda grad, x, limit: where(comparison("<=")(absolute(x), limit), 0, grad),
+    "hardshrink_backward.default": lambda grad, x, limit: where(comparison("<=")(absolute(x), limit), 0, grad),
     "lgamma.default": call("GAMMALN", np.vectorize(math.lgamma)),
 }
 

@@ -26,7 +26,7 @@ def max_pool(
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
 ) -> list[Array]:
-    """The largest of each window, and its place: the number of the element, row by row, of the first that is so large."""
+    """The largest of each window, and its place: the number, row by row, of the first element that is so large."""
     dims = len(kernel)
     size = x.shape[x.ndim - dims :]
     return _largest_of(x, size, list(_windows(size, kernel, stride, padding, dilation, ceil_mode)))

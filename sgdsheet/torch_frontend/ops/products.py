@@ -45,10 +45,11 @@ def convolution(
 ) -> Array:
     """Each window of x times a filter, added up. Shapes (n, channels, …) and (filters, channels / groups, …).
 
-    What is neither dilated nor transposed: `decompositions` has made others so. A window that hangs over the edge is cut
-    there, and the filter with it.
+    What is neither dilated nor transposed: `decompositions` has made others so. A window that hangs over the edge is
+    cut there, and the filter with it.
     """
     size, kernel = x.shape[2:], weight.shape[2:]
+    stride, padding = (list(each) * (len(kernel) // len(each)) for each in (stride, padding))
     out = [(a + 2 * p - k) // s + 1 for a, p, k, s in zip(size, padding, kernel, stride, strict=True)]
     result = np.empty((len(x), len(weight), *out), dtype=object)
     channels, filters = weight.shape[1], len(weight) // groups
@@ -66,6 +67,9 @@ def convolution(
     for place in np.ndindex(*out):
         starts = [i * s - p for i, s, p in zip(place, stride, padding, strict=True)]
         seen = tuple(slice(max(0, a), min(n, a + k)) for a, n, k in zip(starts, size, kernel, strict=True))
+        if any(each.stop <= each.start for each in seen):  # nothing but padding
+            result[(..., *place)] = 0
+            continue
         used = tuple(slice(each.start - a, each.stop - a) for each, a in zip(seen, starts, strict=True))
         for n, group in np.ndindex(len(x), groups):
             window = x[n, group * channels : (group + 1) * channels]

@@ -95,6 +95,8 @@ def _first_of(largest: bool) -> Function:
 
     def place(x: Array) -> Any:
         flat = x.reshape(-1)
+        if len(flat) == 1:
+            return 0
         top = _largest(x) if largest else _smallest(x)
         try:
             return Call("MATCH", top, tensor.span(flat), 0) - 1
