@@ -18,6 +18,7 @@ from sgdsheet import expr
 from sgdsheet.expr import Binary, Call, Expr, Negative, Number, Range, Ref
 
 Array = np.ndarray
+ARGUMENTS = 255  # that a function takes
 STRETCH = 8  # terms of a long sum that are worth a range of their own
 
 
@@ -305,6 +306,8 @@ def _extreme(name: str, compute: Callable[..., Any], array: Any) -> Any:
     try:
         return Call(name, span(array))
     except ValueError:
+        while len(flat) > ARGUMENTS:
+            flat = [Call(name, *flat[start : start + ARGUMENTS]) for start in range(0, len(flat), ARGUMENTS)]
         return Call(name, *flat)
 
 

@@ -236,8 +236,9 @@ def _compare(
 
 def _overwritten(saved: Saved, block: Block) -> tuple[int, ...] | None:
     """The first cell that should hold a formula and does not."""
-    wrong = ~np.frompyfunc(_is_formula, 1, 1)(saved.contents[block.name]).astype(bool) & ~_typed(block)
-    return tuple(np.argwhere(wrong)[0]) if wrong.any() else None
+    formulas = np.asarray(np.frompyfunc(_is_formula, 1, 1)(saved.contents[block.name]), dtype=bool)
+    wrong = np.argwhere(~formulas & ~_typed(block))
+    return tuple(wrong[0]) if len(wrong) else None
 
 
 def _is_formula(held: Any) -> bool:
@@ -246,6 +247,8 @@ def _is_formula(held: Any) -> bool:
 
 def _typed(block: Block) -> np.ndarray:
     """Which of the block's cells the reader may type into."""
+    if block.typed == block.panels:
+        return np.ones(block.shape, dtype=bool)
     masks = []
     for panel in block.panels:
         mask = np.zeros(panel.shape, dtype=bool)

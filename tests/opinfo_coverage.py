@@ -34,7 +34,7 @@ SAMPLES, LOOKED_AT, LARGEST, SECONDS = 4, 80, 500, 20
 TOLERANCE, LEAST = 1e-10, 1e-3
 
 
-class LeftOut(Exception):
+class LeftOutError(Exception):
     """Why a sample is not taken."""
 
 
@@ -90,7 +90,10 @@ def weighted(value: Any) -> torch.Tensor:
     total = torch.zeros((), dtype=torch.float64)
     for each in outputs(value):
         if each.is_floating_point() and each.requires_grad:
-            total = total + (each * torch.cos(torch.arange(each.numel(), dtype=torch.float64) + 1).reshape(each.shape)).sum()
+            total = (
+                total
+                + (each * torch.cos(torch.arange(each.numel(), dtype=torch.float64) + 1).reshape(each.shape)).sum()
+            )
     return total
 
 
@@ -126,33 +129,33 @@ def calculated(compiled: Any) -> dict[str, np.ndarray]:
 
 
 def differences(module: Plainly, learned: bool) -> tuple[list[str], list[str]]:
-    """The outputs and the gradients in which the cells differ from torch. Raises `LeftOut` and `Error`."""
+    """The outputs and the gradients in which the cells differ from torch. Raises `LeftOutError` and `Error`."""
     result = module(*module.fed)
     wanted = [each.clone() for each in outputs(result)]
     if not wanted:
-        raise LeftOut("gives no tensor")
+        raise LeftOutError("gives no tensor")
     if any(each.is_complex() for each in wanted):
-        raise LeftOut("gives complex numbers")
+        raise LeftOutError("gives complex numbers")
     if any(not each.numel() for each in wanted):
-        raise LeftOut("gives an empty tensor")
+        raise LeftOutError("gives an empty tensor")
     if any(not each.isfinite().all() for each in wanted):
-        raise LeftOut("gives numbers that are not finite")
+        raise LeftOutError("gives numbers that are not finite")
     grads: dict[str, torch.Tensor] = {}
     if learned:
         total = weighted(result)
         if not total.requires_grad:
-            raise LeftOut("has no gradient")
+            raise LeftOutError("has no gradient")
         names = [name for name, _ in module.named_parameters()]
         found = torch.autograd.grad(total, list(module.parameters()), allow_unused=True)
         grads = {name: grad for name, grad in zip(names, found, strict=True) if grad is not None}
         if any(not grad.isfinite().all() for grad in grads.values()):
-            raise LeftOut("has a gradient that is not finite")
+            raise LeftOutError("has a gradient that is not finite")
     again = outputs(module(*module.fed))
     if any(not torch.equal(a, b) for a, b in zip(wanted, again, strict=True)):
-        raise LeftOut("is random")
+        raise LeftOutError("is random")
     compiled = compile(module, tuple(module.fed), loss=weighted if learned else None)
     if any(node.op == "random" for graph in compiled.program.graphs for node in graph.nodes):
-        raise LeftOut("is random")
+        raise LeftOutError("is random")
     cells = calculated(compiled)
     keys = ["0/output"] if len(wanted) == 1 else [f"0/output/{number}" for number in range(len(wanted))]
     wrong = [key for key, each in zip(keys, wanted, strict=True) if not agree(cells[key], each)]
@@ -199,7 +202,11 @@ def examine(op: Any) -> Entry:
         if time.perf_counter() - started > SECONDS:
             left_out["time"] += 1
             continue
-        call = (lambda first, *rest, **named: op.op(first, *rest, **named)) if not isinstance(sample.input, list) else op.op
+        call = (
+            (lambda first, *rest, **named: op.op(first, *rest, **named))
+            if not isinstance(sample.input, list)
+            else op.op
+        )
         arguments = ((sample.input, *sample.args), sample.kwargs)
         result = one(call, arguments, learned, entry.why)
         if isinstance(result, str):
@@ -221,7 +228,7 @@ def one(call: Any, arguments: Any, learned: bool, why: list[str]) -> tuple[bool,
     if learned:
         try:
             wrong, wrong_grads = differences(Plainly(call, arguments, True), True)
-        except LeftOut as reason:
+        except LeftOutError as reason:
             if "gradient" not in str(reason):
                 return str(reason)
         except Exception as error:
@@ -241,7 +248,7 @@ def one(call: Any, arguments: Any, learned: bool, why: list[str]) -> tuple[bool,
 def forward_alone(call: Any, arguments: Any, why: list[str]) -> bool | str:
     try:
         wrong, _ = differences(Plainly(call, arguments, False), False)
-    except LeftOut as reason:
+    except LeftOutError as reason:
         return str(reason)
     except Exception as error:
         why.append(said(error))
@@ -272,12 +279,12 @@ def write(entries: Sequence[Entry]) -> None:
         f"{forward} of {tried} entries agree with torch in the forward pass, {gradient} of {graded} in the gradient.",
         "",
         f"Counted with torch {torch.__version__.partition('+')[0]} by `python tests/opinfo_coverage.py`, over the "
-        f"{len(entries)} entries of torch's own catalogue (`op_db`) that take float64. Of each entry's samples the first "
-        f"{LOOKED_AT} were looked at and up to {SAMPLES} of them, spread over the list, were compiled, calculated by IronCalc "
-        f"and compared with torch, called plainly, within {TOLERANCE:g} of the largest value. An entry agrees if all its "
-        "samples that were taken do. Samples with empty, sparse or complex tensors or with more than "
-        f"{LARGEST} numbers, those whose result is not finite (a cell cannot hold it), and random operations were left out; "
-        "a dash stands where that left none, or where there is no gradient.",
+        f"{len(entries)} entries of torch's own catalogue (`op_db`) that take float64. Of each entry's samples the "
+        f"first {LOOKED_AT} were looked at and up to {SAMPLES} of them, spread over the list, were compiled, "
+        f"calculated by IronCalc and compared with torch, called plainly, within {TOLERANCE:g} of the largest value. "
+        "An entry agrees if all its samples that were taken do. Samples with empty, sparse or complex tensors or with "
+        f"more than {LARGEST} numbers, those whose result is not finite (a cell cannot hold it), and random operations "
+        "were left out; a dash stands where that left none, or where there is no gradient.",
         "",
         "| operation | samples | forward | gradient | why not |",
         "| --- | --- | --- | --- | --- |",
@@ -285,9 +292,8 @@ def write(entries: Sequence[Entry]) -> None:
     words = {True: "agrees", False: "no", None: "-"}
     for entry in sorted(entries, key=lambda each: each.name):
         why = "; ".join(dict.fromkeys(entry.why))[:300]
-        lines.append(
-            f"| {entry.name} | {entry.taken} of {entry.samples} | {words[entry.forward]} | {words[entry.gradient]} | {why} |"
-        )
+        taken = f"{entry.taken} of {entry.samples}"
+        lines.append(f"| {entry.name} | {taken} | {words[entry.forward]} | {words[entry.gradient]} | {why} |")
     REPORT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -312,7 +318,9 @@ def main(only: Sequence[str], show: bool) -> None:
         entries.append(entry)
         click.echo(f"\r{number}/{len(chosen)} {entry.name:<50}", err=True, nl=False)
         if (show or only) and (False in (entry.forward, entry.gradient) or not entry.taken or only):
-            click.echo(f"\r{entry.name}: {entry.taken} {entry.forward} {entry.gradient} {'; '.join(dict.fromkeys(entry.why))}")
+            click.echo(
+                f"\r{entry.name}: {entry.taken} {entry.forward} {entry.gradient} {'; '.join(dict.fromkeys(entry.why))}"
+            )
     click.echo("", err=True)
     forward = sum(entry.forward is True for entry in entries)
     gradient = sum(entry.gradient is True for entry in entries)

@@ -448,3 +448,67 @@ def test_sums_have_numpys_values(exam: Exam, name: str) -> None:
     ]
     # The shortest formula says most.
     assert not wrong, f"{len(wrong)} of {len(exam.formulas)} differ:\n" + "\n".join(sorted(wrong, key=len)[:5])
+
+
+# --- Products of rows in several ranges -----------------------------------------------------------------------------
+
+BANDS = np.concatenate([cells("A1:J1"), cells("A3:J3")])  # a row of 20 in two bands
+OTHERS = np.concatenate([cells("A5:J5"), cells("A7:J7")])
+THIRDS = np.concatenate([cells("A11:G11"), cells("A13:G13"), cells("A15:F15")])
+DOWN = cells("Z1:Z20")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "text"),
+    [
+        (A, B, "SUMPRODUCT(A1:A5,B1:B5)"),
+        (BANDS, OTHERS, "SUMPRODUCT(A1:J1,A5:J5)+SUMPRODUCT(A3:J3,A7:J7)"),
+        # Cut where either begins anew.
+        (
+            BANDS,
+            THIRDS,
+            "SUMPRODUCT(A1:G1,A11:G11)+SUMPRODUCT(H1:J1,A13:C13)+SUMPRODUCT(A3:D3,D13:G13)+SUMPRODUCT(E3:J3,A15:F15)",
+        ),
+        # One runs down, the other across.
+        (BANDS, DOWN, "SUMPRODUCT(MMULT(A1:J1,Z1:Z10))+SUMPRODUCT(MMULT(A3:J3,Z11:Z20))"),
+        (DOWN, BANDS, "SUMPRODUCT(MMULT(A1:J1,Z1:Z10))+SUMPRODUCT(MMULT(A3:J3,Z11:Z20))"),
+        # No references: term by term.
+        (A[:2] + 1, B[:2], "SUMPRODUCT((A1:A2+1)*B1:B2)"),
+        (A[:1], B[:1], "A1*B1"),
+    ],
+)
+def test_a_product_of_rows_is_cut_where_either_begins_anew(a: Any, b: Any, text: str) -> None:
+    assert each(t.dot(a[None], b[None])) == [text]
+
+
+def test_the_pieces_of_a_row() -> None:
+    places = [None if found is None else [piece.address for piece in found] for found in map(t.pieces, (BANDS, DOWN))]
+    assert places == [["A1:J1", "A3:J3"], ["Z1:Z20"]]
+    assert t.pieces([A[0], A[2], A[3], B[4]]) is not None
+    assert [piece.address for piece in t.pieces([A[0], A[2], A[3], B[4]]) or []] == ["A1", "A3:A4", "B5"]
+    assert t.pieces([A[0], Number(1)]) is None
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (BANDS, "SUM(A1:J1)+SUM(A3:J3)"),
+        ((BANDS - OTHERS) ** 2, "SUMPRODUCT((A1:J1-A5:J5)^2)+SUMPRODUCT((A3:J3-A7:J7)^2)"),
+        (np.concatenate([cells("A1:J2"), cells("A4:J5")], axis=1), "SUM(A1:J2)+SUM(A4:J5)"),
+        (np.concatenate([cells("A1:J2"), cells("A4:J5")], axis=1).T, "SUM(A1:J2)+SUM(A4:J5)"),
+        # A padded row: zeros leave no trace.
+        (np.concatenate([np.zeros(9, dtype=object), BANDS, np.zeros(9, dtype=object)]), "SUM(A1:J1)+SUM(A3:J3)"),
+        # Short stretches stay as they were.
+        (np.concatenate([cells("A1:C1"), cells("A3:C3")]), "A1+B1+C1+A3+B3+C3"),
+    ],
+)
+def test_a_sum_over_bands_is_a_range_each(array: Any, text: str) -> None:
+    assert printed(t.sum(array)) == text
+
+
+def test_the_largest_of_more_than_a_function_takes() -> None:
+    scattered = cells("A1:A1000")[::2]
+    text = printed(t.largest(scattered))
+    assert text.startswith("MAX(MAX(A1,A3,")
+    assert max(part.partition(")")[0].count(",") for part in text.split("MAX(")) < 255
+    assert re.findall(r"A\d+", text) == [f"A{row}" for row in range(1, 1000, 2)]

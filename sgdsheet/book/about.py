@@ -173,7 +173,8 @@ def _read_block(row: list[Any], where: str) -> Block:
         raise Error(
             f"{where}: expected a block's name and one of the roles {', '.join(style.ROLES)}, got {name!r}, {role!r}"
         )
-    typed = place if typed == ALL else typed
+    everything = typed == ALL
+    typed = "" if everything else typed
     parsers = (("shape", parse_shape, shape), ("place", parse_place, place), ("you may change", parse_place, typed))
     parsed: list[Any] = []
     for column, parser, text in parsers:
@@ -189,7 +190,7 @@ def _read_block(row: list[Any], where: str) -> Block:
         raise Error(
             f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells"
         )
-    block = Block(name, role, parsed[0], parsed[1], parsed[2], torch, words)
+    block = Block(name, role, parsed[0], parsed[1], parsed[1 if everything else 2], torch, words)
     try:
         list(block.parts())
     except ValueError as error:

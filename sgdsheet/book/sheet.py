@@ -26,7 +26,6 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Expr, Range, Ref
 from sgdsheet.tensor import Array, span
 
-
 BAND = 16_000  # columns of the widest panel: a sheet has 16,384, and a block may begin right of the first
 
 
@@ -229,8 +228,8 @@ class Sheet:
         side along the third to last, or all below each other with `down`, and below each other along those before. One
         begins every `band` rows (their own height and a blank row by default). Matrices side by side that would take
         more than `most` columns go on below; a matrix of more than 16,000 columns is cut into bands of its columns,
-        below each other. Returns the array of references, which print as `$A$1` if they are to be `absolute`, or as the block's
-        name for a single input. Raises `Error` where the sheet has not enough rows or columns.
+        below each other. Returns the array of references, which print as `$A$1` if they are to be `absolute`, or as
+        the block's name for a single input. Raises `Error` where the sheet has not enough rows or columns.
         """
         if name in self.book.blocks:
             raise Error(f"two blocks are named {name!r}")
@@ -257,7 +256,9 @@ class Sheet:
         references = []
         for panel in panels:
             across_it = range(panel.left, panel.right + 1)
-            flat = [Ref(self.name, i, j, absolute, label) for i in range(panel.top, panel.bottom + 1) for j in across_it]
+            flat = [
+                Ref(self.name, i, j, absolute, label) for i in range(panel.top, panel.bottom + 1) for j in across_it
+            ]
             references.append(np.array(flat, dtype=object).reshape(panel.shape))
         return block.whole(references)
 

@@ -14,12 +14,26 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import DIVERGING, NUMBER, PRECISE, PROGRAM, WHOLE, Book, Series, Sheet, Typed, columns_of, scatter, style
+from sgdsheet.book import (
+    DIVERGING,
+    NUMBER,
+    PRECISE,
+    PROGRAM,
+    WHOLE,
+    Book,
+    Series,
+    Sheet,
+    Typed,
+    columns_of,
+    scatter,
+    style,
+)
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, Binary, Call, Expr, Negative, Number, Range, Ref, Sum
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.tensor import Array, pieces, span
 from sgdsheet.torch_frontend import ops
+from sgdsheet.torch_frontend.decompositions import TERMS
 from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, Graph, Node, Use
 from sgdsheet.torch_frontend.notation import notation
 from sgdsheet.torch_frontend.program import Program
@@ -28,6 +42,7 @@ from sgdsheet.torch_frontend.trace import LOSS
 COMPILED = "a compiled PyTorch model"
 LONGEST = 30_000  # characters in a cell; Excel takes 32,767
 INLINE = 6  # a formula that only one other uses stands inside it if it refers to no more cells than this
+SUMS = ("sum.default", "sum.dim_IntList", "mean.default", "mean.dim")
 PIECES = 4  # ranges that a row may be in, to be multiplied with another; else it gets cells of its own
 GAP, ROOM = 5, 12  # columns that a block takes at least, beside others and alone, so that its heading has room
 ACROSS = 26  # columns up to which blocks that are alike stand side by side
@@ -500,6 +515,8 @@ class _Plan:
             takes = [isinstance(each, Use) and each.node == node.name for each in user.args]
             if user.op == "convolution.default" and not _in_ranges(array):
                 return True
+            if user.op in SUMS and not (_in_lines(array, TERMS) or _in_lines(np.swapaxes(array, 0, -1), TERMS)):
+                return True
             if user.op in ("mm.default", "bmm.default", "addmm.default"):
                 left, right = takes[-2:] if user.op != "addmm.default" else takes[1:3]
                 if (left and not _in_lines(array)) or (right and not _in_lines(np.swapaxes(array, -1, -2))):
@@ -545,11 +562,11 @@ def _in_ranges(array: Array) -> bool:
     return True
 
 
-def _in_lines(array: Array) -> bool:
+def _in_lines(array: Array, most: int = PIECES) -> bool:
     """Whether each row is in few ranges."""
-    for row in array.reshape(-1, array.shape[-1]):
-        found = pieces(row)
-        if len(row) > PIECES and (found is None or len(found) > PIECES):
+    for row in array.reshape(-1, array.shape[-1] if array.ndim else 1):
+        found = pieces(row) if len(row) > most else []
+        if found is None or len(found) > most:
             return False
     return True
 

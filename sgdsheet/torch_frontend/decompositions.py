@@ -1,12 +1,13 @@
 """Which ATen operations are taken apart before they are put on a sheet, and into what.
 
-An operation that `ops` knows is a readable formula as a whole, and stays whole. Every other is taken apart by torch's own
-table of decompositions, so that each part is a block of its own which torch computes too: a softmax's exponentials,
-their sum, and the quotient. Some are taken apart here, so that the parts are what a reader wants to see.
+An operation that `ops` knows is a readable formula as a whole, and stays whole. Every other is taken apart by torch's
+own table of decompositions, so that each part is a block of its own which torch computes too: a softmax's
+exponentials, their sum, and the quotient. Some are taken apart here, so that the parts are what a reader wants to see.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from sgdsheet.torch_frontend import ops
 
 aten = torch.ops.aten
 
+TERMS = 64  # products of two ranges that certainly fit into a formula's 8,192 characters, whatever their sheets' names
+
 # What torch's table takes apart, but not torch's core set.
 APART = (
     "_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data mse_loss mse_loss_backward smooth_l1_loss "
@@ -25,9 +28,9 @@ APART = (
     "_native_batch_norm_legit _native_batch_norm_legit_functional native_batch_norm_backward gelu gelu_backward std "
     "nll_loss_forward nll_loss_backward nll_loss2d_forward nll_loss2d_backward hardswish_backward hardsigmoid_backward "
     "mish_backward silu_backward hardtanh_backward elu_backward softplus_backward log_sigmoid_backward "
-    "leaky_relu_backward l1_loss soft_margin_loss linalg_vector_norm logsumexp logaddexp logaddexp2 xlogy lerp addcmul "
+    "leaky_relu_backward l1_loss soft_margin_loss linalg_vector_norm logsumexp logaddexp logaddexp2 lerp addcmul "
     "addcdiv std_mean upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d dist addmv "
-    "narrow_copy unbind_copy grid_sampler_2d round"
+    "narrow_copy unbind_copy grid_sampler_2d rrelu_with_noise_backward"
 ).split()
 
 
@@ -37,7 +40,12 @@ def table() -> dict[Any, Callable[..., Any]]:
     both = {**dict(core_aten_decompositions()), **more}
     taken = {op: each for op, each in both.items() if not ops.known(_name(op))}
     taken[aten.var_mean.correction] = _var_mean
+    taken[aten.sum.dim_IntList] = _sum
+    taken[aten.sum.default] = lambda x, **kwargs: _sum(x, range(x.ndim), **kwargs)
+    taken[aten.mean.dim] = _mean
+    taken[aten.mean.default] = lambda x, **kwargs: _mean(x, range(x.ndim), **kwargs)
     taken[aten.var.correction] = lambda *args, **kwargs: _var_mean(*args, **kwargs)[0]
+    taken[aten.rrelu_with_noise_functional.default] = _rrelu
     taken[aten.convolution.default] = _convolution
     taken[aten.convolution_backward.default] = _convolution_backward
     return taken
@@ -62,6 +70,16 @@ def _var_mean(x: Any, dim: Any = None, *, correction: float | None = None, keepd
     away = x - mean
     var = (away * away).sum(dims, keepdim) / max(0, count - (1 if correction is None else correction))
     return var, mean if keepdim else mean.squeeze(dims)
+
+
+def _rrelu(
+    x: Any, noise: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: Any = None
+) -> Any:
+    """A leaky ReLU whose slope below 0 is drawn for each element, or the middle of the slopes outside training."""
+    if training:
+        noise = torch.where(x > 0, 1.0, torch.rand_like(x) * (upper - lower) + lower)
+        return x * noise, noise
+    return aten.leaky_relu(x, (lower + upper) / 2), aten.alias(noise)
 
 
 def _native_batch_norm(
@@ -97,7 +115,8 @@ def _convolution(
     """A convolution that looks at windows without gaps: rows and columns of 0 stand where there was nothing.
 
     A dilated filter gets them between its weights; a transposed convolution gets them between the elements of x, and
-    its filter is turned. Both are laid out in cells, so that a window is one range.
+    its filter is turned. Both are laid out in cells, so that a window is one range. One of so many channels that one
+    formula could not name them all is the sum of convolutions of some channels each.
     """
     dims = x.ndim - 2
     stride, padding, dilation = (_each_of(given, dims) for given in (stride, padding, dilation))
@@ -117,7 +136,56 @@ def _convolution(
         ones, none = [1] * dims, [0] * dims
         spread = _spread(weight, dilation)
         return aten.convolution.default(x, spread, bias, stride, padding, ones, False, none, groups)
-    return NotImplemented
+    channels, matrices = weight.shape[1], math.prod(weight.shape[2:-2])
+    if dims < 2 or channels == 1 or channels * matrices <= TERMS:
+        return NotImplemented
+    looked = x.unflatten(1, (groups, channels))
+    parts = [
+        aten.convolution.default(
+            looked.narrow(2, start, part.shape[1]).flatten(1, 2),
+            part,
+            None,
+            stride,
+            padding,
+            dilation,
+            False,
+            output_padding,
+            groups,
+        )
+        for start, part in _split(weight, 1, TERMS // matrices)
+    ]
+    found = torch.stack(parts).sum(0)
+    return found if bias is None else found + bias.reshape(-1, *[1] * dims)
+
+
+def _split(x: Any, axis: int, size: int) -> list[tuple[int, Any]]:
+    """Parts of x of at most that size along an axis, each with where it begins."""
+    size = max(1, size)
+    length = x.shape[axis]
+    return [(start, x.narrow(axis, start, min(size, length - start))) for start in range(0, length, size)]
+
+
+def _sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """A sum over so many matrices that one formula could not name them all: each matrix's sum first, or in parts."""
+    dims = sorted(each % x.ndim for each in dim) if dim else list(range(x.ndim))
+    outer, inner = [each for each in dims if each < x.ndim - 2], [each for each in dims if each >= x.ndim - 2]
+    count = math.prod(x.shape[each] for each in outer)
+    if count <= TERMS or not x.numel():
+        return NotImplemented
+    x = x if dtype is None else x.to(dtype)
+    shape = [1 if axis in dims else size for axis, size in enumerate(x.shape)]
+    if inner:
+        found = x.sum(inner).sum(outer)
+    else:
+        axis = max(outer, key=lambda each: x.shape[each])
+        found = torch.stack([part.sum(dims) for _, part in _split(x, axis, TERMS * x.shape[axis] // count)]).sum(0)
+    return found.reshape(shape) if keepdim else found
+
+
+def _mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """A mean over so many matrices, likewise."""
+    total = _sum(x, dim, keepdim, dtype=dtype)
+    return total if total is NotImplemented else total / (x.numel() // total.numel())
 
 
 def _convolution_backward(

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+
+from sgdsheet.errors import Error
 
 LOSS = "loss"
 _TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
@@ -23,6 +26,9 @@ _INSTEAD: dict[Any, Callable[..., Any]] = {
     torch.Tensor.bfloat16: torch.Tensor.double,
     _weight_norm: lambda v, g, dim=0: v * (g / torch.norm_except_dim(v, 2, dim)),
 }
+
+
+_AUGMENTED = {f"__i{name}__" for name in "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()}
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class Origins(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         origin = replace(self._begun[-1], line=line())
         self._change(origin)
+        if _in_place(func) and args and _is_outside(args[0]):
+            raise Error(f"{origin.place}forward changes a tensor that is not its own in place; make it a buffer")
         args, kwargs = pytree.tree_map(_float64, (args, kwargs or {}))
         instead: Any = _INSTEAD.get(func, func)
         result = instead(*args, **kwargs)
@@ -154,6 +162,20 @@ def line_of(error: BaseException) -> str:
             found = f"{Path(file).name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return found
+
+
+def _in_place(func: Any) -> bool:
+    """Whether a function changes its first argument, as `add_`, `__iadd__` and `__setitem__` do."""
+    name = getattr(func, "__name__", "")
+    if name.endswith("__"):
+        return name == "__setitem__" or name in _AUGMENTED
+    return name.endswith("_") and name != "requires_grad_"
+
+
+def _is_outside(value: Any) -> bool:
+    """Whether this is a tensor with values, which neither the model was given nor has made."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor) and not wrapped(value)
 
 
 def _float64(value: Any) -> Any:

@@ -57,7 +57,7 @@ class _Reader:
         if node.op == "get_attr":
             held = getattr(self._module, str(node.target))
             if not isinstance(held, torch.Tensor):
-                return None  # a generator of random numbers, which are drawn when the workbook is made
+                return None  # a generator of random numbers, or a part of the program that is chosen from
             return held.double() if held.is_floating_point() else held
         if value is None:
             return None  # a check of values, which computes nothing
@@ -74,6 +74,10 @@ class _Reader:
             kind = f"{target.namespace}.{kind}"
         if (same := self._unchanged(kind, args, value)) is not None:
             return same
+        if kind == "copy_":
+            held = self._values[args[0]]
+            what = repr(held.node) if isinstance(held, Use) else "a tensor that is not its own"
+            raise Error(f"forward changes {what} in place; change a copy of it, or make it a buffer")
         if kind in _FILLS:
             return _fill(kind, args, kwargs, value)
         if kind not in _RANDOM and all(isinstance(self._values[each], torch.Tensor) for each in node.all_input_nodes):
@@ -83,6 +87,8 @@ class _Reader:
             raise Error(f"{where}as_strided of a tensor that is not contiguous; call contiguous() before it")
         if kind == "copy":
             return self._copied(node, args)
+        if kind == "index_put" and any(each is not None and each.meta["val"].dtype == torch.bool for each in args[1]):
+            return self._filled(node, args)
         return self._operation(node, kind, overload, args, kwargs, value)
 
     def _unchanged(self, kind: str, args: list[Any], value: Any) -> Any:
@@ -103,6 +109,18 @@ class _Reader:
             cast = torch.empty(source.meta["val"].shape, dtype=value.dtype, device="meta")
             made = self._operation(node, "_to_copy", "default", [made], {"dtype": value.dtype}, cast)
         return self._operation(node, "expand", "default", [made, list(value.shape)], {}, value)
+
+    def _filled(self, node: torch.fx.Node, args: list[Any]) -> Any:
+        """`x[mask] = number`, which chooses where the mask is true."""
+        x, (mask, *others), number, *accumulate = args
+        if others or any(accumulate) or number.meta["val"].numel() != 1:
+            where = node.meta.get("origin", Origin()).place
+            raise Error(f"{where}what is assigned through a mask depends on how many are true; use torch.where instead")
+        value, shape = node.meta["val"], mask.meta["val"].shape
+        if missing := value.ndim - len(shape):
+            shape = [*shape, *[1] * missing]
+            mask = self._operation(node, "view", "default", [mask, shape], {}, torch.empty(shape, dtype=torch.bool))
+        return self._operation(node, "where", "self", [mask, number, x], {}, value)
 
     def _operation(
         self, node: torch.fx.Node, kind: str, overload: str, args: list[Any], kwargs: dict[str, Any], value: Any
@@ -154,6 +172,8 @@ class _Reader:
         return self._add(_valued(Node(self._name(Origin(), CONSTANT), CONSTANT, (numbers,)), value))
 
     def _plain(self, value: Any) -> Any:
+        if isinstance(value, torch.fx.Node) and self._values[value] is None:
+            return None
         if isinstance(value, torch.fx.Node):
             return self._use(self._values[value])
         if isinstance(value, (list, tuple)):

@@ -30,6 +30,7 @@ INSTEAD = {
     "erfinv": "torch.erf is a formula, its inverse is none",
     "grid_sampler": "torch.nn.functional.interpolate with mode='nearest' can",
     "histc": "count with (x[:, None] == values).sum(0)",
+    "higher_order.cond": "choose with torch.where",
     "igamma": "torch.lgamma is a formula, the incomplete gamma function is none",
     "linalg_": "no formula takes a matrix apart",
     "logcumsumexp": "torch.cumsum(torch.exp(x), dim).log() can",

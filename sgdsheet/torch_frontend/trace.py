@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -72,6 +73,8 @@ def float64(model: torch.nn.Module) -> torch.nn.Module:
     model = unwrapped(model)
     if any(is_lazy(each) for each in model.parameters()):
         raise Error("the model has lazy layers that do not know their shapes yet: call model(inputs) once before")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise Error("the model is one of torch.jit; compile the Python model that it was made from")
     for name, param in model.named_parameters():
         if param._backward_hooks or param._post_accumulate_grad_hooks:  # type: ignore[attr-defined]
             raise Error(f"the parameter {name!r} has a hook that changes its gradient, which a sheet would not know of")
@@ -120,7 +123,15 @@ def _traced(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[..
     # Without a ShapeEnv torch refuses to go on where the shape, or the way, would depend on a value.
     mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=None)
     fakes = {name: mode.from_tensor(each) for name, each in fed.items()}
-    with float64_by_default(), _plain_attention(), _explained(origins), _without_warnings(), _eagerly(), silently():
+    with (
+        float64_by_default(),
+        _plain_attention(),
+        _explained(origins),
+        _without_warnings(),
+        _eagerly(),
+        _whole(),
+        silently(),
+    ):
         with torch.enable_grad(), origins:
             first = _make_fx(step, decompositions.in_place())(fakes)
         second = _again(first, [*fakes.values()], origins.found(first.graph))
@@ -211,6 +222,17 @@ def _plain_attention() -> Iterator[None]:
 
 
 @contextmanager
+def _whole() -> Iterator[None]:
+    """Without checkpoints of the kind that runs its own backward pass, whose gradients nobody would see."""
+    kind: Any = torch.utils.checkpoint.CheckpointFunction
+    kind.apply = staticmethod(lambda function, preserve, *args: function(*args))
+    try:
+        yield
+    finally:
+        del kind.apply
+
+
+@contextmanager
 def _eagerly() -> Iterator[None]:
     """Without `torch.compile`, if the model uses it inside."""
     dynamo = sys.modules.get("torch._dynamo")
@@ -246,6 +268,8 @@ def _explained(origins: Origins) -> Iterator[None]:
         said = _said(error)
         if "sparse" in said.lower():
             said = "it makes a sparse tensor, which cells cannot hold; torch.nn.Embedding can without sparse=True"
+        if "quantized::" in said:
+            said = "it has quantised layers; compile the model as it was before"
         raise Error(f"{place(origins.path, line_of(error))}the model cannot be traced: {said}") from None
 
 

@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 import sgdsheet
-from sgdsheet.book import DIVERGING, Book, Input, Typed, read, save
+from sgdsheet.book import DIVERGING, Book, Input, Typed, columns_of, read, save
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
@@ -263,3 +263,63 @@ def test_a_fixed_input_stands_there_as_a_formula(tmp_path: Path) -> None:
     assert "chosen when this workbook was made" in page["C3"].value
     blocks = read(tmp_path / "book.xlsx").blocks
     assert (blocks["size"].typed, len(blocks["lr"].typed)) == ([], 1)
+
+
+BLOCKS = [
+    ((2, 20_000), {}, ["A3:NTP4", "A6:NTP7"]),  # a sheet has 16,384 columns: two bands of 10,000
+    ((20_000,), {"across": True}, ["A3:NTP3", "A5:NTP5"]),
+    ((2, 1, 16_001), {}, ["A3:KUS3", "A5:KUR5", "A7:KUS7", "A9:KUR9"]),  # each matrix's bands, then the next one's
+    ((5, 2, 3), {"most": 11}, ["A3:C4", "E3:G4", "I3:K4", "A6:C7", "E6:G7"]),
+    ((2, 3, 1, 2), {"most": 7}, ["A3:B3", "D3:E3", "A5:B5", "A7:B7", "D7:E7", "A9:B9"]),
+    ((2, 1, 5), {"most": 3}, ["A3:E3", "A5:E5"]),  # a matrix stays whole as long as it fits on the sheet
+]
+
+
+@pytest.mark.parametrize(("shape", "layout", "ranges"), BLOCKS)
+def test_a_block_wider_than_there_is_room_goes_on_below(
+    tmp_path: Path, shape: tuple[int, ...], layout: dict[str, Any], ranges: list[str]
+) -> None:
+    book, numbers = new_book(), np.arange(float(np.prod(shape))).reshape(shape)
+    sheet = book.sheet("page", "title")
+    references = sheet.place("wide", numbers, "data", 3, 1, **layout)
+    sheet.heat_map(references)
+    path = tmp_path / "book.xlsx"
+    loaded = saved(book, path)
+    (rule,) = [each for each in loaded["page"].conditional_formatting if "colorScale" in [r.type for r in each.rules]]
+    assert sorted(str(rule.sqref).split()) == sorted(ranges)
+    made = read(path)
+    assert [panel.address for panel in made.blocks["wide"].panels] == ranges
+    assert not made.moved
+    assert [text[1:] for text in made.contents["wide"].flat] == [str(number) for number in range(numbers.size)]
+    np.testing.assert_array_equal(sgdsheet.read(path)["wide"], numbers)
+    last = tuple(size - 1 for size in shape)
+    assert made.blocks["wide"].cell(last).address == ranges[-1].partition(":")[2] == references[last].address
+    assert columns_of(shape, layout.get("most", MAX_COLUMNS)) == max(
+        panel.right for panel in made.blocks["wide"].panels
+    )
+
+
+@pytest.mark.parametrize("edited", ["page!A3:C3 A5:E5", "page!A3:E3 A5:C5", "page!A3:D3 A4:D4", "page!A3:A10"])
+def test_a_place_that_does_not_make_up_the_shape(tmp_path: Path, edited: str) -> None:
+    book = new_book()
+    book.sheet("page", "title").place("wide", np.arange(8).reshape(2, 1, 4), "data", 3, 1)
+    path = tmp_path / "book.xlsx"
+    workbook = saved(book, path)
+    place = next(row[3] for row in workbook["about"].iter_rows() if row[0].value == "wide")
+    assert read(path).blocks["wide"].panels[1].address == "F3:I3"
+    place.value = edited
+    workbook.save(path)
+    if edited == "page!A3:D3 A4:D4":  # as many cells, in the right rows: another place, which the name does not know
+        assert list(read(path).moved) == ["wide"]
+    else:
+        with pytest.raises(Error, match=r"row \d+: column 'place' of block 'wide' was edited: A[35]"):
+            read(path)
+
+
+def test_a_block_of_very_many_panels_has_a_name_for_all_of_them(tmp_path: Path) -> None:
+    book, numbers = new_book(), np.arange(1200.0).reshape(1200, 1, 1)
+    book.sheet("page", "title").place("many", numbers, "data", 3, 1, most=20)
+    path = tmp_path / "book.xlsx"
+    assert saved(book, path).defined_names["many"].attr_text == "page!$A$3:$S$241"
+    assert not read(path).moved
+    np.testing.assert_array_equal(sgdsheet.read(path)["many"], numbers)

@@ -431,6 +431,10 @@ INSTEAD_OF: dict[str, tuple[Callable[[torch.Tensor], Any], Callable[[torch.Tenso
     "bincount": (lambda h: h.argmax(1).bincount(), lambda h: (h.argmax(1)[:, None] == torch.arange(2)).sum(0)),
     "_unique": (lambda h: torch.unique(h), lambda h: (h[:, None] == torch.tensor([0.0, 1.0])).sum(0)),
     "masked_select": (lambda h: h.masked_select(h > 0), lambda h: torch.where(h > 0, h, 0.0)),
+    "higher_order.cond": (
+        lambda h: torch.cond(h.sum() > 0, torch.sin, torch.cos, (h,)),
+        lambda h: torch.where(h.sum() > 0, h.sin(), h.cos()),
+    ),
     "linalg_": (torch.linalg.inv, torch.exp),
 }
 

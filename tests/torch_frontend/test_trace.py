@@ -150,6 +150,14 @@ def without_gradient(m: Any, x: torch.Tensor) -> torch.Tensor:
     return h / scale + h.detach()
 
 
+def masked(m: Any, x: torch.Tensor) -> torch.Tensor:
+    h = m.linear(x).clone()
+    h[h > 0.5] = 0.25
+    h[x[:, 0] > 0] = -1
+    h[torch.tensor([0, 2])] = x[:2, :2]
+    return h
+
+
 def gradient_inside(m: Any, x: torch.Tensor) -> torch.Tensor:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -177,10 +185,12 @@ FORWARDS: dict[str, Callable[..., Any]] = {
         parts_of_one_tensor,
         without_gradient,
         gradient_inside,
+        masked,
     )
 } | {
     "twice": lambda m, x: m.linear(m.linear(x) @ m.linear.weight),
     "own function": lambda m, x: Squared.apply(m.linear(x)),
+    "reentrant": lambda m, x: checkpoint(lambda x: m.linear(x).tanh(), x.requires_grad_(), use_reentrant=True),
     "checkpoint": lambda m, x: checkpoint(lambda x: m.linear(x).tanh(), x, use_reentrant=False),
     "vmap": lambda m, x: torch.vmap(lambda row: torch.tanh(m.linear(row)) * row[0])(x),
     "gradient of each": lambda m, x: (
@@ -389,6 +399,26 @@ def grows(m: Any, x: torch.Tensor) -> torch.Tensor:
     return m.linear(x) + len(m.seen)
 
 
+def scaled(m: Any, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        m.linear.weight.mul_(0.5)
+    return m.linear(x)
+
+
+OUTSIDE = torch.zeros(2, dtype=D)
+
+
+def counts_outside(m: Any, x: torch.Tensor) -> torch.Tensor:
+    OUTSIDE.add_(1)
+    return m.linear(x) + OUTSIDE
+
+
+def assigned_through_a_mask(m: Any, x: torch.Tensor) -> torch.Tensor:
+    h = m.linear(x).clone()
+    h[x[:, :2] > 0] = torch.arange(2.0)
+    return h
+
+
 REFUSED: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "a branch": (branches, mse_loss, ("torch.where", line_of(branches, "sum"))),
     "item": (lambda m, x: m.linear(x) * x.max().item(), mse_loss, ("torch.where", HERE)),
@@ -403,6 +433,9 @@ REFUSED: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "complex numbers": (lambda m, x: torch.complex(m.linear(x), m.linear(x)).abs(), None, ("complex", HERE)),
     "a sparse tensor": (lambda m, x: m.linear(x).to_sparse().to_dense(), None, (HERE,)),
     "a value kept": (remembers, None, ("'last'", "register_buffer")),
+    "a parameter changed": (scaled, mse_loss, ("'param/linear.weight'", "in place")),
+    "an assignment through a mask": (assigned_through_a_mask, None, ("torch.where", HERE)),
+    "another tensor changed": (counts_outside, None, ("not its own", "in place")),
     "a list that grows": (grows, None, ("'seen'", "register_buffer")),
     "a sparse gradient": (
         lambda m, x: nn.functional.embedding(torch.tensor([0, 1]), m.linear.weight, sparse=True),
@@ -428,6 +461,13 @@ def logs(m: Any, x: torch.Tensor) -> torch.Tensor:
     m.last = m.linear(x)
     m.calls = getattr(m, "calls", 0) + 1
     return m.last
+
+
+def test_tensors_outside_are_left_alone() -> None:
+    with pytest.raises(Error):
+        trace(float64(Model(counts_outside)), (x(),))
+    assert OUTSIDE.tolist() == [0, 0]
+    agrees(Model(lambda m, x: m.linear(x) + OUTSIDE.sin()), (x(),), (y(),), mse_loss)
 
 
 def test_what_is_kept_and_not_used_does_no_harm() -> None:

@@ -210,6 +210,11 @@ def _copysign(x: Array, sign: Array) -> Array:
     return where(comparison("<")(sign, 0), negative(absolute(x)), absolute(x))
 
 
+def _xlogy(x: Array, y: Array) -> Array:
+    """x * ln(y), and 0 where x is 0, whatever y is."""
+    return where(comparison("=")(x, 0), 0, multiply(x, log(y)))
+
+
 def _elu(x: Array, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Array:
     """x where it is above 0, else alpha * (e^x - 1)."""
     below = multiply(expm1(multiply(minimum(x, 0), input_scale)), alpha * scale)
@@ -218,7 +223,9 @@ def _elu(x: Array, alpha: float = 1, scale: float = 1, input_scale: float = 1) -
 
 def _truth(x: Array) -> Array:
     """A condition, or whether a number is not 0."""
-    return np.asarray(np.frompyfunc(lambda a: expr.compare("<>", a, 0) if isinstance(a, Ref) else a, 1, 1)(x), dtype=object)
+    return np.asarray(
+        np.frompyfunc(lambda a: expr.compare("<>", a, 0) if isinstance(a, Ref) else a, 1, 1)(x), dtype=object
+    )
 
 
 def _never(x: Array, holds: Function) -> Array:
@@ -332,6 +339,9 @@ ELEMENTWISE: dict[str, Function] = {
     "bitwise_and.Tensor": _logical("AND", lambda a, b: bool(a) and bool(b)),
     "bitwise_or.Tensor": _logical("OR", lambda a, b: bool(a) or bool(b)),
     "bitwise_xor.Tensor": lambda a, b: comparison("<>")(numerics(a), numerics(b)),
+    "xlogy.Tensor": _xlogy,
+    "xlogy.Scalar_Self": _xlogy,
+    "xlogy.Scalar_Other": _xlogy,
     "fmax.default": maximum,
     "fmin.default": minimum,
     "hardtanh.default": lambda x, low=-1, high=1: clamp(x, low, high),

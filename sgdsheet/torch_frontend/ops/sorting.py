@@ -1,7 +1,7 @@
 """Elements in order: sorted, the k largest, the median, running maxima.
 
-The k-th smallest is a worksheet function. Its place is the element whose rank is k: how many are smaller, and how many of
-those that are equal stand before it.
+The k-th smallest is a worksheet function. Its place is the element whose rank is k: how many are smaller, and how many
+of those that are equal stand before it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _chosen(ranks: list[Any], k: int, values: Any) -> Any:
     return found
 
 
-def topk(x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> list[Array]:
+def topk(x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> list[Array]:  # noqa: A002, torch's own name
     """The k largest (or smallest) along `dim`, in order, and their places."""
     if not x.ndim:
         return [x, np.array(0, dtype=object)]
