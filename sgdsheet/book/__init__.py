@@ -5,7 +5,7 @@ from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.read import PROGRAM, Saved, read
 from sgdsheet.book.sheet import Block, Book, Sheet, Table, Typed, columns_of, shape_text
-from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, WHOLE
+from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, SQUARE, WHOLE
 from sgdsheet.book.write import save
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "PROGRAM",
     "SEQUENTIAL",
     "SHORT",
+    "SQUARE",
     "WHOLE",
     "Block",
     "Book",

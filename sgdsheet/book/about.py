@@ -17,12 +17,14 @@ ALL = "all of it"
 LESSON = "made by sgdsheet for the lesson"
 COLUMNS = ("block", "role", "shape", "place", "you may change", "in torch", "in words")
 _WIDTHS = (26, 16, 14, 30, 22, 40, 62)
+_WIDEST = 60  # for names; longer ones go on in a second line
 
 
 def write_about(book: Book) -> None:
     """Fills the book's first sheet."""
     sheet = book.about
-    for column, width in enumerate(_WIDTHS, start=1):
+    names = max(map(len, book.blocks), default=0) + 2
+    for column, width in enumerate((min(max(names, _WIDTHS[0]), _WIDEST), *_WIDTHS[1:]), start=1):
         sheet.width(column, width)
     sheet.write(1, 1, book.title, style.TITLE)
     sheet.row_heights[1] = 27
@@ -76,11 +78,12 @@ def _block_row(sheet: Sheet, row: int, block: Block) -> None:
     typed = ALL if block.typed == block.panels else _place(block.typed)
     place = _place(block.panels)
     texts = (block.name, block.role, shape_text(block.shape), "", typed, block.torch, block.words)
-    looks = (links, style.body(block.role), links, links, links, style.TABLE_PROSE, style.TABLE_PROSE)
+    name = links if len(block.name) + 2 <= _WIDEST else style.TABLE_PROSE
+    looks = (name, style.body(block.role), links, links, links, style.TABLE_PROSE, style.TABLE_PROSE)
     for column, (text, look) in enumerate(zip(texts, looks, strict=True), start=1):
         sheet.write(row, column, text, look)
     sheet.link(row, 4, place, block.panels[0], style.WRAPPED_LINK)
-    wrapped = ((place, _WIDTHS[3]), (block.torch, _WIDTHS[5]), (block.words, _WIDTHS[6]))
+    wrapped = ((block.name, _WIDEST), (place, _WIDTHS[3]), (block.torch, _WIDTHS[5]), (block.words, _WIDTHS[6]))
     lines = max(len(textwrap.wrap(text, width - 2)) for text, width in wrapped)
     if lines > 1:
         sheet.row_heights[row] = 15.5 * lines

@@ -16,6 +16,7 @@ NUMBER = "0.0000"
 SHORT = "0.00"
 WHOLE = "0"
 PRECISE = "General"
+SQUARE = "[=0]0.0000;[<0.0005]0.0E+00;0.0000"  # never negative; digits where 0.0000 would hide them
 
 # Light enough for black digits, and told apart by colour-blind readers; the header's tint is the second.
 ROLES: dict[str, tuple[str, str, str]] = {

@@ -19,6 +19,7 @@ from sgdsheet.book import (
     NUMBER,
     PRECISE,
     PROGRAM,
+    SQUARE,
     WHOLE,
     Book,
     Series,
@@ -48,6 +49,7 @@ GAP, ROOM = 5, 12  # columns that a block takes at least, beside others and alon
 ACROSS = 26  # columns up to which blocks that are alike stand side by side
 WIDE = 60  # columns after which the matrices of a block go on below
 WIDTH = 10
+SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum")  # states that are sums of squares
 
 
 def build(program: Program, values: Mapping[str, Any], title: str) -> tuple[Book, Program]:
@@ -176,12 +178,10 @@ class _Builder:
         for state, start in states.items():
             block = f"0/state/{name}/{state}"
             shape = self.references[block].shape
+            array = np.full(shape, start, dtype=object)
             if self.program.resumed:
-                self._fill(block, _typed(np.asarray(self.values[block]).reshape(shape)))
-            else:
-                array = np.empty(shape, dtype=object)
-                array[...] = start
-                self._fill(block, array)
+                array = _typed(np.asarray(self.values[block]).reshape(shape))
+            self._fill(block, array, SQUARE if state in SQUARES else NUMBER)
 
     # --- a step ----------------------------------------------------------------------------------------------------
 
@@ -315,7 +315,7 @@ class _Builder:
             if block not in self.references:
                 said[what] = words
                 return array if array.ndim else array.item()
-            self._fill(block, array, words=f"{words}, after step {k + 1}")
+            self._fill(block, array, SQUARE if what in SQUARES else NUMBER, f"{words}, after step {k + 1}")
             references = self.references[block]
             return references if references.ndim else references.item()
 

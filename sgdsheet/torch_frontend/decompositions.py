@@ -46,6 +46,8 @@ def table() -> dict[Any, Callable[..., Any]]:
     taken[aten.mean.default] = lambda x, **kwargs: _mean(x, range(x.ndim), **kwargs)
     taken[aten.var.correction] = lambda *args, **kwargs: _var_mean(*args, **kwargs)[0]
     taken[aten.rrelu_with_noise_functional.default] = _rrelu
+    for op in (aten.replication_pad1d_backward, aten.replication_pad2d_backward, aten.replication_pad3d_backward):
+        taken[op.default] = _replication_pad_backward
     taken[aten.convolution.default] = _convolution
     taken[aten.convolution_backward.default] = _convolution_backward
     return taken
@@ -80,6 +82,16 @@ def _rrelu(
         noise = torch.where(x > 0, 1.0, torch.rand_like(x) * (upper - lower) + lower)
         return x * noise, noise
     return aten.leaky_relu(x, (lower + upper) / 2), aten.alias(noise)
+
+
+def _replication_pad_backward(grad: Any, x: Any, padding: list[int]) -> Any:
+    """Each element's gradient and those of its copies, summed, along one dimension after the other."""
+    for number, before in enumerate(padding[::2]):
+        axis = x.ndim - 1 - number
+        copied = torch.arange(-before, grad.shape[axis] - before).clamp(0, x.shape[axis] - 1)
+        shape = [*grad.shape[:axis], x.shape[axis], *grad.shape[axis + 1 :]]
+        grad = grad.new_zeros(shape).index_add(axis, copied, grad)
+    return grad
 
 
 def _native_batch_norm(
@@ -167,6 +179,8 @@ def _split(x: Any, axis: int, size: int) -> list[tuple[int, Any]]:
 
 def _sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """A sum over so many matrices that one formula could not name them all: each matrix's sum first, or in parts."""
+    if x.ndim < 3:
+        return NotImplemented
     dims = sorted(each % x.ndim for each in dim) if dim else list(range(x.ndim))
     outer, inner = [each for each in dims if each < x.ndim - 2], [each for each in dims if each >= x.ndim - 2]
     count = math.prod(x.shape[each] for each in outer)

@@ -13,6 +13,8 @@ from sgdsheet.errors import Error
 from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, RANDOM, Graph, Node, Use
 from sgdsheet.torch_frontend.origins import Origin, place
 
+aten = torch.ops.aten
+
 # Arguments that say where and how to store a tensor, not what it is.
 _STORAGE = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "requires_grad", "generator"}
 # A value's shape is all that these take from their first argument.
@@ -191,6 +193,11 @@ class _Reader:
         if isinstance(kwargs.get("dtype"), torch.dtype):
             kwargs["dtype"] = _DTYPES[_kind_of(kwargs["dtype"])]
         target: Any = node.target
+        if target in (
+            aten.view.default,
+            aten._unsafe_view.default,
+        ):  # the numbers may lie in memory in another order than torch's own
+            target = aten.reshape.default
         value = target(*args, **kwargs)
         return tuple(value) if isinstance(value, (tuple, list)) else value
 

@@ -280,8 +280,9 @@ def _require_scalar(value: Any) -> None:
 
 
 def _said(error: Exception) -> str:
-    """An error's message in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """An error's message in one line, without what torch says of its own graph."""
+    said = str(error).partition("While executing")[0]
+    return " ".join(said.split())[:300] or type(error).__name__
 
 
 def _name(value: Any) -> str:

@@ -319,7 +319,6 @@ ELEMENTWISE: dict[str, Function] = {
     "fmod.Tensor": fmod,
     "fmod.Scalar": fmod,
     "div.Tensor_mode": _rounded_quotient,
-    "div.Scalar_mode": _rounded_quotient,
     "floor_divide.default": lambda a, b: _rounded_quotient(a, b, rounding_mode="floor"),
     "clamp.Tensor": clamp,
     "clamp_min.default": maximum,

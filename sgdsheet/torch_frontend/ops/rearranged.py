@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 REARRANGED = set(
-    "view.default _unsafe_view.default reshape.default permute.default transpose.int t.default expand.default "
+    "view.default _unsafe_view.default permute.default transpose.int t.default expand.default "
     "squeeze.default squeeze.dim squeeze.dims unsqueeze.default select.int slice.Tensor split.Tensor "
     "split_with_sizes.default unbind.int cat.default stack.default flip.default roll.default diagonal.default "
     "as_strided.default constant_pad_nd.default repeat.default select_scatter.default slice_scatter.default "
     "diagonal_scatter.default view_copy.default permute_copy.default expand_copy.default tril.default triu.default "
     "unfold.default reflection_pad1d.default reflection_pad2d.default replication_pad1d.default "
     "replication_pad2d.default pixel_shuffle.default pixel_unshuffle.default upsample_nearest1d.default "
-    "upsample_nearest2d.default im2col.default as_strided_scatter.default alias.default".split()
+    "upsample_nearest2d.default im2col.default as_strided_scatter.default".split()
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import expr, tensor
-from sgdsheet.expr import Call, Expr
+from sgdsheet.expr import Call, Expr, Range
 from sgdsheet.tensor import Array
 from sgdsheet.torch_frontend.ops.elementwise import is_number, plain
 
@@ -93,20 +93,30 @@ def _product(x: Array) -> Any:
 def _first_of(largest: bool) -> Function:
     """The place of the first of the largest (or smallest) elements, counted from 0."""
 
-    def place(x: Array) -> Any:
-        flat = x.reshape(-1)
-        if len(flat) == 1:
-            return 0
-        top = _largest(x) if largest else _smallest(x)
-        try:
-            return Call("MATCH", top, tensor.span(flat), 0) - 1
-        except ValueError:
-            found: Any = len(flat) - 1
-            for number in range(len(flat) - 2, -1, -1):
-                found = expr.choose(expr.compare("=", flat[number], top), number, found)
-            return found
+    extreme = _largest if largest else _smallest
 
-    return place
+    def place(x: Array, top: Any, before: int) -> Any:
+        if x.size == 1:
+            return before
+        try:
+            found = Call("MATCH", top, _line(x), 0)
+            return found + (before - 1) if before else found - 1
+        except ValueError:
+            # In halves, for a formula's functions may stand inside each other only 64 deep.
+            half = len(x) // 2 if len(x) > 1 else x.shape[1] // 2
+            first, second = (x[:half], x[half:]) if len(x) > 1 else (x[:, :half], x[:, half:])
+            here = expr.compare("=", extreme(first), top)
+            return expr.choose(here, place(first, top, before), place(second, top, before + first.size))
+
+    return lambda x: place(x.reshape(-1, x.shape[-1] if x.ndim else 1), extreme(x), 0)
+
+
+def _line(x: Array) -> Range:
+    """The one row or column that references fill. Raises `ValueError` if there is none."""
+    found = tensor.span(x.reshape(-1))
+    if found.top != found.bottom and found.left != found.right:
+        raise ValueError(f"{found.address} has rows and columns")
+    return found
 
 
 def _extreme(largest: bool) -> Function:

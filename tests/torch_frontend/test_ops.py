@@ -1,0 +1,317 @@
+"""Every operation of the tables, called in torch and calculated in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+import sgdsheet
+from sgdsheet.engines import available
+from sgdsheet.torch_frontend import ops
+from sgdsheet.torch_frontend.compiled import Compiled, compile
+
+aten = torch.ops.aten
+Function = Callable[[torch.Tensor], Any]
+D = torch.float64
+
+# Halves, ties, zeros, large and small numbers of both signs.
+X = torch.tensor([[0.5, -1.5, 0.0, 2.25], [-0.75, 2.25, 2.5, -30.0], [1e-3, 0.5, -2.5, 40.0]], dtype=D)
+WEIGHTS = torch.tensor([[0.25, -1.0, 2.0], [1.5, 0.5, -0.125], [0.0, 3.0, 1.0], [-2.0, 1.0, 0.75]], dtype=D)
+PICTURES = torch.sin(torch.arange(96, dtype=D) * 1.7).reshape(2, 3, 4, 4)
+BLOCKS = torch.sin(torch.arange(128, dtype=D) * 2.3).reshape(1, 2, 4, 4, 4)
+PLACES = torch.tensor([2, 0, 1])
+
+
+def mask(x: torch.Tensor) -> torch.Tensor:
+    return x > 0.25
+
+
+# By name: of a matrix of 3 x 4, unless a later table says otherwise.
+ELEMENTWISE: dict[str, Function] = {
+    **{name: getattr(torch, name) for name in "sin cos tan atan sinh cosh asinh floor trunc ceil frac exp2".split()},
+    **{name: getattr(torch, name) for name in "neg exp abs sign tanh sigmoid relu erf erfc expm1 square".split()},
+    "asin": lambda x: (x / 50).asin(),
+    "acos": lambda x: (x / 50).acos(),
+    "atanh": lambda x: (x / 50).atanh(),
+    "acosh": lambda x: (x.abs() + 1.5).acosh(),
+    "sgn": lambda x: x.detach().sgn(),
+    "logarithms": lambda x: [each(x.abs() + 0.5) for each in (torch.log, torch.log2, torch.log10, torch.log1p)],
+    "roots": lambda x: [each(x.abs() + 0.5) for each in (torch.sqrt, torch.rsqrt, torch.reciprocal)],
+    "lgamma": lambda x: (x.detach().abs() + 0.5).lgamma(),
+    "add": lambda x: [x + x.flip(0), x + 1.5, 1.5 + x, torch.add(x, x.flip(1), alpha=-3)],
+    "sub": lambda x: [x - x.flip(0), x - 1.5, 1.5 - x, torch.sub(x, x.flip(1), alpha=2)],
+    "mul": lambda x: [x * x.flip(0), x * -1.5, x * x[:1], x[:, :1] * x],
+    "div": lambda x: [x / (x.flip(0) + 3), x / -1.5, 1.5 / (x + 3), torch.trapezoid(x, x.detach())],
+    "div, rounded": lambda x: [
+        torch.div(x, each, rounding_mode=mode) for mode in ("floor", "trunc") for each in (x.flip(0) + 3, -0.75)
+    ],
+    "floor_divide": lambda x: x.detach() // (x.detach().flip(1) + 3),
+    "pow": lambda x: [x**2, x**3, (x + 3) ** -1, (x.abs() + 0.5) ** 0.5, 2 ** (x / 8)],
+    "pow of two": lambda x: (x.abs() + 0.1) ** (x.flip(0) / 10),
+    "remainder": lambda x: [x % (x.flip(0) + 3), x % 0.75, x % -0.75, torch.remainder(7, x.detach() + 3)],
+    "fmod": lambda x: [torch.fmod(x, x.flip(0) + 3), torch.fmod(x, 0.75), torch.fmod(x, -0.75)],
+    "round": lambda x: [x.round(), (x / 3).round(decimals=2), (x * 7).round(decimals=-1)],
+    "atan2": lambda x: torch.atan2(x, x.flip(0)),
+    "hypot": lambda x: torch.hypot(x, x.flip(0)),
+    "copysign": lambda x: [torch.copysign(x + 1e-3, x.flip(0) + 1e-6), torch.copysign(x + 1e-3, -1)],
+    "signbit": lambda x: (x + 1e-6).signbit(),
+    "heaviside": lambda x: torch.heaviside(x.detach(), x.detach().flip(0)),
+    "ldexp": lambda x: torch.ldexp(x, torch.tensor([1, -2, 0, 3])),
+    "xlogy": lambda x: [
+        torch.xlogy(x, x.flip(1).abs() + 0.5),
+        torch.xlogy(2, x.abs() + 1),
+        torch.xlogy(x, 3),
+        torch.xlogy(x.detach() * 0, x.detach()),
+    ],
+    "maximum": lambda x: [torch.maximum(x, x.flip(0)), torch.fmax(x, x.flip(1))],
+    "minimum": lambda x: [torch.minimum(x, x.flip(0)), torch.fmin(x, x.flip(1))],
+    "clamp": lambda x: [
+        x.clamp(-1, 2),
+        x.clamp(min=0.5),
+        x.clamp(max=0.5),
+        x.clamp(x.flip(0) - 1, x.flip(0) + 1),
+        x.clamp_min(x.flip(0)),
+        x.clamp_max(x.flip(0)),
+        aten.clamp_min(x, 0.0),
+        aten.clamp_max(x, 0.0),
+    ],
+    "activations": lambda x: [
+        F.hardtanh(x),
+        F.leaky_relu(x, 0.1),
+        F.elu(x, 0.5),
+        F.softshrink(x),
+        F.hardshrink(x),
+        F.threshold(x, 0.5, -1.0),
+    ],
+    "compared": lambda x: [
+        x == x.flip(1),
+        x == 0.5,
+        x != x.flip(1),
+        x != 0.5,
+        x < x.flip(0),
+        x < 0.5,
+        x <= x.flip(0),
+        x <= 0.5,
+        x > x.flip(0),
+        x > 0.5,
+        x >= x.flip(0),
+        x >= 0.5,
+    ],
+    "logical": lambda x: [
+        mask(x) & mask(x.flip(0)),
+        mask(x) | mask(x.flip(0)),
+        mask(x) ^ mask(x.flip(0)),
+        ~mask(x),
+        torch.logical_and(x, x.flip(0)),
+        torch.logical_or(x, x.flip(0)),
+        torch.logical_xor(x, x.flip(0)),
+        torch.logical_not(x),
+    ],
+    "where": lambda x: [torch.where(mask(x), x, -x), torch.where(x < 0, 0.5, x)],
+    "masked_fill": lambda x: [x.masked_fill(x < 0, -7.5), x.masked_fill(x < 0, x.sum())],
+    "finite": lambda x: [x.isnan(), x.isinf(), x.isposinf(), x.isneginf(), x.isfinite()],
+    "to": lambda x: [mask(x).double(), x.to(torch.int64)],
+}
+REARRANGED: dict[str, Function] = {
+    "view": lambda x: [
+        x.t().reshape(2, 6),
+        x.reshape(4, 3),
+        x.view(2, 6),
+        x.t(),
+        x.transpose(0, 1),
+        x.unsqueeze(1),
+        x[None].squeeze(0),
+    ],
+    "permute": lambda x: x.reshape(3, 2, 2).permute(2, 0, 1),
+    "expand": lambda x: x[:, None].expand(3, 2, 4),
+    "squeeze": lambda x: [x[None, :, None].squeeze(), x[None, :, None].squeeze((0, 2))],
+    "select": lambda x: [x[1], x[:, -1], x[1:, ::2], x[..., 1:3]],
+    "split": lambda x: [*x.split(2), *x.split([1, 3], 1), *x.unbind(), *x.chunk(2, 1)],
+    "cat": lambda x: [torch.cat([x, x.flip(0)], 1), torch.stack([x, x], 1)],
+    "roll": lambda x: [x.roll(1), x.roll((1, -1), (0, 1)), x.flip(0, 1)],
+    "diagonal": lambda x: [x.diagonal(), x.diagonal(1), x[:, :3].tril(), x.triu(1)],
+    "as_strided": lambda x: x.as_strided((2, 2), (4, 2), 1),
+    "pad": lambda x: [F.pad(x, (1, 2, 0, 1), value=0.5), F.pad(x, (-1, 1))],
+    "pad, reflected": lambda x: [F.pad(x[None], (1, 2), "reflect"), F.pad(x[None], (2, 1), "replicate")],
+    "pad, of pictures": lambda x: [F.pad(PICTURES * x[0, 0], (1, 2, 1, 1), each) for each in ("reflect", "replicate")],
+    "repeat": lambda x: [x.repeat(2, 1), x.repeat_interleave(2, 1)],
+    "scattered slices": lambda x: [
+        torch.select_scatter(x, x[0] * 2, 0, 2),
+        torch.slice_scatter(x, x[:, :2] * 2, 1, 1, 4, 2),
+        torch.diagonal_scatter(x, x[0, :3] * 2),
+        torch.as_strided_scatter(x, x[:2, :2] * 2, (2, 2), (4, 2), 1),
+    ],
+    "copies": lambda x: [torch.view_copy(x, (4, 3)), torch.permute_copy(x, (1, 0)), torch.expand_copy(x, (2, 3, 4))],
+    "unfold": lambda x: [x.unfold(1, 3, 1), F.unfold(PICTURES * x[0, 0], 2, stride=2)],
+    "shuffle": lambda x: [F.pixel_shuffle(x.reshape(1, 4, 1, 3), 2), F.pixel_unshuffle(x.reshape(1, 1, 2, 6), 2)],
+    "interpolated": lambda x: [
+        F.interpolate(x[None], scale_factor=2, mode="linear"),
+        F.interpolate(PICTURES * x[0, 0], size=(3, 6), mode="bilinear"),
+        F.interpolate(PICTURES[:1, :1] * x[0, 0], size=(3, 5), mode="bicubic"),
+    ],
+    "nearest": lambda x: [F.interpolate(x[None], scale_factor=2), F.interpolate(PICTURES * x[0, 0], size=(3, 6))],
+}
+REDUCED: dict[str, Function] = {
+    "sum": lambda x: [x.sum(), x.sum(0), x.sum(1, keepdim=True), x.sum((0, 1)), mask(x).sum(1)],
+    "mean": lambda x: [x.mean(), x.mean(0), x.mean(1, keepdim=True), (PICTURES * x[0, 0]).mean((2, 3))],
+    "of many matrices": lambda x: [
+        each(x[0] + torch.arange(280, dtype=D).reshape(70, 1, 4), dim)
+        for each in (torch.sum, torch.mean)
+        for dim in (0, (0, 1), (0, 2), (0, 1, 2))
+    ],
+    "extremes": lambda x: [x.amax(1), x.amin(0), x.max(), x.min(), *x.max(1), *x.min(0), x.amax((0, 1))],
+    "places": lambda x: [x.argmax(), x.argmin(), x.argmax(1), x.argmin(0, keepdim=True)],
+    "prod": lambda x: [(x / 3).prod(), (x / 3).prod(1)],
+    "any and all": lambda x: (
+        [each(mask(x)) for each in (torch.any, torch.all)]
+        + [each(mask(x), dim) for each in (torch.any, torch.all) for dim in (0, (0, 1))]
+    ),
+    "running": lambda x: [x.cumsum(1), (x / 3 + 0.1).cumprod(0), *x.cummax(1), *x.cummin(0)],
+    "variance": lambda x: [x.var(), x.std(1), x.var(0, correction=0), *torch.var_mean(x, 1)],
+    "norms": lambda x: [x.norm(), x.norm(dim=1), torch.linalg.vector_norm(x, 3, 1)],
+    "softmax": lambda x: [torch.softmax(x, 1), torch.log_softmax(x, 0), torch.logsumexp(x, 1)],
+    "sort": lambda x: [
+        *x.sort(1),
+        *x.sort(0, descending=True),
+        *torch.sort(x, stable=True, dim=1),
+        *x.topk(2),
+        x.argsort(1),
+    ],
+    "ranks": lambda x: [*x.kthvalue(2), *x.median(1), x.median(), *x.nanmedian(1), x.nanmedian()],
+}
+PRODUCTS: dict[str, Function] = {
+    "matrices": lambda x: [x @ WEIGHTS, x.t() @ x, x @ x[0], torch.outer(x[0], x[1])],
+    "batches": lambda x: torch.bmm(x.reshape(3, 2, 2), x.flip(0).reshape(3, 2, 2)),
+    "linear": lambda x: [F.linear(x, WEIGHTS.t(), x[0, :3]), torch.addmm(x[:, :3], x, WEIGHTS, beta=2, alpha=-0.5)],
+    "einsum": lambda x: torch.einsum("ij,jk,ik->i", x, WEIGHTS, x[:, :3]),
+    "conv1d": lambda x: F.conv1d(x[None], x[:, :2][None], padding=1),
+    "conv2d": lambda x: [
+        F.conv2d(PICTURES, x[0, 0] * PICTURES[:, :, :3, :3], x[0, :2], padding=1),
+        F.conv2d(PICTURES, x[0, 0] * PICTURES[:, :, :3, :3], stride=2, dilation=2, padding=2),
+        F.conv2d(PICTURES, x[0, 0] * PICTURES[0, :, None, :2, :2], groups=3),
+    ],
+    "conv_transpose2d": lambda x: [
+        F.conv_transpose2d(PICTURES[:1, :2], x[0, 0] * PICTURES[:, :2, :3, :3], stride=2, padding=1, output_padding=1),
+        F.conv_transpose2d(PICTURES[:1, :2], x[0, 0] * PICTURES[:, :1, :2, :2], groups=2),
+    ],
+    "conv3d": lambda x: F.conv3d(BLOCKS, x[0, 0] * BLOCKS[:, :, :2, :2, :2], stride=2),
+}
+POOLED: dict[str, Function] = {
+    "max_pool2d": lambda x: [
+        *F.max_pool2d(PICTURES * x[0, 0], 2, return_indices=True),
+        F.max_pool2d(PICTURES * x[0, 0], 3, stride=2, padding=1, ceil_mode=True),
+        F.max_pool2d(PICTURES * x[0, 0], 2, stride=1, dilation=2),
+    ],
+    "max_pool1d": lambda x: F.max_pool1d(x[None], 2, stride=1),
+    "max_pool3d": lambda x: F.max_pool3d(BLOCKS * x[0, 0], 2),
+    "avg_pool2d": lambda x: [
+        F.avg_pool2d(PICTURES * x[0, 0], 2),
+        F.avg_pool2d(PICTURES * x[0, 0], 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
+        F.avg_pool2d(PICTURES * x[0, 0], 3, stride=1, padding=1, divisor_override=2),
+    ],
+    "avg_pool3d": lambda x: F.avg_pool3d(BLOCKS * x[0, 0], 2, stride=1),
+    "adaptive": lambda x: [
+        F.adaptive_avg_pool2d(PICTURES * x[0, 0], (3, 2)),
+        F.adaptive_avg_pool2d(PICTURES * x[0, 0], 1),
+        *F.adaptive_max_pool2d(PICTURES * x[0, 0], (3, 2), return_indices=True),
+        F.adaptive_avg_pool3d(BLOCKS * x[0, 0], (2, 3, 1)),
+        F.adaptive_max_pool3d(BLOCKS * x[0, 0], (2, 3, 1)),
+    ],
+}
+LOOKED_UP: dict[str, Function] = {
+    "gather": lambda x: [x.gather(1, x[:, :2].argsort(1)), x.gather(0, PLACES[None, [0, 1, 2, 0]])],
+    "embedding": lambda x: [F.embedding(PLACES, x, padding_idx=1), F.embedding(x.detach().argmax(1) % 3, x)],
+    "index": lambda x: [x[PLACES], x[:, PLACES], x[PLACES, PLACES], x[x.argmax(0) % 3], x.index_select(1, PLACES)],
+    "scatter": lambda x: [
+        x.scatter(1, x[:, :2].argsort(1), x[:, 2:]),
+        x.scatter(1, x[:, :1].argsort(1), 9.5),
+        x.scatter_add(1, x[:, :2].argsort(1), x[:, 2:]),
+        F.one_hot(x.argmax(1), 4),
+    ],
+    "index_put": lambda x: [
+        x.index_put((PLACES,), x * 2),
+        aten._unsafe_index_put(x, [PLACES], x * 2),
+        x.index_put((x.argmax(1)[:1] % 3,), x[0] * 2, accumulate=True),
+        x.index_add(0, PLACES, x.flip(0)),
+    ],
+}
+TABLES: dict[str, dict[str, Function]] = {
+    "element": ELEMENTWISE,
+    "rearranged": REARRANGED,
+    "reduced": REDUCED,
+    "product": PRODUCTS,
+    "pooled": POOLED,
+    "looked up": LOOKED_UP,
+}
+CASES = {f"{kind}: {name}": function for kind, table in TABLES.items() for name, function in table.items()}
+
+
+class Many(nn.Module):
+    """All of the functions, each of a parameter of its own."""
+
+    def __init__(self, functions: dict[str, Function]) -> None:
+        super().__init__()
+        self.functions = tuple(functions.values())
+        self.given = nn.ParameterList([nn.Parameter(X.clone()) for _ in functions])
+
+    def forward(self, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = []
+        for function, given in zip(self.functions, self.given, strict=True):
+            result = function(given)
+            found += list(result) if isinstance(result, (list, tuple)) else [result]
+        return tuple(found)
+
+
+def weighted(outputs: Any) -> torch.Tensor:
+    """Their sum, each element times a number that says where it stands."""
+    learned = [each for each in outputs if each.requires_grad]
+    weights = [torch.cos(torch.arange(each.numel(), dtype=D) + 1).reshape(each.shape) for each in learned]
+    return torch.stack([(each * weight).sum() for each, weight in zip(learned, weights, strict=True)]).sum()
+
+
+def check(path: Path, functions: dict[str, Function], engine: str) -> Compiled:
+    """Compiles functions and compares their outputs and gradients in cells with torch, called plainly."""
+    model = Many(functions)
+    outputs = model(torch.zeros(1))
+    learned = any(each.requires_grad for each in outputs)
+    wanted = {f"0/output/{number}" if len(outputs) > 1 else "0/output": each for number, each in enumerate(outputs)}
+    if learned:
+        grads = torch.autograd.grad(weighted(outputs), [*model.given], allow_unused=True)
+        wanted |= {f"0/grad/given.{number}": grad for number, grad in enumerate(grads) if grad is not None}
+    compiled = compile(model, (torch.zeros(1),), loss=weighted if learned else None)
+    compiled.save(path)
+    cells = sgdsheet.read(path, engine=engine)
+    for name, value in wanted.items():
+        expected = value.detach().double().numpy()
+        assert cells[name].shape == expected.shape, name
+        np.testing.assert_allclose(
+            cells[name], expected, rtol=0, atol=1e-10 * max(1e-3, np.abs(expected).max()), err_msg=name
+        )
+    return compiled
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_and_gradients_are_torchs(tmp_path: Path, name: str) -> None:
+    check(tmp_path / "ops.xlsx", {name: CASES[name]}, "ironcalc")
+
+
+@pytest.mark.skipif("libreoffice" not in available(), reason="LibreOffice is not on this machine")
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_in_libreoffice(tmp_path: Path, kind: str) -> None:
+    check(tmp_path / "ops.xlsx", TABLES[kind], "libreoffice")
+
+
+def test_every_operation_is_tried() -> None:
+    tried: set[str] = set()
+    for functions in TABLES.values():
+        learned = any(each.requires_grad for each in Many(functions)(torch.zeros(1)))
+        compiled = compile(Many(functions), (torch.zeros(1),), loss=weighted if learned else None)
+        tried |= {node.op for graph in compiled.program.graphs for node in graph.nodes}
+    assert {*ops.ELEMENTWISE, *ops.FORMULAS, *ops.REARRANGED} - tried == set()
