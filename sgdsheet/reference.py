@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,3 +35,16 @@ class Reference:
     sizes: Callable[[Values, Blocks], dict[str, np.ndarray]] = lambda values, blocks: {}
     tolerance: float = 1e-12
     least: float = 1.0
+
+
+@contextmanager
+def float64_by_default() -> Iterator[None]:
+    """torch with float64 for what has no dtype of its own; some optimisers keep such scalars, a step size for one."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

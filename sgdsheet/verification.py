@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from sgdsheet.book import Block, Saved
 from sgdsheet.engines import CellError, engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import quoted
-from sgdsheet.reference import Reference
+from sgdsheet.reference import Reference, float64_by_default
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +82,7 @@ def verify(path: str | Path, engine: str = "ironcalc") -> Report:
     saved, values = _calculated(Path(path), engine)
     reference = _reference(saved)
     inputs = _inputs(saved, values, reference)
-    with _float64(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
+    with float64_by_default(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
         try:
             expected = reference.run(inputs)
         except (ValueError, RuntimeError) as error:
@@ -106,19 +105,6 @@ def _calculated(path: Path, name: str) -> tuple[Saved, dict[str, np.ndarray]]:
     calculator = engine(name)
     saved = book.read(path)
     return saved, saved.arrange(calculator.calculate(path, saved.ranges()))
-
-
-@contextmanager
-def _float64() -> Iterator[None]:
-    """torch with float64 as its default: some optimisers keep scalars such as a step size in the default type."""
-    import torch
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> dict[str, Any]:

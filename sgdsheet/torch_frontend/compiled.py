@@ -15,11 +15,12 @@ from sgdsheet.book import Book, save
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
 from sgdsheet.generation import Written
+from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.batches import batches, unfit
 from sgdsheet.torch_frontend.build import build
 from sgdsheet.torch_frontend.estimate import Estimate, estimate, require_fits
 from sgdsheet.torch_frontend.finite import require_finite, watcher
-from sgdsheet.torch_frontend.graph import RANDOM, Graph, Node, float64_by_default
+from sgdsheet.torch_frontend.graph import RANDOM, Graph, Node
 from sgdsheet.torch_frontend.program import Program
 from sgdsheet.torch_frontend.supported import counted, refusal, require_supported, unsupported
 from sgdsheet.torch_frontend.trace import float64, trace, unwrapped

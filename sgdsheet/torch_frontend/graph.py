@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sgdsheet.errors import Error
+from sgdsheet.reference import float64_by_default
 
 MOST = 2**26  # the most numbers that one step may compute: half a gigabyte in float64
 # What a node is that no operation computes: fed from outside, or known since the workbook was made.
@@ -211,19 +212,6 @@ def silently() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-@contextmanager
-def float64_by_default() -> Iterator[None]:
-    """torch with float64 for what has no dtype of its own."""
-    import torch
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _full(node: Node) -> Any:

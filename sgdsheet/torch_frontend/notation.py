@@ -49,7 +49,10 @@ def _formula(node: Node, nodes: Mapping[str, Node], shown: Mapping[str, str], pa
         return args[0]
     if kind in ("permute", "t", "transpose"):
         turned = _inside(args[0], _ATOM)
-        return (turned[:-2] if turned.endswith(".T") else f"{turned}.T"), _ATOM
+        if not turned.endswith(".T"):
+            return f"{turned}.T", _ATOM
+        back = turned[:-2]
+        return (back[1:-1], _COMPARE) if back.startswith("(") and back.endswith(")") else (back, _ATOM)
     if kind == ITEM:
         whole = nodes[node.args[0].node]
         if whole.op.partition(".")[0] in _PARTS:

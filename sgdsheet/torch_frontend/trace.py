@@ -23,8 +23,9 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
+from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend import decompositions
-from sgdsheet.torch_frontend.graph import Graph, float64_by_default, silently
+from sgdsheet.torch_frontend.graph import Graph, silently
 from sgdsheet.torch_frontend.origins import LOSS, Origin, Origins, line_of, place
 from sgdsheet.torch_frontend.reader import read
 from sgdsheet.torch_frontend.supported import instead

@@ -21,8 +21,8 @@ from torch.optim import lr_scheduler
 import sgdsheet
 from sgdsheet.eve import Eve
 from sgdsheet.optim import OPTIMIZERS
+from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.compiled import survey
-from sgdsheet.torch_frontend.graph import float64_by_default
 from sgdsheet.torch_frontend.supported import INSTEAD
 
 HERE = Path(__file__).name
