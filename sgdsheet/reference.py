@@ -11,6 +11,8 @@ import numpy as np
 
 from sgdsheet.book import Input
 
+COMPILED = "a compiled PyTorch model"  # stands for the lesson's name in a workbook that carries its own program
+
 Values = Mapping[str, Any]
 Blocks = Mapping[str, np.ndarray]
 

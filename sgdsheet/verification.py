@@ -14,13 +14,12 @@ from sgdsheet.book import Block, Saved
 from sgdsheet.engines import CellError, engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import quoted
-from sgdsheet.reference import Reference, float64_by_default
+from sgdsheet.reference import COMPILED, Reference, float64_by_default
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HUGE = 1e300
-COMPILED = "a compiled PyTorch model"  # what stands for the lesson's name in a workbook that carries its own program
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from sgdsheet.book import (
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, Binary, Call, Expr, Negative, Number, Range, Ref, Sum
 from sgdsheet.optim import OPTIMIZERS
+from sgdsheet.reference import COMPILED
 from sgdsheet.tensor import Array, pieces, span
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.decompositions import TERMS
@@ -40,7 +41,6 @@ from sgdsheet.torch_frontend.notation import notation
 from sgdsheet.torch_frontend.program import Program
 from sgdsheet.torch_frontend.trace import LOSS
 
-COMPILED = "a compiled PyTorch model"
 LONGEST = 30_000  # characters in a cell; Excel takes 32,767
 INLINE = 6  # a formula that only one other uses stands inside it if it refers to no more cells than this
 SUMS = ("sum.default", "sum.dim_IntList", "mean.default", "mean.dim")
