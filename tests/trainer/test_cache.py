@@ -1,0 +1,111 @@
+"""The decoded pictures: what is in the file, and what happens when something changes or is interrupted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sgdsheet.errors import Error
+from trainer import cache
+from trainer.cache import Cache
+from trainer.folder import listing
+from trainer.pictures import shrunk
+
+
+def built(pictures: Path, folder: Path, size: int = 24) -> tuple[Cache, int]:
+    """The cache, and how many pictures had to be decoded."""
+    decoded = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal decoded
+        decoded = done
+
+    return cache.build(listing(pictures), size, folder=folder, progress=progress), decoded
+
+
+def holds_the_pictures(found: Cache, pictures: Path) -> None:
+    """Each picture's pixels are those that decoding it alone gives, and its size the true one."""
+    names = listing(pictures)
+    for number in range(len(names.names)):
+        pixels, size = shrunk(names.file(number), found.side)
+        np.testing.assert_array_equal(found.take(np.array([number]))[0], pixels)
+        assert tuple(found.sizes[number]) == size
+
+
+def test_each_picture_once(few: Path, tmp_path: Path) -> None:
+    found, decoded = built(few, tmp_path / "cache")
+    assert (decoded, found.side, found.pixels.dtype) == (16, 32, np.uint8)
+    holds_the_pictures(found, few)
+    again, decoded = built(few, tmp_path / "cache")
+    assert decoded == 0
+    holds_the_pictures(again, few)
+    other, decoded = built(few, tmp_path / "cache", 32)
+    assert (decoded, other.side) == (16, 40)
+
+
+def test_what_changes_is_decoded_again(few: Path, tmp_path: Path, drawn: Callable[[Path, int, int], None]) -> None:
+    built(few, tmp_path / "cache")
+    drawn(few / "down/003.png", 2, 77)
+    drawn(few / "down/new.png", 2, 78)
+    (few / "across/001.png").unlink()
+    found, decoded = built(few, tmp_path / "cache")
+    assert decoded == 2
+    holds_the_pictures(found, few)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 200, 700])
+def test_what_was_interrupted_goes_on(few: Path, tmp_path: Path, cut: int) -> None:
+    built(few, tmp_path / "cache")
+    (index,) = tmp_path.glob("cache/*/index.jsonl")
+    kept = index.read_bytes()[:-cut]
+    index.write_bytes(kept)
+    found, decoded = built(few, tmp_path / "cache")
+    assert decoded == 16 - kept.count(b"\n") - (not kept.endswith(b"\n") and kept.endswith(b"}"))
+    holds_the_pictures(found, few)
+    assert built(few, tmp_path / "cache")[1] == 0
+
+
+def test_pixels_that_are_missing_are_decoded_again(few: Path, tmp_path: Path) -> None:
+    built(few, tmp_path / "cache")
+    (pixels,) = tmp_path.glob("cache/*/pixels.bin")
+    os.truncate(pixels, 5 * 32 * 32 * 3 + 100)
+    found, decoded = built(few, tmp_path / "cache")
+    assert decoded == 11
+    holds_the_pictures(found, few)
+
+
+def test_a_picture_that_cannot_be_read_is_listed_with_its_reason(few: Path, tmp_path: Path) -> None:
+    (few / "down/003.png").write_bytes(b"no picture")
+    found, _ = built(few, tmp_path / "cache")
+    names = listing(few).names
+    assert {names[number]: reason for number, reason in found.unreadable.items()} == {"down/003.png": "not a picture"}
+    again, decoded = built(few, tmp_path / "cache")
+    assert decoded == 0
+    assert again.unreadable == found.unreadable
+
+
+def test_memory_is_given_back(few: Path, tmp_path: Path) -> None:
+    found, _ = built(few, tmp_path / "cache")
+    before = found.take(np.arange(16))
+    found.release()
+    np.testing.assert_array_equal(found.take(np.arange(16)), before)
+
+
+def test_a_disk_without_room(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda where: _Usage)
+    with pytest.raises(Error, match=r"take 0\.0 GB and 0\.0 GB are free"):
+        built(few, tmp_path / "cache")
+
+
+def test_a_folder_that_cannot_be_written(few: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(Error, match="the cache cannot be written"):
+        built(few, tmp_path / "taken")
+
+
+class _Usage:
+    free = 1000

@@ -1,0 +1,339 @@
+"""Training: that it learns, goes on where it was interrupted, and that several processes do what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from sgdsheet.errors import Error
+from trainer import Augment, Classifier, ImageFolder, loop, models
+from trainer.finder import suggestions
+from trainer.schedule import one_cycle
+
+REPOSITORY = Path(__file__).parents[2]
+PLAIN = Augment(scale=(0.9, 1.0), flip=0.0, rotate=0.0, zoom=1.0, lighting=0.0)
+
+
+class Small(nn.Sequential):
+    """A network that is trained in a second."""
+
+    def __init__(self, num_classes: int = 3, **_: Any) -> None:
+        super().__init__(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, num_classes),
+        )
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = models._made
+    monkeypatch.setattr(models, "_made", lambda arch, n, w: Small(n) if arch == "small" else made(arch, n, w))
+
+
+@pytest.fixture
+def data(pictures: Path, tmp_path: Path) -> ImageFolder:
+    return ImageFolder(pictures, size=24, cache=tmp_path / "cache")
+
+
+def classifier(data: ImageFolder, **options: Any) -> Classifier:
+    options = {"batch_size": 16, "augment": PLAIN, "bf16": False, "device": "cpu"} | options
+    return Classifier(data, "small", **options)
+
+
+def weights(clf: Classifier) -> dict[str, torch.Tensor]:
+    return {name: each.clone() for name, each in clf.model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns(data: ImageFolder) -> None:
+    clf = classifier(data)
+    clf.fit_one_cycle(6, lr=1e-2)
+    history = clf.frame()
+    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert history["error_rate"].iloc[-1] < 0.2
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0] / 2
+    predictions = clf.predictions()
+    assert predictions.error_rate == pytest.approx(history["error_rate"].iloc[-1])
+    assert predictions.losses.mean() == pytest.approx(history["valid_loss"].iloc[-1], rel=1e-4)
+
+
+def test_the_loop_does_what_torch_does(data: ImageFolder) -> None:
+    """One epoch against a plain loop over the same batches."""
+    clf = classifier(data, optimizer="sgd", weight_decay=0.0, seed=5)
+    torch.manual_seed(5)
+    plain = Small(3)
+    assert same(weights(clf), plain.state_dict())
+    clf.fit_one_cycle(1, lr=0.1)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
+    batches = list(data.batches(0, 16, 5))
+    losses = []
+    for step, batch in enumerate(batches):
+        share, momentum = one_cycle(step / len(batches))
+        optimizer.param_groups[0] |= {"lr": 0.1 * share, "momentum": momentum}
+        drawn = loop.draw(PLAIN, data.cache.sizes[batch.numbers], batch.rng)
+        pixels = clf.setup.cutter(data.cache.take(batch.numbers), data.cache.sizes[batch.numbers], drawn)
+        loss = nn.functional.cross_entropy(plain(pixels), data.labels[batch.numbers])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    for name, each in plain.state_dict().items():
+        torch.testing.assert_close(clf.model.state_dict()[name], each, rtol=1e-4, atol=1e-6)
+    assert clf.history[0]["train_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "adam"},
+        {"ema": 0.9},
+        {"augment": Augment(mixup=0.4, cutmix=1.0)},
+        {"bf16": True},
+        {"accumulate": 2, "clip": 1.0, "label_smoothing": 0.1},
+    ],
+)
+def test_options_train_too(data: ImageFolder, options: dict[str, Any]) -> None:
+    clf = classifier(data, **options)
+    clf.fit_one_cycle(2, lr=1e-2)
+    assert np.isfinite(clf.frame().to_numpy(float)).all()
+
+
+def test_accumulated_gradients_are_those_of_a_larger_batch() -> None:
+    model, x, y = nn.Linear(4, 2), torch.randn(8, 4), torch.randint(0, 2, (8,))
+    nn.functional.cross_entropy(model(x), y).backward()
+    assert model.weight.grad is not None
+    whole = model.weight.grad.clone()
+    model.zero_grad()
+    for part in (slice(0, 4), slice(4, 8)):
+        (nn.functional.cross_entropy(model(x[part]), y[part]) / 2).backward()
+    torch.testing.assert_close(model.weight.grad, whole)
+
+
+def test_frozen_the_head_alone_learns(data: ImageFolder) -> None:
+    clf = classifier(data)
+    before = weights(clf)
+    clf.freeze()
+    clf.fit_one_cycle(1, lr=1e-2)
+    changed = {name for name, each in weights(clf).items() if not torch.equal(each, before[name])}
+    assert {name for name, _ in clf.model.named_parameters()} & changed == {"8.weight", "8.bias"}
+    clf.unfreeze()
+    clf.fit_one_cycle(1, lr=slice(1e-4, 1e-2))
+    rates = [group["peak"] for group in clf._optimizer(slice(1e-4, 1e-2)).param_groups]
+    assert rates == [1e-4, 1e-2]
+    changed = {name for name, each in weights(clf).items() if not torch.equal(each, before[name])}
+    assert {name for name, _ in clf.model.named_parameters()} <= changed
+
+
+def test_find_lr_leaves_everything_as_it_was(data: ImageFolder) -> None:
+    clf = classifier(data)
+    clf.fit_one_cycle(1, lr=1e-2)
+    before, random, mode = weights(clf), torch.get_rng_state(), clf.model.training
+    found = clf.find_lr()
+    assert same(weights(clf), before)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert clf.model.training == mode
+    assert all(param.grad is None for param in clf.model.parameters())
+    assert 1e-7 < found.valley < 10
+    assert 1e-7 < found.steepest < 10
+    assert list(found.frame().columns) == ["lr", "loss"]
+    assert same(weights(clf), before)
+
+
+def test_suggestions_of_a_known_curve() -> None:
+    rates = [10 ** (-6 + step / 10) for step in range(60)]
+    losses = [2 - 1.5 / (1 + np.exp(-2.5 * (np.log10(rate) + 3))) + (rate**2) for rate in rates]
+    steepest, valley = suggestions(rates, losses)
+    assert 10**-3.3 < steepest < 10**-2.5
+    assert steepest / 10 < valley < 0.3
+
+
+def test_resumed_in_memory_is_the_same_run(data: ImageFolder, tmp_path: Path) -> None:
+    whole = classifier(data)
+    whole.fit_one_cycle(1, lr=1e-3)
+    whole.fit_one_cycle(3, lr=1e-2)
+    first = classifier(data, out=tmp_path / "run")
+    first.fit_one_cycle(1, lr=1e-3)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit_one_cycle(3, lr=1e-2, stepped=interrupt_at(2))
+    second = classifier(data, out=tmp_path / "run", resume=True)
+    second.fit_one_cycle(1, lr=1e-3)
+    second.fit_one_cycle(3, lr=1e-2)
+    assert same(weights(second), weights(whole))
+    columns = ["epoch", "train_loss", "valid_loss", "error_rate", "lr"]
+    pd.testing.assert_frame_equal(second.frame().filter(columns), whole.frame().filter(columns))
+
+
+def interrupt_at(epoch: int) -> Any:
+    def stepped(number: int, step: int, steps: int, loss: float | None) -> None:
+        if number == epoch and step == 1:
+            raise KeyboardInterrupt
+
+    return stepped
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: ImageFolder, tmp_path: Path) -> None:
+    clf = classifier(data, optimizer="sgd", out=tmp_path / "run")
+    clf.fit_one_cycle(1, lr=1e-2)
+    kept = (tmp_path / "run/checkpoint.safetensors").read_bytes()
+    with pytest.raises(Error, match="lower learning rate"):
+        clf.fit_one_cycle(2, lr=1e30)
+    assert (tmp_path / "run/checkpoint.safetensors").read_bytes() == kept
+
+
+def test_saved_weights_can_be_loaded(data: ImageFolder, tmp_path: Path) -> None:
+    clf = classifier(data)
+    clf.fit_one_cycle(1, lr=1e-2)
+    clf.save(tmp_path / "run")
+    loaded = classifier(data, weights=tmp_path / "run/model.safetensors", seed=7)
+    assert same(weights(loaded), weights(clf))
+    said = json.loads((tmp_path / "run/run.json").read_text())
+    assert (said["arch"], said["classes"]) == ("small", ["across", "diagonal", "down"])
+    assert len(pd.read_csv(tmp_path / "run/history.csv")) == 1
+
+
+def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
+    for options, said in [
+        ({"batch_size": 10_000}, "batch_size: expected 1 to"),
+        ({"optimizer": "adan"}, "expected adamw, adam or sgd"),
+        ({"device": "cuda:7"}, "GPU"),
+        ({"device": "abacus"}, "expected cpu, cuda"),
+        ({"resume": True}, "expected out="),
+        ({"weights": tmp_path / "none.pth"}, "there is no such file"),
+    ]:
+        with pytest.raises(Error, match=said):
+            classifier(data, **options)
+    with pytest.raises(Error, match="did you mean 'resnet34'"):
+        Classifier(data, "resnet43", batch_size=8, device="cpu")
+    with pytest.raises(Error, match="has no weights 'IMAGENET'; did you mean"):
+        Classifier(data, "resnet18", weights="IMAGENET", batch_size=8, device="cpu")
+    torch.save({"8.weight": torch.zeros(5, 16), "0.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    with pytest.raises(Error, match=r"0\.bias is missing; 0\.weight is 2 x 2, the model's is 8 x 3 x 3 x 3"):
+        classifier(data, weights=tmp_path / "other.pth")
+    clf = classifier(data, out=tmp_path / "run")
+    clf.fit_one_cycle(1)
+    with pytest.raises(Error, match="it was made with seed 42, not 43"):
+        classifier(data, out=tmp_path / "run", resume=True, seed=43)
+    with pytest.raises(Error, match="epochs"):
+        clf.fit_one_cycle(0)
+    with pytest.raises(Error, match="lr: expected a rate above 0"):
+        clf.fit_one_cycle(1, lr=-1)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "vit_b_32", "densenet121"])
+def test_heads_of_torchvisions_models(arch: str) -> None:
+    from torchvision.models import get_model
+
+    with torch.device("meta"):
+        model = get_model(arch, weights=None)
+        models._replace_head(model, 7)
+    body, head = models.parts(model)
+    assert head[0].shape[0] == 7
+    assert len(body) + len(head) == len(list(model.parameters()))
+    other = get_model(arch, weights=None, num_classes=7)
+    assert {name: each.shape for name, each in other.state_dict().items()} == {
+        name: each.shape for name, each in model.state_dict().items()
+    }
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def fit(pictures: Path, folder: Path, *options: str, before: tuple[str, ...] = ()) -> list[str]:
+    command = [sys.executable, *before, "-m", "trainer", "fit", str(pictures), "--cache", str(folder / "cache")]
+    command += ["--arch", "squeezenet1_1", "--size", "32", "--batch-size", "16", "--device", "cpu"]
+    return [*command, *options]
+
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(pictures: Path, tmp_path: Path) -> None:
+    options = ("--epochs", "4", "--lr", "1e-3")
+    run(fit(pictures, tmp_path, *options, "--out", str(tmp_path / "whole")))
+    command = fit(pictures, tmp_path, *options, "--out", str(tmp_path / "run"))
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    checkpoint = tmp_path / "run/checkpoint.safetensors"
+    while not checkpoint.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.1)  # into the middle of an epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run/model.safetensors").exists()
+    run([*command, "--resume"])
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+# A fit in a dtype; prints what it has learned as JSON.
+PROGRAM = """
+import json, sys, torch
+from trainer import Classifier, ImageFolder
+pictures, cache, arch, dtype, lr = sys.argv[1:]
+data = ImageFolder(pictures, size=48, cache=cache)
+clf = Classifier(data, arch, batch_size=16, device="cpu", bf16=False)
+clf.setup.cutter.dtype = getattr(torch, dtype)
+clf.model.to(clf.setup.cutter.dtype)
+clf.unfreeze()
+clf.fit_one_cycle(2, lr=float(lr))
+weights = [param.double().abs().sum().item() for param in clf.model.parameters()]
+if clf.world.first:
+    print(json.dumps([[row["train_loss"], row["valid_loss"]] for row in clf.history] + [weights]))
+"""
+
+
+# In float32 a random ResNet enlarges roundings a thousandfold with each step, in one process too: small steps there.
+@pytest.mark.parametrize(("dtype", "lr", "tolerance"), [("float64", "1e-2", 1e-9), ("float32", "1e-6", 1e-5)])
+def test_two_processes_train_as_one(pictures: Path, tmp_path: Path, dtype: str, lr: str, tolerance: float) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    arguments = [str(tmp_path / "program.py"), str(pictures), str(tmp_path / "cache"), "resnet18", dtype, lr]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29531"]
+    one, two = (json.loads(run([sys.executable, *each, *arguments]).splitlines()[-1]) for each in ([], launch))
+    for left, right in zip(one, two, strict=True):
+        np.testing.assert_allclose(right, left, rtol=tolerance, atol=tolerance)
+
+
+def test_two_processes_of_the_command(pictures: Path, tmp_path: Path) -> None:
+    options = ("--epochs", "1", "--out", str(tmp_path / "two"))
+    launch = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29532")
+    said = run(fit(pictures, tmp_path, *options, before=launch))
+    assert said.count("epoch   1") == 1
+    names = {each.name for each in (tmp_path / "two").iterdir()}
+    assert names >= {"checkpoint.safetensors", "model.safetensors", "run.json", "history.csv", "predictions.csv"}
+    assert names >= {"report.xlsx", "confusion.png", "top_losses.png"}
+
+
+def test_an_error_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(fit(tmp_path / "empty", tmp_path), cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr

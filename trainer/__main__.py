@@ -1,0 +1,5 @@
+"""`python -m trainer`, which needs no installation."""
+
+from trainer.cli import main
+
+main(prog_name="trainer")
