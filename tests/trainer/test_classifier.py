@@ -276,7 +276,7 @@ def run(command: list[str]) -> str:
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(pictures: Path, tmp_path: Path) -> None:
-    options = ("--epochs", "4", "--lr", "1e-3")
+    options = ("--epochs", "10", "--lr", "1e-3")
     run(fit(pictures, tmp_path, *options, "--out", str(tmp_path / "whole")))
     command = fit(pictures, tmp_path, *options, "--out", str(tmp_path / "run"))
     process = subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
