@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet import book, lessons
-from sgdsheet.book import Block, Saved
+from sgdsheet.book import NO_LESSON, Block, Saved
 from sgdsheet.engines import CellError, engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import quoted
@@ -156,6 +156,8 @@ def _held(saved: Saved, values: Mapping[str, np.ndarray], name: str) -> np.ndarr
 
 
 def _reference(saved: Saved) -> Reference:
+    if saved.lesson == NO_LESSON:
+        raise Error(f"{saved.path}: no PyTorch program stands behind this workbook, so there is nothing to verify")
     if saved.program or saved.lesson == COMPILED:
         from sgdsheet.torch_frontend.reference import reference
 

@@ -42,6 +42,16 @@ def put(path: Path, content: bytes | str) -> None:
         raise Error(f"{path}: it cannot be written: {what}") from None
 
 
+def prepare(folder: Path) -> None:
+    """Raises `Error` if no checkpoint can be written to a folder: better before a training than after it."""
+    try:
+        import safetensors.torch  # noqa: F401
+    except ImportError:
+        raise Error(f"{folder}: writing to it needs safetensors; pip install safetensors") from None
+    put(folder / ".probe", b"")
+    (folder / ".probe").unlink(missing_ok=True)
+
+
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors by name, and what is said of them. Raises `Error` for a file that `write` has not written."""
     from safetensors import SafetensorError, safe_open

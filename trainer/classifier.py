@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,18 @@ import numpy as np
 import torch
 
 from sgdsheet.errors import Error, nearest
-from trainer import checkpoint, distributed, loop, models
+from trainer import checkpoint, distributed, loop, models, plots
 from trainer.augment import Augment, Cutter
 from trainer.data import ImageFolder
 from trainer.diagnosis import Diagnosis, diagnosis
 from trainer.finder import Found, search
+from trainer.log import tensorboard
+from trainer.progress import Epochs, counting
 from trainer.schedule import one_cycle
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
     from trainer.interpretation import Predictions
 
@@ -42,8 +46,11 @@ class Classifier:
     the gradients, 0 for none; `accumulate` how many batches make a step; `ema` the decay of a running mean of the
     weights, which then is what validates and is saved, 0 for none; `compile` hands the model to `torch.compile`.
 
-    A checkpoint is written to the folder `out` after each epoch. With `resume`, the same calls as of the run before go
-    on from there. Raises `Error` for what does not fit together.
+    A checkpoint, `history.csv` and, where TensorBoard is installed, its log are written to the folder `out` after each
+    epoch. With `resume`, the same calls as of the run before go on from there. `show` is for a bar, a line an epoch and
+    what the losses say. Raises `Error` for what does not fit together.
+
+    `history` has a row an epoch (see `frame`), `steps` (n, 3) each step's highest learning rate, momentum and loss.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Classifier:
         compile: bool = False,  # noqa: A002, torch's own name
         out: Path | str | None = None,
         resume: bool = False,
+        show: bool = True,
     ) -> None:
         if optimizer not in OPTIMIZERS:
             raise Error(f"optimizer: expected adamw, adam or sgd, got {optimizer!r}{nearest(optimizer, OPTIMIZERS)}")
@@ -95,16 +103,23 @@ class Classifier:
             clip,
             accumulate,
         )
-        self._trained = self.world.together(self.model)
         if compile:
-            self._trained.compile()
+            self.model.compile()
+        self._trained = self.world.together(self.model)
         self.history: list[dict[str, float]] = []
+        self.steps = np.empty((0, 3))
         self.out = None if out is None else Path(out)
-        self._fits, self._held = 0, None
+        if self.out is not None and self.world.first:
+            checkpoint.prepare(self.out)
+        self.show = show and self.world.first
+        self._fits: list[dict[str, Any]] = []  # each one's epochs, and the rates of its parameter groups
+        self._held = None
         if resume:
             if self.out is None:
                 raise Error("resume: expected out= as well, the folder of the run to go on with")
             self._held = self._resumed(self.out / checkpoint.NAME)
+            if self.show and self._held:
+                print(f"{self.out}: {len(self.history)} epochs are done; going on from there")
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -126,58 +141,81 @@ class Classifier:
     ) -> Diagnosis:
         """Trains for some epochs, the rate rising to `lr` and falling again; returns what the losses say.
 
-        `lr=slice(1e-6, 1e-4)` gives the body the first rate and the head the second. Raises `Error` at a loss that is
-        not finite; the last checkpoint stays.
+        `lr=slice(1e-6, 1e-4)` gives the body the first rate and the head the second. `stepped` is called after each
+        step. Raises `Error` at a loss that is not finite; the last checkpoint stays.
         """
         if epochs < 1:
             raise Error(f"epochs: expected at least 1, got {epochs}")
         optimizer = self._optimizer(lr)
-        self._fits += 1
-        begun = self._begin(optimizer)
-        steps = self.data.steps(self.setup.batch_size)
-        before = len(self.history) - begun
-        for epoch in range(begun, epochs):
-            started = time.perf_counter()
-            train_loss = loop.train(
-                self._trained,
-                optimizer,
-                self.setup,
-                before + epoch,
-                lambda step, epoch=epoch: one_cycle((epoch * steps + step) / (epochs * steps)),
-                lambda step, loss, epoch=epoch: self._stepped(epoch, step, steps, loss, stepped),
-            )
-            trained = time.perf_counter()
-            valid_loss, error_rate = loop.validate(self.averaged or self.model, self.setup)
-            row = {
-                "epoch": len(self.history) + 1,
-                "train_loss": train_loss,
-                "valid_loss": valid_loss,
-                "error_rate": error_rate,
-                "lr": max(group["peak"] for group in optimizer.param_groups),
-                "seconds": time.perf_counter() - started,
-                "pictures_per_second": steps * self.setup.batch_size / (trained - started),
-            }
-            if not np.isfinite(valid_loss):
-                raise Error(
-                    f"the validation loss is {valid_loss} after epoch {row['epoch']}; try a lower learning rate"
-                )
-            self.history.append(row)
-            self._keep(optimizer, epoch + 1)
-        return diagnosis(self.history, len(self.data.valid))
+        begun = self._begin(optimizer, epochs)
+        steps, first = self.data.steps(self.setup.batch_size), len(self.history) - begun
+        logs = self.out / "tensorboard" if self.out and self.world.first and begun < epochs else None
+        with (
+            Epochs(epochs, steps, self.setup.batch_size, begun, self.show) as shown,
+            tensorboard(logs, len(self.steps)) as log,
+        ):
+            for epoch in range(begun, epochs):
 
-    def _stepped(self, epoch: int, step: int, steps: int, loss: float | None, stepped: Stepped) -> None:
+                def after(step: int, loss: float | None, epoch: int = epoch) -> None:
+                    self._average()
+                    shown.step(epoch, step, loss)
+                    stepped(epoch, step, steps, loss)
+
+                cycle = [one_cycle((epoch * steps + step) / (epochs * steps)) for step in range(steps)]
+                row, taken = self._epoch(optimizer, first + epoch, cycle, after)
+                self.history.append(row)
+                self.steps = np.concatenate([self.steps, taken])
+                self._keep(optimizer, epoch + 1)
+                log(row, taken)
+                shown.epoch(row)
+        said = diagnosis(self.history, len(self.data.valid))
+        if self.show:
+            print(said)
+        return said
+
+    def _epoch(
+        self,
+        optimizer: torch.optim.Optimizer,
+        number: int,
+        cycle: list[tuple[float, float]],
+        after: Callable[[int, float | None], None],
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """Trains for an epoch and validates: its row of the history, and its steps."""
+        started = time.perf_counter()
+        losses = loop.train(self._trained, optimizer, self.setup, number, cycle.__getitem__, after)
+        trained = time.perf_counter()
+        valid_loss, error_rate = loop.validate(self.averaged or self.model, self.setup)
+        if not np.isfinite(valid_loss):
+            raise Error(f"the validation loss is {valid_loss} after epoch {number + 1}; try a lower learning rate")
+        peak = max(group["peak"] for group in optimizer.param_groups)
+        row = {
+            "epoch": number + 1,
+            "train_loss": float(losses.mean()),
+            "valid_loss": valid_loss,
+            "error_rate": error_rate,
+            "lr": peak,
+            "steps": len(losses),
+            "seconds": time.perf_counter() - started,
+            "pictures_per_second": len(losses) * self.setup.batch_size / (trained - started),
+        }
+        shares, momenta = np.array(cycle).T
+        return row, np.stack([peak * shares, momenta, losses], 1)
+
+    def _average(self) -> None:
         if self.averaged is not None:
             with torch.no_grad():
                 for mean, own in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
                     mean.lerp_(own, 1 - self.ema_decay)
                 for mean, own in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
                     mean.copy_(own)
-        if self.world.first:
-            stepped(epoch, step, steps, loss)
 
     def find_lr(self, steps: int = 100) -> Found:
         """Tries learning rates from 1e-7 to 10, each a step, and suggests two; the model is as before after it."""
-        return search(self._trained, self._optimizer(1.0), self.setup, steps)
+        with counting("Trying learning rates", self.show) as counted:
+            found = search(self._trained, self._optimizer(1.0), self.setup, steps, counted)
+        if self.show:
+            print(found)
+        return found
 
     def _optimizer(self, lr: Rate) -> torch.optim.Optimizer:
         low, high = (lr.start, lr.stop) if isinstance(lr, slice) else (lr, lr)
@@ -202,20 +240,28 @@ class Classifier:
             tensors = {f"model/{name}": each for name, each in self.model.state_dict().items()}
             if self.averaged is not None:
                 tensors |= {f"averaged/{name}": each for name, each in self.averaged.state_dict().items()}
-            tensors |= checkpoint.of_optimizer(optimizer)
-            said = {**self._said(), "fits": self._fits, "epochs": epochs}
+            tensors |= {**checkpoint.of_optimizer(optimizer), "steps": torch.from_numpy(self.steps)}
+            said = {**self._said(), "history": self.history, "fits": self._fits, "epochs": epochs}
             checkpoint.write(self.out / checkpoint.NAME, tensors, said)
+            checkpoint.put(self.out / "history.csv", self.frame().to_csv(index=False))
         self.world.wait()
 
     def _said(self) -> dict[str, Any]:
+        """What a run that goes on must have in common with the one before."""
         return {
             "arch": self.arch,
             "classes": list(self.data.classes),
+            "pictures": len(self.data.train),
             "size": self.data.size,
             "seed": self.setup.seed,
             "batch_size": self.setup.batch_size,
             "optimizer": self.optimizer_name,
-            "history": self.history,
+            "weight_decay": self.weight_decay,
+            "label_smoothing": self.setup.label_smoothing,
+            "clip": self.setup.clip,
+            "accumulate": self.setup.accumulate,
+            "ema": self.ema_decay,
+            "augment": json.loads(json.dumps(asdict(self.setup.augment))),
         }
 
     def _resumed(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -223,25 +269,34 @@ class Classifier:
             return None  # interrupted before its first epoch was over: begin
         tensors, said = checkpoint.read(path)
         for name, own in self._said().items():
-            if name != "history" and said.get(name) != own:
+            if said.get(name) != own:
                 raise Error(f"{path}: it was made with {name} {said.get(name)!r}, not {own!r}")
         for kind, model in (("model", self.model), ("averaged", self.averaged)):
             if model is not None:
                 state = {key.partition("/")[2]: each for key, each in tensors.items() if key.startswith(f"{kind}/")}
                 models.load(model, state, str(path))
-        self.history = said["history"]
+        self.history, self.steps = said["history"], tensors["steps"].numpy()
         return tensors, said
 
-    def _begin(self, optimizer: torch.optim.Optimizer) -> int:
+    def _begin(self, optimizer: torch.optim.Optimizer, epochs: int) -> int:
         """How many epochs of this fit an earlier run has done; puts back what its optimizer remembered."""
+        rates = [group["peak"] for group in optimizer.param_groups]
+        self._fits.append({"epochs": epochs, "lr": rates})
         if self._held is None:
             return 0
         tensors, said = self._held
-        if self._fits < said["fits"]:
-            return 10**9
-        self._held = None
-        if self._fits > said["fits"]:
+        number, done = len(self._fits), said["fits"]
+        if number > len(done):
+            self._held = None
             return 0
+        if self._fits[-1] != done[number - 1]:
+            raise Error(
+                f"{self.out}: its fit {number} was begun with {done[number - 1]}, not {self._fits[-1]}; resume "
+                "with the same, or choose another folder"
+            )
+        if number < len(done):
+            return epochs
+        self._held = None
         checkpoint.into_optimizer(optimizer, tensors)
         return int(said["epochs"])
 
@@ -254,7 +309,8 @@ class Classifier:
         folder, model = Path(folder), self.averaged or self.model
         state = {name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()}
         checkpoint.put(folder / "model.safetensors", packed(state, {"format": "pt"}))
-        checkpoint.put(folder / "run.json", json.dumps(self._said(), indent=1, ensure_ascii=False) + "\n")
+        said = {**self._said(), "fits": self._fits, "history": self.history}
+        checkpoint.put(folder / "run.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
         checkpoint.put(folder / "history.csv", self.frame().to_csv(index=False))
 
     # --- what came of it ------------------------------------------------------------------------------------------
@@ -264,6 +320,14 @@ class Classifier:
         import pandas as pd
 
         return pd.DataFrame(self.history)
+
+    def plot_losses(self) -> Image.Image:
+        """Each step's training loss, and each epoch's validation loss."""
+        return plots.picture(plots.losses(self.history, self.steps))
+
+    def plot_lr(self) -> Image.Image:
+        """The learning rate and the momentum of each step."""
+        return plots.picture(plots.rates(self.steps))
 
     def predictions(self) -> Predictions:
         """What the model thinks of the validation pictures: confusion matrix, top losses, tables."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sgdsheet.errors import Error
+from sgdsheet.cli import Commands
 
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
-    from trainer.data import ImageFolder
+    from trainer.interpretation import Predictions
 
 
 class _Rate(click.ParamType):
@@ -32,18 +32,7 @@ class _Rate(click.ParamType):
         return numbers[0] if len(numbers) == 1 else slice(*numbers)
 
 
-class _Group(click.Group):
-    """Prints an `Error` in one line, and ends with 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Error as error:
-            click.echo(f"trainer: {error}", err=True)
-            sys.exit(2)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
@@ -91,12 +80,15 @@ def fit(epochs: int, frozen_epochs: int, lr: Any, out: Path | None, resume: bool
 
 @main.command("find-lr")
 @_shared
-def find_lr(**options: Any) -> None:
+@click.option("--plot", "out", type=click.Path(path_type=Path), help="A .png for the loss at each rate.")
+def find_lr(out: Path | None, **options: Any) -> None:
     """Tries learning rates on PICTURES, and suggests one."""
-    found = _classifier(**options).find_lr()
-    for rate, loss in list(zip(found.rates, found.losses, strict=True))[::5]:
-        click.echo(f"{rate:8.1e}  {loss:.4f}")
-    click.echo(f"The loss falls fastest at {found.steepest:.1e}; a safer choice is {found.valley:.1e}.")
+    from trainer import drawing
+
+    classifier = _classifier(**options)
+    found = classifier.find_lr()
+    if out is not None and classifier.world.first:
+        drawing.save(found.plot(), out)
 
 
 @main.command()
@@ -127,85 +119,54 @@ def _classifier(
 ) -> Classifier:
     from dataclasses import replace
 
+    from trainer import distributed
     from trainer.augment import Augment
     from trainer.classifier import Classifier
+    from trainer.data import ImageFolder
 
-    data = _data(pictures, valid_pct=valid_pct, seed=seed, size=size, cache=cache)
+    data = ImageFolder(pictures, valid_pct=valid_pct, seed=seed, size=size, cache=cache)
+    if distributed.first():
+        click.echo(data)
     # A digit that is mirrored is none.
     augment = Augment(scale=(0.7, 1.0), flip=0.0) if plain else Augment()
     return Classifier(data, seed=seed, augment=replace(augment, mixup=mixup, cutmix=cutmix), **options)
 
 
-def _data(pictures: Path, **options: Any) -> ImageFolder:
-    from rich.progress import Progress
-
-    from trainer.data import ImageFolder
-
-    with Progress(transient=True) as progress:
-        bar = progress.add_task("Decoding pictures", total=None)
-        data = ImageFolder(
-            pictures, progress=lambda done, total: progress.update(bar, completed=done, total=total), **options
-        )
-    click.echo(data)
-    for name, reason in list(data.unreadable.items())[:10]:
-        click.echo(f"  left out: {name}: {reason}")
-    return data
-
-
 def _train(classifier: Classifier, epochs: int, frozen: int, lr: Any, out: Path | None) -> None:
-    from trainer import report
-    from trainer.pictures import read
-
     if frozen:
         classifier.freeze()
-        _fit(classifier, frozen, lr.stop if isinstance(lr, slice) else lr)
+        classifier.fit_one_cycle(frozen, lr.stop if isinstance(lr, slice) else lr)
         classifier.unfreeze()
-    said = _fit(classifier, epochs, lr)
+    classifier.fit_one_cycle(epochs, lr)
     predictions = classifier.predictions()
     if not classifier.world.first:
         return
-    click.echo(said)
     for actual, predicted, count in predictions.most_confused()[:5]:
         click.echo(f"  {count} x {actual} taken for {predicted}")
     if out is not None:
-        classifier.save(out)
-        predictions.save_csv(out / "predictions.csv")
-        report.save(predictions, out / "report.xlsx", classifier.history)
-        predictions.plot_confusion().save(out / "confusion.png")
-        predictions.show_top_losses(lambda name: read(classifier.data.listing.root / name)).save(out / "top_losses.png")
+        _write(classifier, predictions, out)
         click.echo(f"{out}: {', '.join(sorted(each.name for each in out.iterdir() if each.is_file()))}")
 
 
-def _fit(classifier: Classifier, epochs: int, lr: Any) -> str:
-    """Trains with a bar, and prints a line an epoch."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def _write(classifier: Classifier, predictions: Predictions, out: Path) -> None:
+    """Whatever a training leaves behind, as far as the packages for it are installed."""
+    from trainer import drawing, report
+    from trainer.pictures import read
 
-    shown = len(classifier.history)
-    console = Console(quiet=not classifier.world.first)
-    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("loss {task.fields[loss]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task("", total=None, epoch=1, loss="")
-
-        def lines() -> None:
-            nonlocal shown
-            for row in classifier.history[shown:]:
-                console.print(_line(row), highlight=False, soft_wrap=True)
-            shown = len(classifier.history)
-
-        def stepped(epoch: int, step: int, steps: int, loss: float | None) -> None:
-            lines()
-            progress.update(bar, total=epochs * steps, completed=epoch * steps + step + 1, epoch=epoch + 1)
-            if loss is not None:
-                progress.update(bar, loss=f"{loss:.4f}")
-
-        diagnosis = classifier.fit_one_cycle(epochs, lr, stepped)
-        lines()
-    return diagnosis.words
+    classifier.save(out)
+    predictions.save_csv(out / "predictions.csv")
+    drawing.save(predictions.plot_confusion(), out / "confusion.png")
+    worst = predictions.show_top_losses(lambda name: read(classifier.data.listing.root / name))
+    drawing.save(worst, out / "top_losses.png")
+    if _installed("report.xlsx", "openpyxl", "ironcalc"):
+        report.save(predictions, out / "report.xlsx", classifier.history)
+    if _installed("losses.png and lr.png", "matplotlib"):
+        drawing.save(classifier.plot_losses(), out / "losses.png")
+        drawing.save(classifier.plot_lr(), out / "lr.png")
 
 
-def _line(row: dict[str, float]) -> str:
-    return (
-        f"epoch {row['epoch']:>3g}  training loss {row['train_loss']:.4f}  validation loss {row['valid_loss']:.4f}  "
-        f"error rate {row['error_rate']:.1%}  {row['pictures_per_second']:,.0f} pictures/s  {row['seconds']:.1f} s"
-    )
+def _installed(what: str, *packages: str) -> bool:
+    missing = [each for each in packages if find_spec(each) is None]
+    if missing:
+        click.echo(f"  {what}: not written; pip install {' '.join(missing)}")
+    return not missing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from sgdsheet.errors import Error
-from trainer import cache
+from trainer import cache, distributed
 from trainer.folder import Listing, check_no_class_lost, listing
+from trainer.progress import counting
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class ImageFolder:
     and label. Of the first kind, `valid_pct` of the pictures are set aside for validation: which ones depends on `seed`
     and each file's name alone. `size` is the side of the squares to train on, in pixels.
 
-    The pictures are decoded once, into a file in `cache` (see `trainer.cache`). `unreadable` says by name why some
-    could not be; they are left out. Raises `Error` where too little remains.
+    The pictures are decoded once, by `workers` threads (one a core), into a file in the folder `cache` (see
+    `trainer.cache`). `unreadable` says by name why some could not be; they are left out. `show` is for a bar, and for a
+    line of each that is left out. Raises `Error` where too little remains.
     """
 
     def __init__(
@@ -44,13 +46,16 @@ class ImageFolder:
         csv: Path | str | None = None,
         cache: Path | str | None = None,
         workers: int | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        show: bool = True,
     ) -> None:
         if size < 8:
             raise Error(f"size: expected at least 8 pixels, got {size}")
         found = listing(root, valid_pct=valid_pct, seed=seed, csv=csv)
-        decoded = _cached(found, size, cache, workers, progress)
+        decoded = _cached(found, size, cache, workers, show)
         self.unreadable = {found.names[number]: reason for number, reason in decoded.unreadable.items()}
+        if show and distributed.first():
+            for name, reason in self.unreadable.items():
+                print(f"left out: {name}: {reason}")
         kept = np.array([number for number in range(len(found.names)) if number not in decoded.unreadable])
         self.listing = check_no_class_lost(found, decoded.unreadable)
         decoded.rows, decoded.sizes = decoded.rows[kept], decoded.sizes[kept]
@@ -92,11 +97,6 @@ class ImageFolder:
         )
 
 
-def _cached(
-    found: Listing,
-    size: int,
-    folder: Path | str | None,
-    workers: int | None,
-    progress: Callable[[int, int], None],
-) -> cache.Cache:
-    return cache.build(found, size, folder=folder, workers=workers, progress=progress)
+def _cached(found: Listing, size: int, folder: Path | str | None, workers: int | None, show: bool) -> cache.Cache:
+    with counting("Decoding pictures", show) as progress:
+        return cache.build(found, size, folder=folder, workers=workers, progress=progress)

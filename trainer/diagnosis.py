@@ -21,6 +21,9 @@ class Diagnosis:
     kind: str
     words: str
 
+    def __str__(self) -> str:
+        return self.words
+
 
 def diagnosis(history: Sequence[Mapping[str, float]], valid_count: int | None = None) -> Diagnosis:
     """What a training's epochs show, and what to try next.

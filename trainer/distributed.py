@@ -63,6 +63,11 @@ class World:
         return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
+def first() -> bool:
+    """Whether this process is the one that speaks, known before `join` too."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def join(device: str | None = None) -> World:
     """The world that torchrun has started, or this process alone.
 

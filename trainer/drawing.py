@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sgdsheet.errors import Error
+from trainer.checkpoint import put
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,6 +54,13 @@ def grid(
             below = top + side + 4 + row * round(1.35 * size)
             draw.text((left + side / 2, below), text, DARK if row == 0 else GREY, font, anchor="ma")
     return whole
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Writes a picture as PNG, whole or not at all. Raises `Error` where that cannot be."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    put(path, buffer.getvalue())
 
 
 def _fitted(picture: Image.Image, side: int) -> Image.Image:

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from trainer import loop
+from trainer.progress import Counted
 from trainer.schedule import sweep
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
 SMOOTH = 0.9  # how much of the running mean of the losses is kept at each step
 WORSE = 4.0  # times the best loss: where the sweep ends
@@ -39,8 +41,19 @@ class Found:
 
         return pd.DataFrame({"lr": self.rates, "loss": self.losses})
 
+    def plot(self) -> Image.Image:
+        """The loss over the learning rate, with both suggestions."""
+        from trainer import plots
 
-def search(model: nn.Module, optimizer: torch.optim.Optimizer, setup: loop.Setup, steps: int) -> Found:
+        return plots.picture(plots.sweep(self))
+
+    def __str__(self) -> str:
+        return f"The loss falls fastest at {self.steepest:.1e}; a safer choice is {self.valley:.1e}."
+
+
+def search(
+    model: nn.Module, optimizer: torch.optim.Optimizer, setup: loop.Setup, steps: int, counted: Counted
+) -> Found:
     """Sweeps; weights, running statistics and torch's random numbers are put back, whatever happens."""
     before = {name: each.detach().clone() for name, each in model.state_dict().items()}
     training, random = model.training, torch.get_rng_state()
@@ -64,6 +77,7 @@ def search(model: nn.Module, optimizer: torch.optim.Optimizer, setup: loop.Setup
                 break
             rates.append(rate)
             losses.append(smoothed)
+            counted(step + 1, steps)
     finally:
         model.load_state_dict(before)
         model.train(training)

@@ -8,11 +8,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sgdsheet.errors import Error, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".avif"),
@@ -223,6 +226,8 @@ def _in_csv(csv: Path, root: Path) -> tuple[dict[str, str], set[str] | None]:
 
 def _read_csv(csv: Path) -> pd.DataFrame:
     """Its cells as text without spaces around them; empty rows are left out, the others keep their numbers."""
+    import pandas as pd
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header

@@ -54,28 +54,29 @@ def train(
     epoch: int,
     rates: Callable[[int], tuple[float, float]],
     stepped: Callable[[int, float | None], None] = lambda step, loss: None,
-) -> float:
-    """One epoch; returns its mean loss.
+) -> np.ndarray:
+    """One epoch; returns each step's loss.
 
     `rates(step)` gives the share of each group's `peak` learning rate, and the momentum. `stepped(step, loss)` is
     called after each step, with the loss where it was looked at. Raises `Error` at a loss that is not finite.
     """
     model.train()
-    total, seen = torch.zeros((), device=setup.cutter.device), 0
+    steps = setup.data.steps(setup.batch_size)
+    losses = torch.zeros(steps, device=setup.cutter.device)
     batches = setup.data.batches(epoch, setup.batch_size, setup.seed)
     for step, (batch, stored) in enumerate(ahead(batches, setup)):
         set_rates(optimizer, *rates(step))
         loss = loss_of(model, setup, batch, stored)
         (loss / setup.accumulate).backward()
-        if (step + 1) % setup.accumulate == 0 or step + 1 == setup.data.steps(setup.batch_size):
+        if (step + 1) % setup.accumulate == 0 or step + 1 == steps:
             if setup.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), setup.clip)
             optimizer.step()
             optimizer.zero_grad()
-        total, seen = total + loss.detach(), step + 1
-        look = step % CHECKED == 0 or seen == setup.data.steps(setup.batch_size)
+        losses[step] = loss.detach()
+        look = step % CHECKED == 0 or step + 1 == steps
         stepped(step, _finite(loss, epoch, step) if look else None)
-    return setup.world.mean(total / seen).item()
+    return setup.world.mean(losses).double().cpu().numpy()
 
 
 def loss_of(model: nn.Module, setup: Setup, batch: Batch, stored: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,6 @@ from trainer.interpretation import LEAST, Predictions
 if TYPE_CHECKING:
     from sgdsheet.book import Book, Sheet, Table
 
-LESSON = "none (a report by trainer)"  # `sgdsheet verify` says that there is no such workbook
 NAMED = 12  # up to so many classes stand above the columns of the confusion matrix by name, more by number alone
 SHARE = "0.0%"
 SPACED = '0"   "'  # a number that does not touch the name right of it
@@ -29,7 +28,7 @@ def save(predictions: Predictions, path: str | Path, history: Sequence[Mapping[s
     its value. Raises `Error` if the file cannot be written, or if a package that workbooks need is not installed.
     """
     try:
-        from sgdsheet.book import Book
+        from sgdsheet.book import NO_LESSON, Book
         from sgdsheet.book import save as write
         from sgdsheet.engines import engine
 
@@ -37,7 +36,7 @@ def save(predictions: Predictions, path: str | Path, history: Sequence[Mapping[s
     except ImportError as error:
         raise Error(f"{path}: writing it needs {error.name}, which is not installed; pip install openpyxl") from None
     book = Book(
-        LESSON,
+        NO_LESSON,
         "What the classifier gets right and wrong",
         [
             f"{len(predictions.names):,} pictures, of {len(predictions.classes)} classes: what each one is, what the "

@@ -8,7 +8,7 @@ from typing import Any
 
 from sgdsheet import expr
 from sgdsheet.book import style
-from sgdsheet.book.sheet import Block, Book, Sheet, parse_shape, shape_text
+from sgdsheet.book.sheet import NO_LESSON, Block, Book, Sheet, parse_shape, shape_text
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
@@ -45,10 +45,11 @@ def write_about(book: Book) -> None:
         sheet.write(row, 2, style.ROLES[role][2], style.TEXT)
     row += 2
     sheet.write(row, 1, "Blocks: every number in this workbook", style.HEADING)
-    note = (
-        "Each is checked against PyTorch in float64: put the file's name after 'sgdsheet verify'. "
-        "Its name is also a defined name: choose it in the name box, left of the formula bar, to go there."
-    )
+    note = "Its name is also a defined name: choose it in the name box, left of the formula bar, to go there."
+    if book.lesson == NO_LESSON:
+        note = note.replace("Its", "A block's", 1)
+    else:
+        note = "Each is checked against PyTorch in float64: put the file's name after 'sgdsheet verify'. " + note
     sheet.write(row + 1, 1, note, style.NOTE)
     sheet.write(row + 2, 1, LESSON, style.LABEL)
     sheet.write(row + 2, 3, book.lesson, style.LABEL)

@@ -103,6 +103,9 @@ class Block:
         return rows, math.prod(self.shape) // rows
 
 
+NO_LESSON = "none"  # stands for the lesson of a workbook that no PyTorch program stands behind
+
+
 class Content(NamedTuple):
     """What one cell holds: `kind` is `n` for a number, `s` for a text, `f` for a formula (without its `=`)."""
 
@@ -114,8 +117,8 @@ class Content(NamedTuple):
 class Book:
     """A workbook in the making.
 
-    `lesson` names the program that it must agree with, `inputs` are the cells that a reader may change, `values` what
-    they start with (each input's own value where it is not given).
+    `lesson` names the program that it must agree with (`NO_LESSON` for none), `inputs` are the cells that a reader may
+    change, `values` what they start with (each input's own value where it is not given).
     """
 
     def __init__(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rich.console
 import torch
 from torch import nn
 
 from sgdsheet.errors import Error
-from trainer import Augment, Classifier, ImageFolder, loop, models
+from trainer import Augment, Classifier, ImageFolder, loop, models, plots
 from trainer.finder import suggestions
 from trainer.schedule import one_cycle
 
@@ -55,7 +58,7 @@ def data(pictures: Path, tmp_path: Path) -> ImageFolder:
 
 
 def classifier(data: ImageFolder, **options: Any) -> Classifier:
-    options = {"batch_size": 16, "augment": PLAIN, "bf16": False, "device": "cpu"} | options
+    options = {"batch_size": 16, "augment": PLAIN, "bf16": False, "device": "cpu", "show": False} | options
     return Classifier(data, "small", **options)
 
 
@@ -202,6 +205,68 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: ImageFol
     assert (tmp_path / "run/checkpoint.safetensors").read_bytes() == kept
 
 
+def test_what_is_recorded_of_each_step_and_epoch(data: ImageFolder, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    clf = classifier(data, out=tmp_path / "run")
+    clf.fit_one_cycle(1, lr=1e-2)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit_one_cycle(2, lr=2e-2, stepped=interrupt_at(1))
+    clf = classifier(data, out=tmp_path / "run", resume=True)
+    clf.fit_one_cycle(1, lr=1e-2)
+    clf.fit_one_cycle(2, lr=2e-2)
+    each = data.steps(16)
+    assert clf.steps.shape == (3 * each, 3)
+    expected = [1e-2 * one_cycle(step / each)[0] for step in range(each)]
+    expected += [2e-2 * one_cycle(step / (2 * each))[0] for step in range(2 * each)]
+    np.testing.assert_allclose(clf.steps[:, 0], expected)
+    means = clf.steps[:, 2].reshape(3, each).mean(1)
+    np.testing.assert_allclose(means, clf.frame()["train_loss"])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "run/history.csv"), clf.frame())
+
+    log = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    log.Reload()
+    assert sorted(log.Tags()["scalars"]) == ["error_rate", "loss/train", "loss/valid", "lr", "momentum"]
+    for name, values in (("lr", clf.steps[:, 0]), ("loss/train", clf.steps[:, 2])):
+        assert [event.step for event in log.Scalars(name)] == list(range(1, 3 * each + 1))
+        np.testing.assert_allclose([event.value for event in log.Scalars(name)], values, rtol=1e-6)
+    assert [event.step for event in log.Scalars("loss/valid")] == [each, 2 * each, 3 * each]
+
+
+def test_plots_show_what_was_recorded(data: ImageFolder) -> None:
+    clf = classifier(data)
+    with pytest.raises(Error, match="train first"):
+        clf.plot_losses()
+    clf.fit_one_cycle(2, lr=1e-2)
+    each, training, validation = data.steps(16), *plots.losses(clf.history, clf.steps).axes[0].lines[::2]
+    assert (training.get_ydata() == clf.steps[:, 2]).all()
+    assert list(validation.get_xdata()) == [each, 2 * each]
+    assert list(validation.get_ydata()) == list(clf.frame()["valid_loss"])
+    left, right = plots.rates(clf.steps).axes
+    assert (left.lines[0].get_ydata() == clf.steps[:, 0]).all()
+    assert (right.lines[0].get_ydata() == clf.steps[:, 1]).all()
+    found = clf.find_lr(20)
+    curve, *points = plots.sweep(found).axes[0].lines
+    assert list(curve.get_xdata()) == found.rates
+    assert [point.get_xdata()[0] for point in points] == [found.valley, found.steepest]
+    for picture in (clf.plot_losses(), clf.plot_lr(), found.plot()):
+        assert picture.size == (770, 440)
+        assert len(picture.convert("RGB").getcolors(10**6)) > 20
+
+
+def test_a_bar_and_a_line_an_epoch(data: ImageFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    console = rich.console.Console(file=shown, force_terminal=True, width=120)
+    monkeypatch.setattr(rich, "_console", console)
+    classifier(data, show=True).fit_one_cycle(2, lr=1e-2)
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    steps = data.steps(16)
+    assert re.search(
+        rf"epoch 2 of 2 .* {2 * steps}/{2 * steps} loss [\d.]+  error rate [\d.]+%  [\d,]+ pictures/s", said
+    )
+    assert [int(number) for number in re.findall(r"epoch +(\d+)  training loss", said)] == [1, 2]
+
+
 def test_saved_weights_can_be_loaded(data: ImageFolder, tmp_path: Path) -> None:
     clf = classifier(data)
     clf.fit_one_cycle(1, lr=1e-2)
@@ -235,6 +300,12 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
     clf.fit_one_cycle(1)
     with pytest.raises(Error, match="it was made with seed 42, not 43"):
         classifier(data, out=tmp_path / "run", resume=True, seed=43)
+    again = classifier(data, out=tmp_path / "run", resume=True)
+    with pytest.raises(Error, match=r"its fit 1 was begun with .*'epochs': 1.*not .*'epochs': 2"):
+        again.fit_one_cycle(2)
+    (tmp_path / "file").touch()
+    with pytest.raises(Error, match="it cannot be written"):
+        classifier(data, out=tmp_path / "file/run")
     with pytest.raises(Error, match="epochs"):
         clf.fit_one_cycle(0)
     with pytest.raises(Error, match="lr: expected a rate above 0"):

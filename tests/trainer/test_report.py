@@ -140,9 +140,11 @@ def test_one_epoch_and_impossible_probabilities(tmp_path: Path) -> None:
 
 def test_verify_says_in_one_line_that_there_is_nothing_to_compare(tmp_path: Path) -> None:
     report.save(drawn(9, ["a", "b"]), tmp_path / "report.xlsx")
-    with pytest.raises(Error, match="no workbook is called 'none .a report by trainer.'") as raised:
+    with pytest.raises(Error, match="no PyTorch program stands behind this workbook") as raised:
         sgdsheet.verify(tmp_path / "report.xlsx")
     assert "\n" not in str(raised.value)
+    about = openpyxl.load_workbook(tmp_path / "report.xlsx")["about"]
+    assert not any("sgdsheet verify" in str(cell.value) for row in about for cell in row)
 
 
 def test_the_same_predictions_give_the_same_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""A TensorBoard log of a training, where TensorBoard is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from sgdsheet.errors import Error
+
+# Called after an epoch with its row of the history and with its steps (n, 3): learning rate, momentum, loss.
+Logged = Callable[[Mapping[str, float], np.ndarray], None]
+
+
+@contextmanager
+def tensorboard(folder: Path | None, begun: int) -> Iterator[Logged]:
+    """Writes to a folder, after `begun` steps; what an interrupted run wrote of later ones does not count.
+
+    Without a folder, or without TensorBoard, nothing is written. Raises `Error` where the folder cannot be written to.
+    """
+    try:
+        if folder is None:
+            raise ImportError
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        yield lambda row, steps: None
+        return
+    done = begun
+
+    def log(row: Mapping[str, float], steps: np.ndarray) -> None:
+        nonlocal done
+        for rate, momentum, loss in steps.tolist():
+            done += 1
+            for name, value in (("lr", rate), ("momentum", momentum), ("loss/train", loss)):
+                writer.add_scalar(name, value, done)
+        writer.add_scalar("loss/valid", row["valid_loss"], done)
+        writer.add_scalar("error_rate", row["error_rate"], done)
+        writer.flush()
+
+    try:
+        with SummaryWriter(str(folder), purge_step=begun + 1 if begun else None) as writer:
+            yield log
+    except OSError as error:
+        raise Error(f"{folder}: the log cannot be written: {error.strerror or error}") from None
