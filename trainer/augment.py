@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from sgdsheet.errors import Error
+
 # The mean and standard deviation of ImageNet's colours, which pretrained models expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -37,6 +39,26 @@ class Augment:
     lighting: float = 0.2
     mixup: float = 0.0
     cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high), most in (("scale", self.scale, 1), ("ratio", self.ratio, math.inf)):
+            if not 0 < low <= high <= most:
+                raise Error(
+                    f"{name}: expected two numbers above 0 and up to {most:g}, the smaller first, got {low}, {high}"
+                )
+        require(self.flip, "flip", 0, 1)
+        require(self.rotate, "rotate", 0, 180)
+        require(self.zoom, "zoom", 1)
+        require(self.lighting, "lighting", 0)
+        require(self.mixup, "mixup", 0)
+        require(self.cutmix, "cutmix", 0)
+
+
+def require(value: float, name: str, least: float, most: float = math.inf) -> None:
+    """Raises `Error` for a value beyond these."""
+    if not least <= value <= most:
+        expected = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
+        raise Error(f"{name}: expected {expected}, got {value:g}")
 
 
 @dataclass(frozen=True)
@@ -109,11 +131,16 @@ def _mixed(augment: Augment, rng: np.random.Generator) -> tuple[float, tuple[flo
 class Cutter:
     """Makes batches for a model from stored pictures, on a device, in a dtype."""
 
-    def __init__(self, size: int, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        size: int,
+        device: torch.device,
+        colours: tuple[tuple[float, ...], tuple[float, ...]] = (MEAN, STD),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.size, self.device, self.dtype = size, device, dtype
         self._threads = ThreadPoolExecutor(torch.get_num_threads()) if device.type == "cpu" else None
-        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self._mean, self._std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in colours)
 
     def __call__(self, pictures: np.ndarray | torch.Tensor, sizes: np.ndarray, drawn: Drawn) -> torch.Tensor:
         """A batch (n, 3, size, size), normalised, channels last, from uint8 (n, side, side, 3).

@@ -100,7 +100,7 @@ def build(
             _decode(where, listing, keys, missing, known, side, workers or os.cpu_count() or 1, progress)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Error(f"{where}: the disk is full; free some room, or choose another folder with cache=") from None
+            raise Error(f"{where}: the disk is full; free some room, or choose another folder for the cache") from None
         raise Error(f"{where}: the cache cannot be written: {error.strerror or error}") from None
     return _mapped(where, listing, keys, known, side)
 
@@ -218,6 +218,6 @@ def _require_room(where: Path, size: int) -> None:
     free = shutil.disk_usage(where).free
     if free < size + 50_000_000:
         raise Error(
-            f"{where}: the decoded pictures take {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; free some room, "
-            "choose another folder with cache=, or a smaller size"
+            f"{where}: the decoded pictures take {size / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free, of which 50 "
+            "must remain; free some room, choose another folder for the cache, or a smaller size"
         )

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -48,8 +49,12 @@ def prepare(folder: Path) -> None:
         import safetensors.torch  # noqa: F401
     except ImportError:
         raise Error(f"{folder}: writing to it needs safetensors; pip install safetensors") from None
-    put(folder / ".probe", b"")
-    (folder / ".probe").unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Error(f"{folder}: this folder cannot be written to: {error.strerror or error}") from None
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sgdsheet.errors import Error, nearest
 from trainer import checkpoint, distributed, loop, models, plots
-from trainer.augment import Augment, Cutter
+from trainer.augment import Augment, Cutter, require
 from trainer.data import ImageFolder
 from trainer.diagnosis import Diagnosis, diagnosis
 from trainer.finder import Found, search
@@ -82,18 +83,26 @@ class Classifier:
                 f"batch_size: expected 1 to {len(data.train):,}, the number of pictures to train with, "
                 f"got {batch_size:,}"
             )
+        require(seed, "seed", 0)
+        require(weight_decay, "weight_decay", 0)
+        require(label_smoothing, "label_smoothing", 0, 1)
+        require(clip, "clip", 0)
+        require(accumulate, "accumulate", 1)
+        require(ema, "ema", 0, 1)
         self.data, self.arch, self.optimizer_name, self.weight_decay = data, arch, optimizer, weight_decay
         self.world = distributed.join(device)
         if batch_size % self.world.size:
             raise Error(f"batch_size: expected a multiple of the {self.world.size} processes, got {batch_size}")
         self.device, self.ema_decay = self.world.device, ema
         torch.manual_seed(seed)
-        self.model: Any = models.create(arch, len(data.classes), weights)
+        self.model: Any = models.create(arch, len(data.classes), data.size, weights)
+        if batch_size == 1 and any(isinstance(each, _BatchNorm) for each in self.model.modules()):
+            raise Error(f"batch_size: expected at least 2 for {arch}, whose batch norms compare pictures, got 1")
         self.model.to(self.device, memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model) if ema else None
         self.setup = loop.Setup(
             data,
-            Cutter(data.size, self.device),
+            Cutter(data.size, self.device, models.colours(self.model)),
             self.world,
             augment or Augment(),
             batch_size,
@@ -116,10 +125,10 @@ class Classifier:
         self._held = None
         if resume:
             if self.out is None:
-                raise Error("resume: expected out= as well, the folder of the run to go on with")
+                raise Error("resume: expected out as well, the folder of the run to go on with")
             self._held = self._resumed(self.out / checkpoint.NAME)
             if self.show and self._held:
-                print(f"{self.out}: {len(self.history)} epochs are done; going on from there")
+                print(f"{self.out}: going on after epoch {len(self.history)}")
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -291,8 +300,8 @@ class Classifier:
             return 0
         if self._fits[-1] != done[number - 1]:
             raise Error(
-                f"{self.out}: its fit {number} was begun with {done[number - 1]}, not {self._fits[-1]}; resume "
-                "with the same, or choose another folder"
+                f"{self.out}: its fit {number} was begun {_plan(done[number - 1])}, not {_plan(self._fits[-1])}; "
+                "resume with the same, or choose another folder"
             )
         if number < len(done):
             return epochs
@@ -337,6 +346,10 @@ class Classifier:
         found = loop.probabilities(self.averaged or self.model, self.setup, valid)
         names = [self.data.listing.names[number] for number in valid]
         return Predictions(names, list(self.data.classes), self.data.labels[valid].numpy(), found.double().numpy())
+
+
+def _plan(fit: dict[str, Any]) -> str:
+    return f"for {fit['epochs']} epochs at {':'.join(f'{rate:g}' for rate in fit['lr'])}"
 
 
 def _gains_by_bf16(device: torch.device) -> bool:

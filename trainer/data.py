@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sgdsheet.errors import Error
 from trainer import cache, distributed
+from trainer.augment import require
 from trainer.folder import Listing, check_no_class_lost, listing
 from trainer.progress import counting
 
@@ -48,8 +48,8 @@ class ImageFolder:
         workers: int | None = None,
         show: bool = True,
     ) -> None:
-        if size < 8:
-            raise Error(f"size: expected at least 8 pixels, got {size}")
+        require(size, "size", 8)
+        require(seed, "seed", 0)
         found = listing(root, valid_pct=valid_pct, seed=seed, csv=csv)
         decoded = _cached(found, size, cache, workers, show)
         self.unreadable = {found.names[number]: reason for number, reason in decoded.unreadable.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +11,27 @@ import torch
 from torch import nn
 
 from sgdsheet.errors import Error, nearest
+from trainer.augment import MEAN, STD
+
+# What these two put out in training besides, unless they are told not to.
+QUIET = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
 
 
-def create(arch: str, classes: int, weights: str | Path | None = None) -> nn.Module:
-    """A model with a new head of `classes` outputs.
+def create(arch: str, classes: int, size: int, weights: str | Path | None = None) -> nn.Module:
+    """A model with a new head of `classes` outputs, for pictures of `size` x `size` pixels.
 
-    `weights` is a name of torchvision's, as "DEFAULT" or "IMAGENET1K_V1", which it downloads; a file ending in
-    .safetensors or .pth, of which nothing is run; or None for random numbers from torch's generator. Raises `Error` for
-    a name that neither torchvision nor an installed timm knows, and for weights that do not fit.
+    `weights` is a name of torchvision's, as "DEFAULT" or "IMAGENET1K_V1", or timm's, as "DEFAULT" or "a1_in1k", which
+    they download; a file ending in .safetensors or .pth, of which nothing is run; or None for random numbers from
+    torch's generator. Raises `Error` for a name that neither torchvision nor an installed timm knows, for weights that
+    do not fit, and for a size that the model cannot take.
     """
     if weights is not None and Path(weights).suffix in (".safetensors", ".pth", ".pt"):
         model = _made(arch, classes, None)
         load(model, _read(Path(weights)), str(weights))
-        return model
-    return _made(arch, classes, None if weights is None else str(weights))
+    else:
+        model = _made(arch, classes, None if weights is None else str(weights))
+    _require_size(model, arch, size)
+    return model
 
 
 def _made(arch: str, classes: int, weights: str | None) -> nn.Module:
@@ -31,27 +40,59 @@ def _made(arch: str, classes: int, weights: str | None) -> nn.Module:
     names = models.list_models(module=models)
     if arch not in names:
         return _timm(arch, classes, weights, names)
+    quiet = QUIET.get(arch, {})
     if weights is None:
-        return models.get_model(arch, weights=None, num_classes=classes)
+        return models.get_model(arch, weights=None, num_classes=classes, **quiet)
     known = models.get_model_weights(arch)
     if weights not in known.__members__:
         raise Error(f"{arch} has no weights {weights!r}{nearest(weights, known.__members__)}")
-    try:
-        model = models.get_model(arch, weights=weights)
-    except OSError as error:
-        raise Error(f"the weights {weights!r} of {arch} cannot be downloaded: {error}; give a file instead") from None
+    with _downloading(arch, weights):
+        model = models.get_model(arch, weights=weights, **quiet)
     _replace_head(model, classes)
     return model
 
 
 def _timm(arch: str, classes: int, weights: str | None, names: list[str]) -> nn.Module:
     try:
-        import timm  # pyright: ignore[reportMissingImports]
+        import timm
     except ImportError:
         raise Error(f"there is no model {arch!r} in torchvision{nearest(arch, names)}") from None
     if not timm.is_model(arch):
         raise Error(f"there is no model {arch!r} in torchvision or timm{nearest(arch, [*names, *timm.list_models()])}")
-    return timm.create_model(arch, pretrained=weights is not None, num_classes=classes)
+    if weights is None:
+        return timm.create_model(arch, num_classes=classes)
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    if weights not in ("DEFAULT", *tags) or not tags:
+        raise Error(f"timm has no weights {weights!r} of {arch}{nearest(weights, ['DEFAULT', *tags] if tags else [])}")
+    with _downloading(arch, weights):
+        name = arch if weights == "DEFAULT" else f"{arch}.{weights}"
+        return timm.create_model(name, pretrained=True, num_classes=classes)
+
+
+@contextmanager
+def _downloading(arch: str, weights: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # timm's hub raises many kinds
+        why = " ".join(str(error).split())[:200]
+        raise Error(f"the weights {weights!r} of {arch} cannot be downloaded: {why}; give a file instead") from None
+
+
+def _require_size(model: nn.Module, arch: str, size: int) -> None:
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise Error(f"{arch} cannot take pictures of {size} x {size} pixels; choose another size ({why})") from None
+    model.train(training)
+
+
+def colours(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The colours' mean and standard deviation that a model expects: ImageNet's, unless timm says otherwise."""
+    said = getattr(model, "pretrained_cfg", None) or {}
+    return said.get("mean") or MEAN, said.get("std") or STD
 
 
 def head(model: nn.Module) -> str:
@@ -90,7 +131,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise Error(f"{path}: no weights can be read from it: {' '.join(str(error).split())[:200]}") from None
+        why = f"{type(error).__name__}, {' '.join(str(error).split())[:200]}"
+        raise Error(f"{path}: it is no file of weights that can be read ({why})") from None
     while isinstance(state, dict) and set(state) & {"state_dict", "model"}:
         state = state.get("state_dict", state.get("model"))
     if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):

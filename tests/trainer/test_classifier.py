@@ -251,7 +251,7 @@ def test_plots_show_what_was_recorded(data: ImageFolder) -> None:
     assert [point.get_xdata()[0] for point in points] == [found.valley, found.steepest]
     for picture in (clf.plot_losses(), clf.plot_lr(), found.plot()):
         assert picture.size == (770, 440)
-        assert len(picture.convert("RGB").getcolors(10**6)) > 20
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
 
 
 def test_a_bar_and_a_line_an_epoch(data: ImageFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,8 +284,15 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
         ({"optimizer": "adan"}, "expected adamw, adam or sgd"),
         ({"device": "cuda:7"}, "GPU"),
         ({"device": "abacus"}, "expected cpu, cuda"),
-        ({"resume": True}, "expected out="),
+        ({"resume": True}, "expected out as well"),
         ({"weights": tmp_path / "none.pth"}, "there is no such file"),
+        ({"batch_size": 1}, "batch_size: expected at least 2 for small"),
+        ({"label_smoothing": 2}, "label_smoothing: expected 0 to 1, got 2"),
+        ({"weight_decay": float("nan")}, "weight_decay: expected at least 0, got nan"),
+        ({"accumulate": 0}, "accumulate: expected at least 1"),
+        ({"ema": -1}, "ema: expected 0 to 1"),
+        ({"clip": -1}, "clip: expected at least 0"),
+        ({"seed": -1}, "seed: expected at least 0"),
     ]:
         with pytest.raises(Error, match=said):
             classifier(data, **options)
@@ -301,31 +308,15 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
     with pytest.raises(Error, match="it was made with seed 42, not 43"):
         classifier(data, out=tmp_path / "run", resume=True, seed=43)
     again = classifier(data, out=tmp_path / "run", resume=True)
-    with pytest.raises(Error, match=r"its fit 1 was begun with .*'epochs': 1.*not .*'epochs': 2"):
+    with pytest.raises(Error, match="its fit 1 was begun for 1 epochs at 0.003:0.003, not for 2 epochs"):
         again.fit_one_cycle(2)
     (tmp_path / "file").touch()
-    with pytest.raises(Error, match="it cannot be written"):
+    with pytest.raises(Error, match="this folder cannot be written to"):
         classifier(data, out=tmp_path / "file/run")
     with pytest.raises(Error, match="epochs"):
         clf.fit_one_cycle(0)
     with pytest.raises(Error, match="lr: expected a rate above 0"):
         clf.fit_one_cycle(1, lr=-1)
-
-
-@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "vit_b_32", "densenet121"])
-def test_heads_of_torchvisions_models(arch: str) -> None:
-    from torchvision.models import get_model
-
-    with torch.device("meta"):
-        model = get_model(arch, weights=None)
-        models._replace_head(model, 7)
-    body, head = models.parts(model)
-    assert head[0].shape[0] == 7
-    assert len(body) + len(head) == len(list(model.parameters()))
-    other = get_model(arch, weights=None, num_classes=7)
-    assert {name: each.shape for name, each in other.state_dict().items()} == {
-        name: each.shape for name, each in model.state_dict().items()
-    }
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -400,11 +391,3 @@ def test_two_processes_of_the_command(pictures: Path, tmp_path: Path) -> None:
     names = {each.name for each in (tmp_path / "two").iterdir()}
     assert names >= {"checkpoint.safetensors", "model.safetensors", "run.json", "history.csv", "predictions.csv"}
     assert names >= {"report.xlsx", "confusion.png", "top_losses.png"}
-
-
-def test_an_error_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    done = subprocess.run(fit(tmp_path / "empty", tmp_path), cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "Traceback" not in done.stderr
