@@ -28,6 +28,7 @@ from sgdsheet.errors import Error
 from trainer.folder import Listing
 from trainer.pictures import Unreadable, shrunk
 
+HELD = 500_000_000  # bytes of the file that are mapped into memory at most
 MARGIN = 1.25  # the stored side for a side of 1: room to cut pieces out without enlarging them
 
 
@@ -60,15 +61,18 @@ class Cache:
             self.pixels = np.empty((0, self.side, self.side, 3), dtype=np.uint8)
         else:
             self.pixels = np.frombuffer(self.map, dtype=np.uint8).reshape(-1, self.side, self.side, 3)
+        self._mapped = 0  # bytes
 
     def take(self, numbers: np.ndarray) -> np.ndarray:
         """The pictures of these numbers: uint8, (len(numbers), side, side, 3)."""
-        return self.pixels[self.rows[numbers]]
-
-    def release(self) -> None:
-        """Gives back the memory that the pictures read so far take; the system keeps them at hand if it has room."""
-        if self.map is not None and hasattr(self.map, "madvise"):
+        taken = self.pixels[self.rows[numbers]]
+        self._mapped += taken.nbytes
+        if self._mapped > HELD and self.map is not None and hasattr(self.map, "madvise"):
+            # What was read counts as this process's memory until it says that it is done with it; the system keeps it
+            # at hand as long as it has room.
             self.map.madvise(mmap.MADV_DONTNEED)
+            self._mapped = 0
+        return taken
 
 
 def build(

@@ -110,7 +110,6 @@ def ahead(batches: Iterator[Batch], setup: Setup) -> Iterator[tuple[Batch, torch
             fetched += [(batch, pool.submit(setup.pixels, batch.numbers)) for batch in islice(batches, 1)]
             batch, pixels = fetched.pop(0)
             yield batch, pixels.result()
-    setup.data.cache.release()
 
 
 def set_rates(optimizer: torch.optim.Optimizer, share: float, momentum: float) -> None:

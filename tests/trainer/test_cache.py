@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,11 +89,26 @@ def test_a_picture_that_cannot_be_read_is_listed_with_its_reason(few: Path, tmp_
     assert again.unreadable == found.unreadable
 
 
-def test_memory_is_given_back(few: Path, tmp_path: Path) -> None:
-    found, _ = built(few, tmp_path / "cache")
-    before = found.take(np.arange(16))
-    found.release()
-    np.testing.assert_array_equal(found.take(np.arange(16)), before)
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells how much of a file is mapped")
+def test_only_so_much_of_the_file_is_in_memory(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = built(pictures, tmp_path / "cache", 160)  # 72 pictures of 200 x 200: 8.6 MB
+    numbers = np.arange(8)
+
+    def mapped() -> int:
+        """Bytes of the file that count as this process's memory."""
+        entry = Path("/proc/self/smaps").read_text().split(str(tmp_path / "cache"))[1]
+        match = re.search(r"Rss: +(\d+) kB", entry)
+        assert match is not None
+        return int(match[1]) * 1024
+
+    def held() -> list[int]:
+        return [mapped() for start in range(0, 72, 8) if found.take(numbers + start) is not None]
+
+    assert max(held()) > 7e6
+    monkeypatch.setattr(cache, "HELD", 2_000_000)
+    found.take(numbers)
+    assert max(held()) < 4e6
+    holds_the_pictures(found, pictures)
 
 
 def test_a_disk_without_room(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
