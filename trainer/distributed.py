@@ -80,6 +80,8 @@ def join(device: str | None = None) -> World:
     chosen = _device(device, local)
     if chosen.type == "cpu":
         _keep_freed_memory()
+    elif chosen.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches are of one shape: the fastest convolution is sought once
     if size > 1 and not dist.is_initialized():
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
