@@ -116,7 +116,8 @@ def _keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         # M_MMAP_THRESHOLD: what is smaller comes from the heap. Older ones take no more than 32 MB.
-        libc.mallopt(-3, 1 << 30) or libc.mallopt(-3, 1 << 25)
+        if not libc.mallopt(-3, 1 << 30):
+            libc.mallopt(-3, 1 << 25)
         libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: and the heap stays as large as it has become
 
 

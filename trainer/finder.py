@@ -26,8 +26,9 @@ WORSE = 4.0  # times the best loss: where the sweep ends
 class Found:
     """What a sweep found: the rates, the smoothed losses, and two suggestions.
 
-    `steepest` is where the loss fell fastest (over the logarithm of the rate), `valley` two thirds into the longest
-    stretch over which it fell, which is safer where the curve has several.
+    Both lie before the lowest loss: `steepest` where the loss fell fastest (over the logarithm of the rate), `valley`
+    two thirds into the longest stretch over which it fell, which is safer where the curve has several. Both are nan
+    where the loss did not fall.
     """
 
     rates: list[float] = field(repr=False)
@@ -48,6 +49,8 @@ class Found:
         return plots.picture(plots.sweep(self))
 
     def __str__(self) -> str:
+        if math.isnan(self.valley):
+            return "The loss did not fall at any rate, so there is none to suggest; try more steps or larger batches."
         return f"The loss falls fastest at {self.steepest:.1e}; a safer choice is {self.valley:.1e}."
 
 
@@ -87,9 +90,10 @@ def search(
 
 
 def suggestions(rates: list[float], losses: list[float]) -> tuple[float, float]:
-    """The steepest and the valley's rate of a sweep. The first and the last few steps say little."""
+    """The steepest and the valley's rate of a sweep, as far as its lowest loss: what falls later has jumped before."""
+    losses = losses[: losses.index(min(losses)) + 1] if losses else []
     if len(losses) < 4:
-        return rates[-1] if rates else 1e-3, rates[-1] if rates else 1e-3
+        return math.nan, math.nan
     slopes = [losses[i + 1] - losses[i - 1] for i in range(1, len(losses) - 1)]
     steepest = rates[1 + min(range(len(slopes)), key=slopes.__getitem__)]
     start, end = _longest_fall(losses)

@@ -60,10 +60,12 @@ def rates(steps: np.ndarray) -> Any:
 
 def sweep(found: Found) -> Any:
     """The smoothed loss at each learning rate, and the two suggestions."""
-    figure, axes = _chart("learning rate", "loss, running mean", np.array(found.losses))
-    axes.plot(found.rates, found.losses, color=BLUE)
+    figure, axes = _chart("learning rate", "running mean", np.array(found.losses))
+    axes.plot(found.rates, found.losses, color=BLUE, label="loss")
     axes.set_xscale("log")
     for name, rate, color in (("valley", found.valley, GREEN), ("steepest", found.steepest, ORANGE)):
+        if np.isnan(rate):
+            continue
         loss = np.interp(np.log(rate), np.log(found.rates), found.losses)
         axes.plot([rate], [loss], "o", color=color, label=f"{name}: {rate:.1e}")
     axes.legend(frameon=False)

@@ -187,8 +187,9 @@ def timms(folder: Path, device: torch.device, sizes: Sizes) -> float:
     """(d) timm's loader, which normalises on the GPU, with the same loop."""
     from timm.data import create_dataset, create_loader  # pyright: ignore[reportPrivateImportUsage]
 
+    data: Any = create_dataset("", root=str(folder))
     loader: Any = create_loader(
-        create_dataset("", root=str(folder)),
+        data,
         (3, sizes.size, sizes.size),
         sizes.batch_size,
         is_training=True,
@@ -227,7 +228,7 @@ def product_rate(device: torch.device, side: int) -> float:
     for _ in range(13):
         finished(device)
         started = time.perf_counter()
-        left @ right
+        torch.matmul(left, right)
         finished(device)
         seconds.append(time.perf_counter() - started)
     return 2 * side**3 / statistics.median(seconds[3:])

@@ -102,7 +102,7 @@ def rate(epoch: Callable[[int], int], epochs: int) -> float:
 def fastai_data(folder: Path, size: int, batch_size: int, seed: int, fast: bool = False) -> Any:
     """fastai's usual augmentation; `fast` has random resized crop and flip alone."""
     quiet()
-    from fastai.vision.all import (
+    from fastai.vision.all import (  # pyright: ignore[reportMissingImports]
         FlipItem,
         ImageDataLoaders,
         Normalize,
@@ -145,7 +145,7 @@ def training_of_torchvision(folder: Path, _: Path) -> float:
 
 
 def training_of_fastai(folder: Path, _: Path) -> float:
-    from fastai.vision.all import Callback, resnet18, vision_learner
+    from fastai.vision.all import Callback, resnet18, vision_learner  # pyright: ignore[reportMissingImports]
 
     class Timed(Callback):
         """Times the training part of each epoch."""
@@ -177,7 +177,8 @@ def bare_model(_: Path, __: Path, as_trainer: bool = False) -> float:
     device, model, pictures = torch.device("cpu"), resnet18(num_classes=3), torch.randn(32, 3, 128, 128)
     autocast: Callable[[], Any] = nullcontext
     if as_trainer:
-        model, pictures = (each.to(memory_format=torch.channels_last) for each in (model, pictures))
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pictures = pictures.to(memory_format=torch.channels_last)
         if _gains_by_bf16(device):
             autocast = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
     batch = pictures, torch.randint(0, 3, (32,))
@@ -210,7 +211,7 @@ def errors_of_trainer(folder: Path, cache: Path, seed: int, epochs: int = 6) -> 
 
 
 def errors_of_fastai(folder: Path, _: Path, seed: int) -> tuple[float, float]:
-    from fastai.vision.all import error_rate, resnet18, set_seed, vision_learner
+    from fastai.vision.all import error_rate, resnet18, set_seed, vision_learner  # pyright: ignore[reportMissingImports]
 
     data = fastai_data(folder, 128, 32, seed)
     set_seed(seed)
@@ -265,7 +266,7 @@ def compare(
 def pipeline(folder: Path, repetitions: int) -> None:
     kinds = {"trainer": pipeline_of_trainer, "torchvision, DataLoader, 2 workers": pipeline_of_torchvision}
     kinds |= {"fastai": pipeline_of_fastai} if FASTAI else {}
-    targets = {"torchvision, DataLoader, 2 workers": 3, "fastai": 10}
+    targets: dict[str, float] = {"torchvision, DataLoader, 2 workers": 3, "fastai": 10}
     compare("input pipeline, 224 pixels", kinds, targets, folder, repetitions)
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from sgdsheet.errors import Error
 from trainer import Augment, Classifier, ImageFolder, loop, models, plots
-from trainer.finder import suggestions
+from trainer.finder import Found, suggestions
 from trainer.schedule import one_cycle
 
 REPOSITORY = Path(__file__).parents[2]
@@ -170,6 +170,12 @@ def test_suggestions_of_a_known_curve() -> None:
     steepest, valley = suggestions(rates, losses)
     assert 10**-3.3 < steepest < 10**-2.5
     assert steepest / 10 < valley < 0.3
+    # Beyond the lowest loss the training has jumped; how it falls from there means nothing.
+    jumped = [*losses, 40.0, 20.0, 2.0]
+    assert suggestions([*rates, 2.0, 3.0, 4.0], jumped) == (steepest, valley)
+    rising = Found([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0], *suggestions([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0]))
+    assert "did not fall at any rate" in str(rising)
+    assert len(plots.sweep(rising).axes[0].lines) == 1
 
 
 def test_resumed_in_memory_is_the_same_run(data: ImageFolder, tmp_path: Path) -> None:
