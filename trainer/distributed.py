@@ -2,7 +2,7 @@
 
 `torchrun --nproc-per-node 2 -m trainer fit …` starts several; PyTorch's own DistributedDataParallel averages their
 gradients, over NCCL on GPUs and gloo on CPUs. All draw the same random numbers for the whole batch and take their part
-of it, so that several processes train as one would.
+of it, so that several processes train as one would; what a model draws itself, as in dropout, is each one's own.
 """
 
 from __future__ import annotations
