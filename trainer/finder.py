@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from trainer import loop
+from trainer import loop, plots
 from trainer.progress import Counted
 from trainer.schedule import sweep
 
@@ -44,9 +44,8 @@ class Found:
 
     def plot(self) -> Image.Image:
         """The loss over the learning rate, with both suggestions."""
-        from trainer import plots
-
-        return plots.picture(plots.sweep(self))
+        suggested = {"valley": self.valley, "steepest": self.steepest}
+        return plots.picture(plots.sweep(self.rates, self.losses, suggested))
 
     def __str__(self) -> str:
         if math.isnan(self.valley):

@@ -13,8 +13,6 @@ from sgdsheet.errors import Error
 if TYPE_CHECKING:
     from PIL import Image
 
-    from trainer.finder import Found
-
 SMOOTH = 0.9  # how much of the running mean of the steps' losses is kept at each step
 BLUE, ORANGE, GREEN = "#1f5fa8", "#d9730d", "#2e7d32"
 
@@ -58,16 +56,15 @@ def rates(steps: np.ndarray) -> Any:
     return figure
 
 
-def sweep(found: Found) -> Any:
-    """The smoothed loss at each learning rate, and the two suggestions."""
-    figure, axes = _chart("learning rate", "running mean", np.array(found.losses))
-    axes.plot(found.rates, found.losses, color=BLUE, label="loss")
+def sweep(rates: Sequence[float], losses: Sequence[float], suggested: Mapping[str, float]) -> Any:
+    """The smoothed loss at each learning rate, and the suggestions by name, those that are not nan."""
+    figure, axes = _chart("learning rate", "running mean", np.array(losses))
+    axes.plot(rates, losses, color=BLUE, label="loss")
     axes.set_xscale("log")
-    for name, rate, color in (("valley", found.valley, GREEN), ("steepest", found.steepest, ORANGE)):
-        if np.isnan(rate):
-            continue
-        loss = np.interp(np.log(rate), np.log(found.rates), found.losses)
-        axes.plot([rate], [loss], "o", color=color, label=f"{name}: {rate:.1e}")
+    for (name, rate), color in zip(suggested.items(), (GREEN, ORANGE), strict=True):
+        if not np.isnan(rate):
+            loss = np.interp(np.log(rate), np.log(rates), losses)
+            axes.plot([rate], [loss], "o", color=color, label=f"{name}: {rate:.1e}")
     axes.legend(frameon=False)
     return figure
 

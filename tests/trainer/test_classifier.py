@@ -175,7 +175,7 @@ def test_suggestions_of_a_known_curve() -> None:
     assert suggestions([*rates, 2.0, 3.0, 4.0], jumped) == (steepest, valley)
     rising = Found([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0], *suggestions([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0]))
     assert "did not fall at any rate" in str(rising)
-    assert len(plots.sweep(rising).axes[0].lines) == 1
+    assert rising.plot().size == (770, 440)
 
 
 def test_resumed_in_memory_is_the_same_run(data: ImageFolder, tmp_path: Path) -> None:
@@ -252,9 +252,10 @@ def test_plots_show_what_was_recorded(data: ImageFolder) -> None:
     assert (left.lines[0].get_ydata() == clf.steps[:, 0]).all()
     assert (right.lines[0].get_ydata() == clf.steps[:, 1]).all()
     found = clf.find_lr(20)
-    curve, *points = plots.sweep(found).axes[0].lines
+    suggested = {"valley": 1e-3, "steepest": float("nan")}
+    curve, *points = plots.sweep(found.rates, found.losses, suggested).axes[0].lines
     assert list(curve.get_xdata()) == found.rates
-    assert [point.get_xdata()[0] for point in points] == [found.valley, found.steepest]
+    assert [point.get_xdata()[0] for point in points] == [1e-3]
     for picture in (clf.plot_losses(), clf.plot_lr(), found.plot()):
         assert picture.size == (770, 440)
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
