@@ -16,7 +16,7 @@ Logged = Callable[[Mapping[str, float], np.ndarray], None]
 
 @contextmanager
 def tensorboard(folder: Path | None, begun: int) -> Iterator[Logged]:
-    """Writes to a folder, after `begun` steps; what an interrupted run wrote of later ones does not count.
+    """Writes to a folder, after `begun` steps; what an earlier run wrote there of later ones does not count.
 
     Without a folder, or without TensorBoard, nothing is written. Raises `Error` where the folder cannot be written to.
     """
@@ -40,7 +40,7 @@ def tensorboard(folder: Path | None, begun: int) -> Iterator[Logged]:
         writer.flush()
 
     try:
-        with SummaryWriter(str(folder), purge_step=begun + 1 if begun else None) as writer:
+        with SummaryWriter(str(folder), purge_step=begun + 1) as writer:
             yield log
     except OSError as error:
         raise Error(f"{folder}: the log cannot be written: {error.strerror or error}") from None

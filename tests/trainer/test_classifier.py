@@ -214,6 +214,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: ImageFol
 def test_what_is_recorded_of_each_step_and_epoch(data: ImageFolder, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    classifier(data, out=tmp_path / "run").fit_one_cycle(4, lr=1e-3)  # another run, to be forgotten
+    time.sleep(1.1)  # event files are in order by the second in which they began
     clf = classifier(data, out=tmp_path / "run")
     clf.fit_one_cycle(1, lr=1e-2)
     with pytest.raises(KeyboardInterrupt):
