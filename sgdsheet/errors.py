@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -21,3 +22,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; there is {', '.join(names[:10])}" + (", …" if len(names) > 10 else "")
+
+
+def require(value: float, name: str, least: float, most: float = math.inf) -> None:
+    """Raises `Error` for a value beyond these."""
+    if not least <= value <= most:
+        expected = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
+        raise Error(f"{name}: expected {expected}, got {value:g}")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, require
 
 # The mean and standard deviation of ImageNet's colours, which pretrained models expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -52,13 +52,6 @@ class Augment:
         require(self.lighting, "lighting", 0)
         require(self.mixup, "mixup", 0)
         require(self.cutmix, "cutmix", 0)
-
-
-def require(value: float, name: str, least: float, most: float = math.inf) -> None:
-    """Raises `Error` for a value beyond these."""
-    if not least <= value <= most:
-        expected = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
-        raise Error(f"{name}: expected {expected}, got {value:g}")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,41 +12,25 @@ from typing import Any
 import torch
 
 from sgdsheet.errors import Error
+from trainer.files import put
 
 NAME = "checkpoint.safetensors"
 
 
-def write(path: Path, tensors: Mapping[str, torch.Tensor], said: Mapping[str, Any]) -> None:
+def write(path: Path, tensors: Mapping[str, torch.Tensor], said: Mapping[str, Any] | None = None) -> None:
     """Writes tensors by name, and what is said of them; the file is the old one or the new one, never half of it."""
     from safetensors.torch import save
 
     held = {name: each.detach().cpu().contiguous() for name, each in tensors.items()}
-    put(path, save(held, {"trainer": json.dumps(said)}))
-
-
-def put(path: Path, content: bytes | str) -> None:
-    """Writes a file beside, and puts it in place when it is whole. Raises `Error` where that cannot be."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise Error(f"{path}: it cannot be written: {what}") from None
+    metadata = {"format": "pt"} | ({} if said is None else {"trainer": json.dumps(said)})
+    put(path, save(held, metadata))
 
 
 def prepare(folder: Path) -> None:
     """Raises `Error` if no checkpoint can be written to a folder: better before a training than after it."""
-    try:
-        import safetensors.torch  # noqa: F401
-    except ImportError:
-        raise Error(f"{folder}: writing to it needs safetensors; pip install safetensors") from None
+    missing = [name for name in ("pandas", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise Error(f"{folder}: writing to it needs {' and '.join(missing)}; pip install {' '.join(missing)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sgdsheet.errors import Error, nearest
+from sgdsheet.errors import Error, nearest, require
 from trainer import checkpoint, distributed, loop, models, plots
-from trainer.augment import Augment, Cutter, require
+from trainer.augment import Augment, Cutter
 from trainer.data import ImageFolder
 from trainer.diagnosis import Diagnosis, diagnosis
+from trainer.files import put
 from trainer.finder import Found, search
 from trainer.log import tensorboard
 from trainer.progress import Epochs, counting
@@ -107,7 +108,7 @@ class Classifier:
             augment or Augment(),
             batch_size,
             seed,
-            _gains_by_bf16(self.device) if bf16 is None else bf16,
+            gains_by_bf16(self.device) if bf16 is None else bf16,
             label_smoothing,
             clip,
             accumulate,
@@ -252,7 +253,7 @@ class Classifier:
             tensors |= {**checkpoint.of_optimizer(optimizer), "steps": torch.from_numpy(self.steps)}
             said = {**self._said(), "history": self.history, "fits": self._fits, "epochs": epochs}
             checkpoint.write(self.out / checkpoint.NAME, tensors, said)
-            checkpoint.put(self.out / "history.csv", self.frame().to_csv(index=False))
+            put(self.out / "history.csv", self.frame().to_csv(index=False))
         self.world.wait()
 
     def _said(self) -> dict[str, Any]:
@@ -311,16 +312,14 @@ class Classifier:
 
     def save(self, folder: Path | str) -> None:
         """Writes the weights (model.safetensors), what they are of (run.json), and history.csv."""
-        from safetensors.torch import save as packed
-
         if not self.world.first:
             return
         folder, model = Path(folder), self.averaged or self.model
-        state = {name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()}
-        checkpoint.put(folder / "model.safetensors", packed(state, {"format": "pt"}))
+        checkpoint.prepare(folder)
+        checkpoint.write(folder / "model.safetensors", model.state_dict())
         said = {**self._said(), "fits": self._fits, "history": self.history}
-        checkpoint.put(folder / "run.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        checkpoint.put(folder / "history.csv", self.frame().to_csv(index=False))
+        put(folder / "run.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+        put(folder / "history.csv", self.frame().to_csv(index=False))
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
@@ -352,7 +351,7 @@ def _plan(fit: dict[str, Any]) -> str:
     return f"for {fit['epochs']} epochs at {':'.join(f'{rate:g}' for rate in fit['lr'])}"
 
 
-def _gains_by_bf16(device: torch.device) -> bool:
+def gains_by_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for bfloat16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

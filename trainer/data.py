@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer import cache, distributed
-from trainer.augment import require
-from trainer.folder import Listing, check_no_class_lost, listing
+from sgdsheet.errors import require
+from trainer import distributed
+from trainer.cache import build
+from trainer.folder import check_no_class_lost, listing
 from trainer.progress import counting
 
 
@@ -51,7 +52,8 @@ class ImageFolder:
         require(size, "size", 8)
         require(seed, "seed", 0)
         found = listing(root, valid_pct=valid_pct, seed=seed, csv=csv)
-        decoded = _cached(found, size, cache, workers, show)
+        with counting("Decoding pictures", show) as progress:
+            decoded = build(found, size, folder=cache, workers=workers, progress=progress)
         self.unreadable = {found.names[number]: reason for number, reason in decoded.unreadable.items()}
         if show and distributed.first():
             for name, reason in self.unreadable.items():
@@ -68,10 +70,10 @@ class ImageFolder:
         """How many batches an epoch has; what is left over after the last whole one waits for another epoch."""
         return max(1, len(self.train) // batch_size)
 
-    def batches(self, epoch: int, batch_size: int, seed: int, first: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[Batch]:
         """The batches of an epoch of training, in an order that `seed` and the epoch decide."""
         order = np.random.default_rng([seed, epoch]).permutation(self.train)
-        for step in range(first, self.steps(batch_size)):
+        for step in range(self.steps(batch_size)):
             numbers = order[step * batch_size : (step + 1) * batch_size]
             yield Batch(numbers, np.random.default_rng([seed, epoch, step + 1]))
 
@@ -95,8 +97,3 @@ class ImageFolder:
             f"ImageFolder({str(self.listing.root)!r}: {len(self.train):,} pictures to train with, {len(self.valid):,} "
             f"to validate with, {len(self.classes)} classes, {len(self.unreadable):,} unreadable)"
         )
-
-
-def _cached(found: Listing, size: int, folder: Path | str | None, workers: int | None, show: bool) -> cache.Cache:
-    with counting("Decoding pictures", show) as progress:
-        return cache.build(found, size, folder=folder, workers=workers, progress=progress)

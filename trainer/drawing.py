@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.checkpoint import put
+from trainer.files import put
 
 if TYPE_CHECKING:
     from PIL import Image

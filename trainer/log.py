@@ -31,16 +31,27 @@ def tensorboard(folder: Path | None, begun: int) -> Iterator[Logged]:
 
     def log(row: Mapping[str, float], steps: np.ndarray) -> None:
         nonlocal done
-        for rate, momentum, loss in steps.tolist():
-            done += 1
-            for name, value in (("lr", rate), ("momentum", momentum), ("loss/train", loss)):
-                writer.add_scalar(name, value, done)
-        writer.add_scalar("loss/valid", row["valid_loss"], done)
-        writer.add_scalar("error_rate", row["error_rate"], done)
-        writer.flush()
+        with _writing(folder):
+            for rate, momentum, loss in steps.tolist():
+                done += 1
+                for name, value in (("lr", rate), ("momentum", momentum), ("loss/train", loss)):
+                    writer.add_scalar(name, value, done)
+            writer.add_scalar("loss/valid", row["valid_loss"], done)
+            writer.add_scalar("error_rate", row["error_rate"], done)
+            writer.flush()
 
+    with _writing(folder):
+        writer = SummaryWriter(str(folder), purge_step=begun + 1)
     try:
-        with SummaryWriter(str(folder), purge_step=begun + 1) as writer:
-            yield log
+        yield log
+    finally:
+        with _writing(folder):
+            writer.close()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Error(f"{folder}: the log cannot be written: {error.strerror or error}") from None

@@ -31,10 +31,13 @@ def losses(history: Sequence[Mapping[str, float]], steps: np.ndarray) -> Any:
 
     `steps` is (n, 3): learning rate, momentum, loss. Raises `Error` if nothing was trained yet.
     """
+    import pandas as pd
+
     figure, axes = _chart("step", "loss", steps)
     x = np.arange(1, len(steps) + 1)
     axes.plot(x, steps[:, 2], color=BLUE, alpha=0.25, linewidth=0.8)
-    axes.plot(x, _smoothed(steps[:, 2]), color=BLUE, label="training, running mean")
+    mean = pd.Series(steps[:, 2]).ewm(alpha=1 - SMOOTH).mean()
+    axes.plot(x, mean, color=BLUE, label="training, running mean")
     ends = np.cumsum([row["steps"] for row in history])
     axes.plot(ends, [row["valid_loss"] for row in history], "o-", color=ORANGE, markersize=4, label="validation")
     axes.set_ylim(bottom=0)
@@ -82,11 +85,3 @@ def _chart(across: str, up: str, points: np.ndarray) -> tuple[Any, Any]:
     axes.set_ylabel(up)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    mean, found = 0.0, []
-    for step, value in enumerate(values.tolist(), start=1):
-        mean = SMOOTH * mean + (1 - SMOOTH) * value
-        found.append(mean / (1 - SMOOTH**step))
-    return np.array(found)

@@ -93,7 +93,7 @@ def _bars(words: str = "") -> Any:
         "{task.description}",
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        words or "",
+        words,
         progress.TimeRemainingColumn(),
     ]
     return progress.Progress(*columns, transient=True)

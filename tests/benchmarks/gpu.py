@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ def timms(folder: Path, device: torch.device, sizes: Sizes) -> float:
     from timm.data import create_dataset, create_loader  # pyright: ignore[reportPrivateImportUsage]
 
     data: Any = create_dataset("", root=str(folder))
-    loader: Any = create_loader(
+    batches: Any = create_loader(
         data,
         (3, sizes.size, sizes.size),
         sizes.batch_size,
@@ -200,7 +201,7 @@ def timms(folder: Path, device: torch.device, sizes: Sizes) -> float:
     )
 
     def each() -> Iterator[Any]:
-        for pictures, labels in loader:
+        for pictures, labels in batches:
             yield pictures.contiguous(memory_format=torch.channels_last), labels
 
     return middle(train(made(sizes, device, torch.channels_last), each, sizes.epochs, device, autocast(device)))
@@ -213,7 +214,7 @@ def made(sizes: Sizes, device: torch.device, memory_format: torch.memory_format)
 
 
 def autocast(device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
-    return (lambda: torch.autocast("cuda", torch.bfloat16)) if device.type == "cuda" else nullcontext
+    return partial(torch.autocast, "cuda", torch.bfloat16) if device.type == "cuda" else nullcontext
 
 
 def middle(rates: list[float]) -> float:

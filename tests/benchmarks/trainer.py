@@ -167,20 +167,21 @@ def training_of_fastai(folder: Path, _: Path) -> float:
 def bare_model(_: Path, __: Path, as_trainer: bool = False) -> float:
     """Forward, backward and step on one batch."""
     from contextlib import nullcontext
+    from functools import partial
 
     import torch
     from peers import train
     from torchvision.models import resnet18
 
-    from trainer.classifier import _gains_by_bf16
+    from trainer.classifier import gains_by_bf16
 
     device, model, pictures = torch.device("cpu"), resnet18(num_classes=3), torch.randn(32, 3, 128, 128)
     autocast: Callable[[], Any] = nullcontext
     if as_trainer:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pictures = pictures.to(memory_format=torch.channels_last)
-        if _gains_by_bf16(device):
-            autocast = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+        if gains_by_bf16(device):
+            autocast = partial(torch.autocast, "cpu", torch.bfloat16)
     batch = pictures, torch.randint(0, 3, (32,))
     return statistics.median(train(model, lambda: iter([batch] * 4), 5, device, autocast)[1:])
 

@@ -182,24 +182,27 @@ def test_resumed_in_memory_is_the_same_run(data: ImageFolder, tmp_path: Path) ->
     whole = classifier(data)
     whole.fit_one_cycle(1, lr=1e-3)
     whole.fit_one_cycle(3, lr=1e-2)
-    first = classifier(data, out=tmp_path / "run")
-    first.fit_one_cycle(1, lr=1e-3)
-    with pytest.raises(KeyboardInterrupt):
-        first.fit_one_cycle(3, lr=1e-2, stepped=interrupt_at(2))
-    second = classifier(data, out=tmp_path / "run", resume=True)
-    second.fit_one_cycle(1, lr=1e-3)
-    second.fit_one_cycle(3, lr=1e-2)
+    second = interrupted_and_resumed(data, tmp_path / "run")
     assert same(weights(second), weights(whole))
     columns = ["epoch", "train_loss", "valid_loss", "error_rate", "lr"]
     pd.testing.assert_frame_equal(second.frame().filter(columns), whole.frame().filter(columns))
 
 
-def interrupt_at(epoch: int) -> Any:
-    def stepped(number: int, step: int, steps: int, loss: float | None) -> None:
-        if number == epoch and step == 1:
+def interrupted_and_resumed(data: ImageFolder, out: Path) -> Classifier:
+    """A fit of one epoch and one of three, interrupted in the last; then both again, by another classifier."""
+
+    def stepped(epoch: int, step: int, steps: int, loss: float | None) -> None:
+        if epoch == 2 and step == 1:
             raise KeyboardInterrupt
 
-    return stepped
+    first = classifier(data, out=out)
+    first.fit_one_cycle(1, lr=1e-3)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit_one_cycle(3, lr=1e-2, stepped=stepped)
+    second = classifier(data, out=out, resume=True)
+    second.fit_one_cycle(1, lr=1e-3)
+    second.fit_one_cycle(3, lr=1e-2)
+    return second
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: ImageFolder, tmp_path: Path) -> None:
@@ -214,21 +217,15 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(data: ImageFol
 def test_what_is_recorded_of_each_step_and_epoch(data: ImageFolder, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    classifier(data, out=tmp_path / "run").fit_one_cycle(4, lr=1e-3)  # another run, to be forgotten
+    classifier(data, out=tmp_path / "run").fit_one_cycle(5, lr=1e-3)  # another run, to be forgotten
     time.sleep(1.1)  # event files are in order by the second in which they began
-    clf = classifier(data, out=tmp_path / "run")
-    clf.fit_one_cycle(1, lr=1e-2)
-    with pytest.raises(KeyboardInterrupt):
-        clf.fit_one_cycle(2, lr=2e-2, stepped=interrupt_at(1))
-    clf = classifier(data, out=tmp_path / "run", resume=True)
-    clf.fit_one_cycle(1, lr=1e-2)
-    clf.fit_one_cycle(2, lr=2e-2)
+    clf = interrupted_and_resumed(data, tmp_path / "run")
     each = data.steps(16)
-    assert clf.steps.shape == (3 * each, 3)
-    expected = [1e-2 * one_cycle(step / each)[0] for step in range(each)]
-    expected += [2e-2 * one_cycle(step / (2 * each))[0] for step in range(2 * each)]
+    assert clf.steps.shape == (4 * each, 3)
+    expected = [1e-3 * one_cycle(step / each)[0] for step in range(each)]
+    expected += [1e-2 * one_cycle(step / (3 * each))[0] for step in range(3 * each)]
     np.testing.assert_allclose(clf.steps[:, 0], expected)
-    means = clf.steps[:, 2].reshape(3, each).mean(1)
+    means = clf.steps[:, 2].reshape(4, each).mean(1)
     np.testing.assert_allclose(means, clf.frame()["train_loss"])
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "run/history.csv"), clf.frame())
 
@@ -236,9 +233,9 @@ def test_what_is_recorded_of_each_step_and_epoch(data: ImageFolder, tmp_path: Pa
     log.Reload()
     assert sorted(log.Tags()["scalars"]) == ["error_rate", "loss/train", "loss/valid", "lr", "momentum"]
     for name, values in (("lr", clf.steps[:, 0]), ("loss/train", clf.steps[:, 2])):
-        assert [event.step for event in log.Scalars(name)] == list(range(1, 3 * each + 1))
+        assert [event.step for event in log.Scalars(name)] == list(range(1, 4 * each + 1))
         np.testing.assert_allclose([event.value for event in log.Scalars(name)], values, rtol=1e-6)
-    assert [event.step for event in log.Scalars("loss/valid")] == [each, 2 * each, 3 * each]
+    assert [event.step for event in log.Scalars("loss/valid")] == [each, 2 * each, 3 * each, 4 * each]
 
 
 def test_plots_show_what_was_recorded(data: ImageFolder) -> None:

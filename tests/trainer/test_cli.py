@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from trainer import checkpoint
+from trainer import files
 from trainer.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     refused(fit(few, "--out", str(tmp_path / "run"), "--seed", "1"), "checkpoint.safetensors", "the disk is full")
     assert (tmp_path / "run/checkpoint.safetensors").read_bytes() == kept
     assert set((tmp_path / "run").iterdir()) == names
