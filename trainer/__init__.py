@@ -15,13 +15,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainer.augment import Augment
     from trainer.classifier import Classifier
-    from trainer.data import ImageFolder
+    from trainer.data.image_folder import ImageFolder
+    from trainer.training.augment import Augment
 
 __all__ = ["Augment", "Classifier", "ImageFolder"]
 
-_WHERE = {"Augment": "augment", "Classifier": "classifier", "ImageFolder": "data"}
+_WHERE = {"Augment": "training.augment", "Classifier": "classifier", "ImageFolder": "data.image_folder"}
 
 
 def __getattr__(name: str) -> Any:

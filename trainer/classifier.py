@@ -15,21 +15,23 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sgdsheet.errors import Error, nearest, require
-from trainer import checkpoint, distributed, loop, models, plots
-from trainer.augment import Augment, Cutter
-from trainer.data import ImageFolder
-from trainer.diagnosis import Diagnosis, diagnosis
+from trainer import distributed, models
+from trainer.data.image_folder import ImageFolder
 from trainer.files import put
-from trainer.finder import Found, search
-from trainer.log import tensorboard
-from trainer.progress import Epochs, counting
-from trainer.schedule import one_cycle
+from trainer.results.diagnosis import Diagnosis, diagnosis
+from trainer.show import plots
+from trainer.show.log import tensorboard
+from trainer.show.progress import Epochs, counting
+from trainer.training import checkpoint, loop
+from trainer.training.augment import Augment, Cutter
+from trainer.training.finder import Found, search
+from trainer.training.schedule import one_cycle
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from trainer.interpretation import Predictions
+    from trainer.results.predictions import Predictions
 
 Rate = float | slice
 # Called with the epoch, the step, the steps of an epoch, and the loss where it is known.
@@ -339,7 +341,7 @@ class Classifier:
 
     def predictions(self) -> Predictions:
         """What the model thinks of the validation pictures: confusion matrix, top losses, tables."""
-        from trainer.interpretation import Predictions
+        from trainer.results.predictions import Predictions
 
         valid = self.data.valid
         found = loop.probabilities(self.averaged or self.model, self.setup, valid)

@@ -14,7 +14,7 @@ from sgdsheet.cli import Commands
 
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
-    from trainer.interpretation import Predictions
+    from trainer.results.predictions import Predictions
 
 
 class _Rate(click.ParamType):
@@ -83,7 +83,7 @@ def fit(epochs: int, frozen_epochs: int, lr: Any, out: Path | None, resume: bool
 @click.option("--plot", "out", type=click.Path(path_type=Path), help="A .png for the loss at each rate.")
 def find_lr(out: Path | None, **options: Any) -> None:
     """Tries learning rates on PICTURES, and suggests one."""
-    from trainer import drawing
+    from trainer.show import drawing
 
     classifier = _classifier(**options)
     found = classifier.find_lr()
@@ -96,7 +96,7 @@ def find_lr(out: Path | None, **options: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("digits"), show_default=True)
 def demo(epochs: int, out: Path) -> None:
     """Writes scikit-learn's digits as pictures, trains on them, and shows the result."""
-    from trainer.demo import write_digits
+    from trainer.data.demo import write_digits
 
     pictures = write_digits(out / "pictures")
     click.echo(f"{pictures}: 1,797 handwritten digits, 8 x 8 pixels, ten classes")
@@ -120,9 +120,9 @@ def _classifier(
     from dataclasses import replace
 
     from trainer import distributed
-    from trainer.augment import Augment
     from trainer.classifier import Classifier
-    from trainer.data import ImageFolder
+    from trainer.data.image_folder import ImageFolder
+    from trainer.training.augment import Augment
 
     data = ImageFolder(pictures, valid_pct=valid_pct, seed=seed, size=size, cache=cache)
     if distributed.first():
@@ -150,8 +150,9 @@ def _train(classifier: Classifier, epochs: int, frozen: int, lr: Any, out: Path 
 
 def _write(classifier: Classifier, predictions: Predictions, out: Path) -> None:
     """Whatever a training leaves behind, as far as the packages for it are installed."""
-    from trainer import drawing, report
-    from trainer.pictures import read
+    from trainer.data.pictures import read
+    from trainer.results import report
+    from trainer.show import drawing
 
     classifier.save(out)
     predictions.save_csv(out / "predictions.csv")

@@ -60,9 +60,9 @@ def pipeline_of_trainer(folder: Path, cache: Path) -> float:
     from peers import SCALE
 
     from trainer import Augment, ImageFolder
-    from trainer.augment import Cutter, draw
     from trainer.distributed import join
-    from trainer.loop import Setup, ahead
+    from trainer.training.augment import Cutter, draw
+    from trainer.training.loop import Setup, ahead
 
     data = ImageFolder(folder, cache=cache, show=False)
     world = join("cpu")

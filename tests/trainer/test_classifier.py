@@ -21,9 +21,11 @@ import torch
 from torch import nn
 
 from sgdsheet.errors import Error
-from trainer import Augment, Classifier, ImageFolder, loop, models, plots
-from trainer.finder import Found, suggestions
-from trainer.schedule import one_cycle
+from trainer import Augment, Classifier, ImageFolder, models
+from trainer.show import plots
+from trainer.training import loop
+from trainer.training.finder import Found, suggestions
+from trainer.training.schedule import one_cycle
 
 REPOSITORY = Path(__file__).parents[2]
 PLAIN = Augment(scale=(0.9, 1.0), flip=0.0, rotate=0.0, zoom=1.0, lighting=0.0)

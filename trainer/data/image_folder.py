@@ -12,9 +12,9 @@ import torch
 
 from sgdsheet.errors import require
 from trainer import distributed
-from trainer.cache import build
-from trainer.folder import check_no_class_lost, listing
-from trainer.progress import counting
+from trainer.data.cache import build
+from trainer.data.folder import check_no_class_lost, listing
+from trainer.show.progress import counting
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ImageFolder:
     and each file's name alone. `size` is the side of the squares to train on, in pixels.
 
     The pictures are decoded once, by `workers` threads (one a core), into a file in the folder `cache` (see
-    `trainer.cache`). `unreadable` says by name why some could not be; they are left out. `show` is for a bar, and for a
-    line of each that is left out. Raises `Error` where too little remains.
+    `trainer.data.cache`). `unreadable` says by name why some could not be; they are left out. `show` is for a bar, and
+    for a line of each that is left out. Raises `Error` where too little remains.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ImageFolder:
         """A grid of pictures with their classes, as a Pillow picture."""
         from PIL import Image
 
-        from trainer.interpretation import grid
+        from trainer.results.predictions import grid
 
         numbers = np.random.default_rng(self.seed).permutation(self.train)[:count]
         pictures = []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgdsheet.errors import Error
-from trainer.data import ImageFolder
+from trainer.data.image_folder import ImageFolder
 
 
 @pytest.fixture

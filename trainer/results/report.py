@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.interpretation import LEAST, Predictions
+from trainer.results.predictions import LEAST, Predictions
 
 if TYPE_CHECKING:
     from sgdsheet.book import Book, Sheet, Table

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.folder import Listing
-from trainer.pictures import Unreadable, shrunk
+from trainer.data.folder import Listing
+from trainer.data.pictures import Unreadable, shrunk
 
 HELD = 500_000_000  # bytes of the file that are mapped into memory at most
 MARGIN = 1.25  # the stored side for a side of 1: room to cut pieces out without enlarging them

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgdsheet.errors import Error
-from trainer.folder import Listing, check_no_class_lost, listing, split
+from trainer.data.folder import Listing, check_no_class_lost, listing, split
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sgdsheet.errors import Error, nearest
-from trainer.augment import MEAN, STD
+from trainer.training.augment import MEAN, STD
 
 # What these two put out in training besides, unless they are told not to.
 QUIET = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}

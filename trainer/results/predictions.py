@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.drawing import confusion_picture, grid
 from trainer.files import put
+from trainer.show.drawing import confusion_picture, grid
 
 if TYPE_CHECKING:
     import pandas as pd

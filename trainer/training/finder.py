@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from trainer import loop, plots
-from trainer.progress import Counted
-from trainer.schedule import sweep
+from trainer.show import plots
+from trainer.show.progress import Counted
+from trainer.training import loop
+from trainer.training.schedule import sweep
 
 if TYPE_CHECKING:
     import pandas as pd

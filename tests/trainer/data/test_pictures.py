@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from trainer import pictures
-from trainer.pictures import Unreadable, read, shrunk
+from trainer.data import pictures
+from trainer.data.pictures import Unreadable, read, shrunk
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 RNG = np.random.default_rng(5)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sgdsheet.errors import Error
-from trainer.diagnosis import diagnosis
+from trainer.results.diagnosis import diagnosis
 
 TOO_HIGH, TOO_LOW = "rate too high", "rate too low or too few epochs"
 OVERFITTING, IMPROVING, FINE = "overfitting", "still improving", "fine"

@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, zero_one_loss
 
 from sgdsheet.errors import Error
-from trainer import drawing
-from trainer.interpretation import Predictions, grid
+from trainer.results.predictions import Predictions, grid
+from trainer.show import drawing
 
 
 def drawn(count: int, classes: int, seed: int = 0) -> Predictions:
@@ -183,7 +183,7 @@ def test_confusion_as_a_picture(classes: int) -> None:
 
 
 def test_neither_pandas_nor_pillow_is_imported_before_it_is_used() -> None:
-    names = "trainer.diagnosis, trainer.interpretation, trainer.report"
+    names = "trainer.results.diagnosis, trainer.results.predictions, trainer.results.report"
     code = f"import sys, {names}; print({{'pandas', 'PIL', 'openpyxl'}} & sys.modules.keys())"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "set()\n"

@@ -15,8 +15,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precisio
 import sgdsheet
 from sgdsheet.engines import available
 from sgdsheet.errors import Error
-from trainer import report
-from trainer.interpretation import Predictions
+from trainer.results import report
+from trainer.results.predictions import Predictions
 
 ENGINES = [name for name in ("ironcalc", "libreoffice") if name in available()]
 TRICKY = ["=1+1", "+a", "-b", "@c", 'say "hi", you', "*", "<5", "TRUE", "007", "it's; ünï", "a~?", "#N/A"]

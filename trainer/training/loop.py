@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from sgdsheet.errors import Error
-from trainer.augment import Augment, Cutter, draw, mix, plain
-from trainer.data import Batch, ImageFolder
+from trainer.data.image_folder import Batch, ImageFolder
 from trainer.distributed import World
+from trainer.training.augment import Augment, Cutter, draw, mix, plain
 
 CHECKED = 16  # steps after which the loss is looked at: looking makes a GPU wait
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from sgdsheet.errors import Error
-from trainer import cache
-from trainer.cache import Cache
-from trainer.folder import listing
-from trainer.pictures import shrunk
+from trainer.data import cache
+from trainer.data.cache import Cache
+from trainer.data.folder import listing
+from trainer.data.pictures import shrunk
 
 
 def built(pictures: Path, folder: Path, size: int = 24) -> tuple[Cache, int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.augment import MEAN, STD, Augment, Cutter, Drawn, draw, mix, plain
+from trainer.training.augment import MEAN, STD, Augment, Cutter, Drawn, draw, mix, plain
 
 CPU = torch.device("cpu")
 SIZES = np.array([[300, 200], [120, 480], [64, 64], [1000, 90]] * 25)

@@ -1,0 +1,1 @@
+"""What came of a training: predictions, what they say, and the report."""

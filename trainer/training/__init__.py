@@ -1,0 +1,1 @@
+"""The training itself: what is drawn for a batch, the loop, learning rates, checkpoints."""
