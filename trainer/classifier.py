@@ -98,14 +98,15 @@ class Classifier:
             raise Error(f"batch_size: expected a multiple of the {self.world.size} processes, got {batch_size}")
         self.device, self.ema_decay = self.world.device, ema
         torch.manual_seed(seed)
-        self.model: Any = models.create(arch, len(data.classes), data.size, weights)
+        network = models.create(arch, len(data.classes), data.size, weights)
+        self.model: Any = network.model
         if batch_size == 1 and any(isinstance(each, _BatchNorm) for each in self.model.modules()):
             raise Error(f"batch_size: expected at least 2 for {arch}, whose batch norms compare pictures, got 1")
         self.model.to(self.device, memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model) if ema else None
         self.setup = loop.Setup(
             data,
-            Cutter(data.size, self.device, models.colours(self.model)),
+            Cutter(data.size, self.device, (network.mean, network.std)),
             self.world,
             augment or Augment(),
             batch_size,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,32 @@ from trainer.training.augment import MEAN, STD
 QUIET = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
 
 
-def create(arch: str, classes: int, size: int, weights: str | Path | None = None) -> nn.Module:
+Arch = str | Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model, and the pictures that it expects.
+
+    Pictures of values 0 to 1 are to have `mean` taken off and to be divided by `std`, one number a colour. The weights
+    were trained on squares of `size` pixels, cut from the middle of pictures of which they leave `crop` of the short
+    side; None where nothing is known. `source` says in words where the weights came from, "" for random numbers.
+    """
+
+    model: nn.Module
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+    size: int | None = None
+    crop: float | None = None
+    source: str = ""
+
+
+def name_of(arch: Arch) -> str:
+    """What a model is called: "resnet18", for a class or function its own name."""
+    return arch if isinstance(arch, str) else getattr(arch, "__name__", type(arch).__name__)
+
+
+def create(arch: Arch, classes: int, size: int, weights: Any = "DEFAULT") -> Network:
     """A model with a new head of `classes` outputs, for pictures of `size` x `size` pixels.
 
     `weights` is a name of torchvision's, as "DEFAULT" or "IMAGENET1K_V1", or timm's, as "DEFAULT" or "a1_in1k", which
@@ -25,13 +51,17 @@ def create(arch: str, classes: int, size: int, weights: str | Path | None = None
     torch's generator. Raises `Error` for a name that neither torchvision nor an installed timm knows, for weights that
     do not fit, and for a size that the model cannot take.
     """
-    if weights is not None and Path(weights).suffix in (".safetensors", ".pth", ".pt"):
+    source = "" if weights is None else str(weights)
+    if not isinstance(arch, str):
+        model = arch(num_classes=classes)
+    elif weights is not None and Path(weights).suffix in (".safetensors", ".pth", ".pt"):
         model = _made(arch, classes, None)
         load(model, _read(Path(weights)), str(weights))
     else:
         model = _made(arch, classes, None if weights is None else str(weights))
-    _require_size(model, arch, size)
-    return model
+    _require_size(model, name_of(arch), size)
+    said = getattr(model, "pretrained_cfg", None) or {}
+    return Network(model, said.get("mean") or MEAN, said.get("std") or STD, source=source)
 
 
 def _made(arch: str, classes: int, weights: str | None) -> nn.Module:
@@ -89,12 +119,6 @@ def _require_size(model: nn.Module, arch: str, size: int) -> None:
     model.train(training)
 
 
-def colours(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The colours' mean and standard deviation that a model expects: ImageNet's, unless timm says otherwise."""
-    said = getattr(model, "pretrained_cfg", None) or {}
-    return said.get("mean") or MEAN, said.get("std") or STD
-
-
 def head(model: nn.Module) -> str:
     """The name of the last layer that gives a number for each class."""
     found = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
@@ -115,10 +139,16 @@ def _replace_head(model: nn.Module, classes: int) -> None:
     setattr(model.get_submodule(parent), last, new)
 
 
+def heads(model: nn.Module) -> list[str]:
+    """The names of the layers that give a number for each class, in the model's order."""
+    return [head(model)]
+
+
 def parts(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters of the body, and those of the head."""
-    mine = set(model.get_submodule(head(model)).parameters())
-    return [param for param in model.parameters() if param not in mine], [*mine]
+    mine = {id(param) for name in heads(model) for param in model.get_submodule(name).parameters()}
+    params = [*model.parameters()]
+    return [each for each in params if id(each) not in mine], [each for each in params if id(each) in mine]
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -29,15 +29,16 @@ def test_heads_of_torchvisions_models(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", ["resnet18", "googlenet", "resnet10t", "efficientvit_b0"])
 def test_a_model_gives_a_number_for_each_class(arch: str) -> None:
-    model = models.create(arch, 5, 96)
+    model = models.create(arch, 5, 96, None).model
     assert model.training
     assert model(torch.randn(2, 3, 96, 96)).shape == (2, 5)
     assert models.parts(model)[1][0].shape[0] == 5
 
 
 def test_the_colours_that_a_model_expects() -> None:
-    assert models.colours(models.create("resnet18", 2, 32)) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert models.colours(models.create("vit_tiny_patch16_224", 2, 224)) == ((0.5,) * 3, (0.5,) * 3)
+    plain, vit = models.create("resnet18", 2, 32, None), models.create("vit_tiny_patch16_224", 2, 224, None)
+    assert (plain.mean, plain.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (vit.mean, vit.std) == ((0.5,) * 3, (0.5,) * 3)
 
 
 def test_what_cannot_be_made_is_said() -> None:
@@ -64,9 +65,9 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_file_of_weights_for_other_classes_gives_the_body(tmp_path: Path) -> None:
-    many = models.create("resnet18", 9, 32)
+    many = models.create("resnet18", 9, 32, None).model
     torch.save({"state_dict": many.state_dict()}, tmp_path / "many.pth")
-    few = models.create("resnet18", 3, 32, tmp_path / "many.pth")
+    few = models.create("resnet18", 3, 32, tmp_path / "many.pth").model
     for name, each in few.state_dict().items():
         assert name.startswith("fc.") or torch.equal(each, many.state_dict()[name])
     assert few.state_dict()["fc.weight"].shape == (3, 512)
