@@ -115,9 +115,7 @@ class Predictions:
 
     def save_csv(self, path: str | Path) -> None:
         """Writes `to_frame` as a CSV in UTF-8, whole or not at all. Raises `Error` where that cannot be."""
-        text = self.to_frame().to_csv(index=False, lineterminator="\n")
-        # A file name that is no UTF-8 has stand-ins for its bytes, which UTF-8 cannot hold.
-        put(Path(path), text.encode("utf-8", "backslashreplace"))
+        put(Path(path), self.to_frame().to_csv(index=False, lineterminator="\n"))
 
     def plot_confusion(self) -> Image.Image:
         """The confusion matrix as a picture: a row for what a picture is, a column for what it was taken for."""

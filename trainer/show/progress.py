@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,16 @@ from typing import Any
 Counted = Callable[[int, int], None]
 
 
+def say(text: object = "") -> None:
+    """Prints a text. What the output cannot show, as an emoji in cp1252, appears as `\\U0001f43b`: never an error."""
+    print(_showable(str(text), getattr(sys.stdout, "encoding", None)), flush=True)
+
+
+def _showable(text: str, encoding: str | None) -> str:
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 @contextmanager
 def counting(words: str, shown: bool = True) -> Iterator[Counted]:
     """A bar that appears when there is something to count."""
@@ -18,7 +29,7 @@ def counting(words: str, shown: bool = True) -> Iterator[Counted]:
     if bars is None:
         yield lambda done, total: None
         return
-    task = bars.add_task(words, total=None)
+    task = bars.add_task(_showable(words, bars.console.encoding), total=None)
 
     def count(done: int, total: int) -> None:
         if not bars.live.is_started:
@@ -71,7 +82,7 @@ class Epochs:
         if self.bars is not None:
             self.bars.console.print(_line(row), highlight=False, soft_wrap=True)
         elif self.shown:
-            print(_line(row), flush=True)
+            say(_line(row))
 
 
 def _line(row: Mapping[str, float]) -> str:
@@ -87,7 +98,8 @@ def _bars(words: str = "") -> Any:
         from rich import get_console, progress
     except ImportError:
         return None
-    if not (get_console().is_terminal or get_console().is_jupyter):
+    console = get_console()
+    if not (console.is_terminal or console.is_jupyter):
         return None
     columns = [
         "{task.description}",
@@ -96,4 +108,4 @@ def _bars(words: str = "") -> Any:
         words,
         progress.TimeRemainingColumn(),
     ]
-    return progress.Progress(*columns, transient=True)
+    return progress.Progress(*columns, console=console, transient=True)
