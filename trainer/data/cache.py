@@ -1,9 +1,9 @@
 """Pictures decoded once: a file of uint8 pixels, mapped into memory, that later runs begin with.
 
-Each picture is stored whole, both sides resized to `side`, so that all are of one shape; the true proportions stand
-beside it, and whoever cuts a piece out restores them. `index.jsonl` has a line for each picture, written after its
-pixels: its name, its size in bytes and its time of change, and the row in `pixels.bin`, or why it cannot be decoded.
-What is interrupted goes on from there, and a file that has changed is decoded again.
+`pixels.bin` holds the pictures one after the other, each whole and with its own proportions, as `pictures.shrunk` makes
+them. `index.jsonl` has a line for each, written after its pixels: its name, what tells the file from another version
+of it, and its place among the pixels with its true size, or why it cannot be decoded; and a checksum of all that. What
+is interrupted goes on from there, and a file that has changed is decoded again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import mmap
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,17 @@ import numpy as np
 
 from sgdsheet.errors import Error
 from trainer.data.folder import Listing
-from trainer.data.pictures import Unreadable, shrunk
+from trainer.data.pictures import Refused, Unreadable, decoders, shrunk
+from trainer.files import put
 
 HELD = 500_000_000  # bytes of the file that are mapped into memory at most
-MARGIN = 1.25  # the stored side for a side of 1: room to cut pieces out without enlarging them
+MARGIN = 1.25  # the stored short side for a side of 1: room to cut pieces out without enlarging them
+LAYOUT = 2  # of the two files, part of the folder's name; in 1 every picture was a square
+USUAL = 4 / 3  # the proportions of a picture that has not yet been opened
 
 
 def side_for(size: int) -> int:
-    """The side of a stored picture for pictures of `size` pixels in training."""
+    """The short side of a stored picture for pictures of `size` pixels in training."""
     return int(np.ceil(size * MARGIN / 8)) * 8
 
 
@@ -42,37 +46,77 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainer"
 
 
-@dataclass
-class Cache:
-    """Decoded pictures by their number in the listing.
+class Pixels:
+    """A file of pixels, 3 bytes each, mapped into memory: `array` is (m, 3) uint8, not to be written to."""
 
-    `rows` says where in the file each is (-1 for one that cannot be decoded), `sizes` is (n, 2): width and height as
-    people see them. `unreadable` has the reason by number.
+    def __init__(self, path: Path) -> None:
+        self.array, self._map, self._read = np.empty((0, 3), dtype=np.uint8), None, 0
+        if path.exists() and path.stat().st_size >= 3:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self.array = np.frombuffer(self._map, dtype=np.uint8, count=len(self._map) // 3 * 3).reshape(-1, 3)
+
+    def count(self, size: int) -> None:
+        """To be called when that many bytes are given out."""
+        self._read += size
+        if self._read > HELD and self._map is not None and hasattr(self._map, "madvise"):
+            # What was read counts as this process's memory until it says that it is done with it; the system keeps it
+            # at hand as long as it has room, so that views given out stay good.
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """n decoded pictures by their number in the listing.
+
+    `side` is the length of their short sides. `starts` (n, int64) says at which of the file's pixels each begins, -1
+    for one that cannot be decoded; `shapes` (n, 2, int64) are their stored heights and widths, `sizes` (n, 2, int64)
+    the widths and heights of the files as people see them. `unreadable` has the reason by number.
     """
 
     side: int
-    rows: np.ndarray
+    starts: np.ndarray
+    shapes: np.ndarray
     sizes: np.ndarray
     unreadable: dict[int, str]
-    map: mmap.mmap | None
+    file: Pixels
 
-    def __post_init__(self) -> None:
-        if self.map is None:
-            self.pixels = np.empty((0, self.side, self.side, 3), dtype=np.uint8)
-        else:
-            self.pixels = np.frombuffer(self.map, dtype=np.uint8).reshape(-1, self.side, self.side, 3)
-        self._mapped = 0  # bytes
+    @property
+    def pixels(self) -> np.ndarray:
+        """All that is stored, (m, 3) uint8: a picture's rows from its start on, one after the other."""
+        return self.file.array
 
-    def take(self, numbers: np.ndarray) -> np.ndarray:
-        """The pictures of these numbers: uint8, (len(numbers), side, side, 3)."""
-        taken = self.pixels[self.rows[numbers]]
-        self._mapped += taken.nbytes
-        if self._mapped > HELD and self.map is not None and hasattr(self.map, "madvise"):
-            # What was read counts as this process's memory until it says that it is done with it; the system keeps it
-            # at hand as long as it has room.
-            self.map.madvise(mmap.MADV_DONTNEED)
-            self._mapped = 0
-        return taken
+    def picture(self, number: int) -> np.ndarray:
+        """A picture's pixels, uint8 (height, width, 3), as they lie in the file; not to be written to."""
+        (height, width), start = self.shapes[number], self.starts[number]
+        self.file.count(3 * height * width)
+        return self.pixels[start : start + height * width].reshape(height, width, 3)
+
+    def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels of these pictures, one after the other, (k, 3) uint8; and where among them each begins.
+
+        They are copied into `out`, (k or more, 3) uint8, if it is given, and are then its beginning.
+        """
+        lengths = self.shapes[numbers].prod(1)
+        ends = lengths.cumsum()
+        total = int(ends[-1]) if len(ends) else 0
+        taken = np.empty((total, 3), dtype=np.uint8) if out is None else out[:total]
+        for start, length, end in zip(self.starts[numbers], lengths, ends, strict=True):
+            taken[end - length : end] = self.pixels[start : start + length]
+        self.file.count(taken.nbytes)
+        return taken, ends - lengths
+
+    def kept(self, numbers: np.ndarray) -> Cache:
+        """These pictures alone, in this order, out of the same file."""
+        unreadable = {new: self.unreadable[old] for new, old in enumerate(numbers.tolist()) if old in self.unreadable}
+        return replace(
+            self,
+            starts=self.starts[numbers],
+            shapes=self.shapes[numbers],
+            sizes=self.sizes[numbers],
+            unreadable=unreadable,
+        )
 
 
 def build(
@@ -90,11 +134,11 @@ def build(
     from filelock import FileLock
 
     side = side_for(size)
-    where = Path(folder or default_folder()) / f"{_digest(listing.root)}-{side}"
+    where = Path(folder or default_folder()) / f"{_digest(listing.root)}-{side}-v{LAYOUT}"
     try:
         where.mkdir(parents=True, exist_ok=True)
         with FileLock(where / "lock"):  # a second run over the same pictures waits, and finds them decoded
-            known = _known(where / "index.jsonl", side)
+            known = _known(where, side)
             keys = [_key(listing, number) for number in range(len(listing.names))]
             missing = [
                 number
@@ -102,27 +146,25 @@ def build(
                 if "reason" not in key and not _holds(known.get(listing.names[number]), key)
             ]
             _decode(where, listing, keys, missing, known, side, workers or os.cpu_count() or 1, progress)
+            return _mapped(where, listing, keys, known, side)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Error(f"{where}: the disk is full; free some room, or choose another folder for the cache") from None
         raise Error(f"{where}: the cache cannot be written: {error.strerror or error}") from None
-    return _mapped(where, listing, keys, known, side)
 
 
 def _mapped(where: Path, listing: Listing, keys: Sequence[Any], known: dict[str, Any], side: int) -> Cache:
     count = len(listing.names)
-    rows, sizes, unreadable = np.full(count, -1), np.zeros((count, 2), dtype=np.int64), {}
+    starts, shapes = np.full(count, -1, dtype=np.int64), np.zeros((count, 2), dtype=np.int64)
+    sizes, unreadable = np.zeros((count, 2), dtype=np.int64), {}
     for number, (name, key) in enumerate(zip(listing.names, keys, strict=True)):
         held = key if "reason" in key else known[name]
         if "reason" in held:
             unreadable[number] = held["reason"]
         else:
-            rows[number], sizes[number] = held["row"], (held["width"], held["height"])
-    pixels = where / "pixels.bin"
-    if not pixels.exists() or not pixels.stat().st_size:
-        return Cache(side, rows, sizes, unreadable, None)
-    with pixels.open("rb") as file:
-        return Cache(side, rows, sizes, unreadable, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            starts[number], sizes[number] = held["start"], held["size"]
+            shapes[number] = held["height"], held["width"]
+    return Cache(side, starts, shapes, sizes, unreadable, Pixels(where / "pixels.bin"))
 
 
 def _digest(root: Path) -> str:
@@ -130,33 +172,61 @@ def _digest(root: Path) -> str:
 
 
 def _key(listing: Listing, number: int) -> dict[str, Any]:
-    """What tells a picture from another version of it; or why there is none."""
+    """What tells a picture from another version of it; or why there is none.
+
+    The time of its last change of status, which nobody can set, differs also where a picture took another's place with
+    the size and time of that one. It differs after a `chmod` too, and what it costs then is to decode once more. The
+    inode's number is left out: network file systems count their files anew whenever they are mounted.
+    """
     try:
         stat = listing.file(number).stat()
     except OSError as error:
         return {"reason": f"it cannot be opened: {error.strerror}"}
-    return {"bytes": stat.st_size, "changed": stat.st_mtime_ns}
+    return {"bytes": stat.st_size, "changed": stat.st_mtime_ns, "status": stat.st_ctime_ns}
 
 
 def _holds(held: dict[str, Any] | None, key: dict[str, Any]) -> bool:
-    return held is not None and all(held[name] == value for name, value in key.items())
+    if held is None or ("reason" in held and held["decoders"] != decoders()):
+        return False
+    return all(held[name] == value for name, value in key.items())
 
 
-def _known(index: Path, side: int) -> dict[str, Any]:
-    """What the index says, the last line of a name first of all; a line that was cut off is as if it were not there."""
+# --- The index ------------------------------------------------------------------------------------------------------
+
+
+def _known(where: Path, side: int) -> dict[str, Any]:
+    """What the index says, by name, the last line of a name before others.
+
+    A line that was cut off or garbled, or whose pixels are no longer there, is taken out of the index, for other pixels
+    may come to lie at its place.
+    """
+    index, pixels = where / "index.jsonl", where / "pixels.bin"
     if not index.exists():
         return {}
-    rows = index.with_name("pixels.bin")
-    stored = rows.stat().st_size // (side * side * 3) if rows.exists() else 0
-    found = {}
-    for line in index.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            held = json.loads(line)
-            if "reason" in held or held["row"] < stored:
-                found[held["name"]] = held
-        except (ValueError, KeyError, TypeError):
-            continue
+    stored = pixels.stat().st_size // 3 if pixels.exists() else 0
+    text = index.read_text(encoding="utf-8", errors="replace")
+    lines, found = {}, {}
+    for line in text.splitlines():
+        held = _from_line(line)
+        if held and ("reason" in held or held["start"] + held["height"] * held["width"] <= stored):
+            lines[held["name"]], found[held["name"]] = line, held
+    if (left := "".join(f"{line}\n" for line in lines.values())) != text:
+        put(index, left)
     return found
+
+
+def _to_line(held: dict[str, Any]) -> str:
+    text = json.dumps(held, ensure_ascii=True)
+    return f'{text[:-1]}, "crc32": {zlib.crc32(text.encode())}}}'
+
+
+def _from_line(line: str) -> dict[str, Any] | None:
+    text, _, checksum = line.rpartition(', "crc32": ')
+    text += "}"
+    return json.loads(text) if checksum == f"{zlib.crc32(text.encode())}}}" else None
+
+
+# --- Decoding -------------------------------------------------------------------------------------------------------
 
 
 def _decode(
@@ -172,11 +242,10 @@ def _decode(
     """Writes the pixels of the missing pictures, and a line for each. Pillow works outside of Python's lock."""
     if not missing:
         return
-    _require_room(where, len(missing) * side * side * 3)
+    _require_room(where, round(len(missing) * 3 * USUAL * side**2))
     pixels, index = where / "pixels.bin", where / "index.jsonl"
     pixels.touch()
-    bytes_each = side * side * 3
-    following = max([held["row"] for held in known.values() if "row" in held], default=-1) + 1
+    end = max((held["start"] + held["height"] * held["width"] for held in known.values() if "start" in held), default=0)
     with (
         warnings.catch_warnings(),  # Pillow's, of damage that does not keep a picture from being read
         ThreadPoolExecutor(workers) as pool,
@@ -184,27 +253,30 @@ def _decode(
         index.open("a", encoding="utf-8") as lines,
     ):
         warnings.simplefilter("ignore")
-        if index.stat().st_size and not index.read_bytes().endswith(b"\n"):
-            lines.write("\n")
         jobs = ((number, listing.file(number)) for number in missing)
         for done, (number, future) in enumerate(_in_turn(pool, jobs, 4 * workers, side), start=1):
             name = listing.names[number]
             held: dict[str, Any] = {"name": name, **keys[number]}
+            lasting = True
             try:
-                picture, (width, height) = future.result()
+                picture, size = future.result()
             except Unreadable as reason:
-                held["reason"] = str(reason)
+                held |= {"reason": str(reason), "decoders": decoders()}
+                lasting = not isinstance(reason, Refused)
             else:
-                # A picture that has changed takes its old place, whose line no longer holds.
-                row = known.get(name, {}).get("row", following)
-                following = max(following, row + 1)
-                file.seek(row * bytes_each)
+                height, width = picture.shape[:2]
+                old = known.get(name, {})
+                # A picture that has changed takes its old place, whose line no longer holds, if it is of that shape.
+                start = old["start"] if (old.get("height"), old.get("width")) == (height, width) else end
+                end = max(end, start + height * width)
+                file.seek(3 * start)
                 file.write(picture.tobytes())
                 file.flush()
-                held |= {"row": row, "width": width, "height": height}
-            lines.write(json.dumps(held, ensure_ascii=True) + "\n")
-            lines.flush()
+                held |= {"start": start, "height": height, "width": width, "size": size}
             known[name] = held
+            if lasting:
+                lines.write(f"{_to_line(held)}\n")
+                lines.flush()
             progress(done, len(missing))
 
 

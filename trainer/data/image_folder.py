@@ -60,8 +60,7 @@ class ImageFolder:
                 print(f"left out: {name}: {reason}")
         kept = np.array([number for number in range(len(found.names)) if number not in decoded.unreadable])
         self.listing = check_no_class_lost(found, decoded.unreadable)
-        decoded.rows, decoded.sizes = decoded.rows[kept], decoded.sizes[kept]
-        self.cache, self.size, self.seed = decoded, size, seed
+        self.cache, self.size, self.seed = decoded.kept(kept), size, seed
         self.classes = self.listing.classes
         self.labels = torch.from_numpy(self.listing.labels)
         self.train, self.valid = np.flatnonzero(~self.listing.valid), np.flatnonzero(self.listing.valid)
@@ -85,11 +84,11 @@ class ImageFolder:
 
         numbers = np.random.default_rng(self.seed).permutation(self.train)[:count]
         pictures = []
-        for number, pixels in zip(numbers, self.cache.take(numbers), strict=True):
+        for number in numbers:
             width, height = self.cache.sizes[number]
             scale = self.cache.side / max(width, height)
             shape = max(1, round(width * scale)), max(1, round(height * scale))
-            pictures.append(Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR))
+            pictures.append(Image.fromarray(self.cache.picture(number)).resize(shape, Image.Resampling.BILINEAR))
         return grid(pictures, [self.classes[self.listing.labels[number]] for number in numbers])
 
     def __repr__(self) -> str:

@@ -9,10 +9,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 MAX_PIXELS = 178_956_970 // 2  # Pillow's limit, beyond which it warns
+LONGEST = 4  # times its short side, of a stored picture; one that is longer is squashed to that
 
 # Not all that Pillow opens: for an EPS it would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -32,25 +34,41 @@ class Unreadable(ValueError):  # noqa: N818 - it says what the file is
     """A file that cannot be decoded. The text is the reason, in a few words and without the path."""
 
 
+class Refused(Unreadable):
+    """The system kept a file from being read now, for want of a permission or of memory: the file may well be good."""
+
+
 def read(path: Path) -> Image.Image:
     """The whole picture, of mode RGB. Raises `Unreadable`."""
     return _decoded(path, None)[0]
 
 
-def shrunk(path: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The whole picture squashed to a square, uint8 (side, side, 3), and its own width and height.
+def shape_for(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The height and width at which a picture of this width and height is stored.
 
-    Raises `Unreadable`.
+    Its short side is `side`, and the long one in proportion up to `LONGEST` times that.
+    """
+    short = min(size)
+    width, height = (min(round(each / short * side), LONGEST * side) for each in size)
+    return height, width
+
+
+def shrunk(path: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The whole picture with a short side of `side` pixels, uint8 (height, width, 3), and its own width and height.
+
+    What is longer than `LONGEST` times its short side is squashed to that; what is smaller is enlarged. Raises
+    `Unreadable`.
     """
     # A JPEG is decoded faster at a fraction of its size; twice the side that is asked for loses nothing that shows.
     picture, size = _decoded(path, 2 * side)
-    factors = max(1, picture.width // (4 * side)), max(1, picture.height // (4 * side))
+    height, width = shape_for(size, side)
+    factors = max(1, picture.width // (4 * width)), max(1, picture.height // (4 * height))
     pixels = np.array(picture.reduce(factors) if max(factors) > 1 else picture)
     # The same as Pillow's `resize`, in a third of its time.
-    squashed = torch.nn.functional.interpolate(
-        torch.from_numpy(pixels).permute(2, 0, 1)[None], (side, side), mode="bicubic", antialias=True
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(pixels).permute(2, 0, 1)[None], (height, width), mode="bicubic", antialias=True
     )
-    return np.ascontiguousarray(squashed[0].permute(1, 2, 0).numpy()), size
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy()), size
 
 
 def _decoded(path: Path, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
@@ -74,13 +92,20 @@ def _decoded(path: Path, least: int | None) -> tuple[Image.Image, tuple[int, int
     except Unreadable:
         raise
     except Exception as error:  # a damaged file makes Pillow raise almost anything
-        raise Unreadable(_reason(path, error)) from None
+        refused = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno)
+        raise (Refused if refused else Unreadable)(_reason(path, error)) from None
 
 
 @functools.cache
 def _formats() -> list[str]:
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+@functools.cache
+def decoders() -> str:
+    """Pillow's version and what it was built with: another one may read what this one cannot."""
+    return " ".join([f"Pillow {PIL.__version__}", *features.get_supported_codecs(), *features.get_supported_modules()])
 
 
 def _orientation(image: Image.Image) -> int:

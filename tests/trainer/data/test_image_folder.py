@@ -39,7 +39,7 @@ def test_what_cannot_be_decoded_is_left_out_and_moves_no_other(
     assert found.unreadable == {gone: "not a picture"}
     assert f"left out: {gone}: not a picture" in capsys.readouterr().out
     assert {found.listing.names[number] for number in found.valid} == before
-    assert len(found.labels) == len(found.listing.names) == len(found.cache.rows) == 15
+    assert len(found.labels) == len(found.listing.names) == len(found.cache.starts) == 15
     ImageFolder(few, size=24, cache=tmp_path / "cache", show=False)
     assert not capsys.readouterr().out
 

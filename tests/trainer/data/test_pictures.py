@@ -211,19 +211,29 @@ def test_the_first_frame_of_an_animation(saved: Any, kind: str, options: dict[st
 # --- Shrunk ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 60), (31, 200), (1000, 700), (1, 1), (3000, 2)])
+@pytest.mark.parametrize(
+    ("size", "stored"),
+    [
+        ((80, 60), (53, 40)),
+        ((31, 200), (40, 160)),
+        ((1000, 700), (57, 40)),
+        ((1, 1), (40, 40)),
+        ((3000, 2), (160, 40)),
+        ((1600, 400), (160, 40)),
+    ],
+)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_shrunk_is_nearly_what_pillow_makes_of_the_whole_picture(
-    saved: Any, kind: str, width: int, height: int
+    saved: Any, kind: str, size: tuple[int, int], stored: tuple[int, int]
 ) -> None:
     # Soft shapes, as a photograph has them.
-    image = NOISE.resize((12, 9)).resize((width, height), Image.Resampling.BICUBIC)
+    image = NOISE.resize((12, 9)).resize(size, Image.Resampling.BICUBIC)
     path = saved(image, kind)
-    small, size = shrunk(path, 40)
-    assert small.shape == (40, 40, 3)
+    small, found = shrunk(path, 40)
+    assert small.shape == (*stored[::-1], 3)
     assert small.dtype == np.uint8
-    assert size == (width, height)
-    expected = np.asarray(read(path).resize((40, 40), Image.Resampling.BICUBIC)).astype(int)
+    assert found == size
+    expected = np.asarray(read(path).resize(stored, Image.Resampling.BICUBIC)).astype(int)
     assert np.abs(small - expected).mean() < 0.7
     assert np.abs(small - expected).max() <= 8
 
