@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sgdsheet.errors import Error
 from trainer.data.folder import Listing, check_no_class_lost, listing, split
+from trainer.data.walk import SUFFIXES
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def labelled(found: Listing) -> dict[str, str]:
 
 
 def in_valid(found: Listing) -> set[str]:
-    return {name for name, valid in zip(found.names, found.valid, strict=True) if valid}
+    return {name for name, valid in zip(found.names, found.part == "valid", strict=True) if valid}
 
 
 def message(*arguments: object, **named: object) -> str:
@@ -71,7 +72,8 @@ def test_a_folder_of_class_folders(files: Callable[..., Path]) -> None:
     assert found.names == sorted(found.names)
     assert found.classes == ["cat", "dog"]
     assert found.labels.dtype == np.int64
-    assert found.valid.dtype == bool
+    assert set(found.part) == {"train", "valid"}
+    assert not found.multi_label
     assert found.file(3) == root / "dog" / "old" / "d.TIFF"
     assert listing(str(root)).names == found.names
 
@@ -230,18 +232,21 @@ def test_columns_are_found_by_name_and_the_split_is_taken(files: Callable[..., P
     ("text", "expected"),
     [
         ("", "{csv}: not a CSV in UTF-8: No columns to parse from file"),
-        ("path\n1.jpg\n", "{csv}: expected the columns path and label, separated by a comma, got 'path'"),
-        (
-            "path;label\n1.jpg;a\n",
-            "{csv}: expected the columns path and label, separated by a comma, got 'path;label'",
-        ),
+        ("path\n1.jpg\n", "{csv}: expected the columns path and label, got 'path'"),
         (
             "1.jpg,a\n2.jpg,b\n",
             "{csv}: expected a first row that names the columns, such as path,label, got '1.jpg,a'",
         ),
         ("path,label\n", "{csv}: there are no pictures in it"),
         ("path,label\n1.jpg,a\n\n2.jpg,\n", "{csv}: row 4: expected a path and a label, got '2.jpg' and ''"),
-        ("path,label\n1.jpg,a\n./1.jpg,b\n", "{csv}: row 3: 1.jpg is there twice; remove one of its rows"),
+        (
+            "path,label\n1.jpg,a\n./1.jpg,b\n",
+            "{csv}: row 3: 1.jpg is there twice, as 'a' in row 2 and as 'b' in row 3; remove one of the rows",
+        ),
+        (
+            "path,label,split\n1.jpg,a,train\n1.jpg,a,test\n",
+            "{csv}: row 3: 1.jpg is there twice, as 'train' in row 2 and as 'test' in row 3; remove one of the rows",
+        ),
         ("path,label\n1.jpg,a\n3.jpg,b\n", "{csv}: 1 file is missing from {root}; the first is 3.jpg in row 3"),
         (
             "path,label\n1.jpg,a\n3.jpg,b\n2.jpg,c\n4.jpg,a\n",
@@ -283,6 +288,11 @@ def test_files_that_are_no_csv(files: Callable[..., Path]) -> None:
     assert message(csv).startswith(f"{csv}: not a CSV in UTF-8: ")
 
 
+FLAT = (
+    "expected a folder for each class, but its pictures lie directly in it; if their names say the class, give label, "
+    "as label='^(.+)_[0-9]+'; or a CSV"
+)
+
 # --- Folders that cannot be used ------------------------------------------------------------------------------------
 
 
@@ -290,41 +300,47 @@ def test_files_that_are_no_csv(files: Callable[..., Path]) -> None:
     ("names", "expected"),
     [
         ([], "{root}: the folder is empty; expected a folder for each class"),
-        (["1.jpg", "2.jpg"], "{root}: expected a folder for each class, but its pictures lie directly in it"),
+        (["1.jpg", "2.jpg"], f"{{root}}: {FLAT}"),
         (
-            ["a/", "b/text.txt"],
-            "{root}: there are no pictures in it; a picture's name ends in .avif, .bmp, .gif, .jfif, "
-            ".jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp",
+            ["a/", "b/text.txt", "b/1.heic", "b/2.HEIC", "b/3"],
+            "{root}: there are no pictures in it, but 2 .heic, 1 .txt files and 1 file without a suffix; a picture's "
+            f"name ends in {', '.join(sorted(SUFFIXES))}",
         ),
         (["a/1.jpg", "a/2.jpg"], "{root}: expected at least two classes, got only 'a'"),
         (
-            ["a/1.jpg", "b/1.jpg", ".old/1.jpg"],
-            "{root}/.old: a class name must not begin with a dot; rename the folder, or move it elsewhere",
+            ["a/1.jpg", ".old/1.jpg", "b/", "lost+found/"],
+            "{root}: expected at least two classes, got only 'a'; passed over: .old, lost+found (hidden, or left behind "
+            "by a program); passed over: b (no pictures in it)",
         ),
         (
             ["Cat/1.jpg", "b/1.jpg", "cat/1.jpg"],
             "{root}: the classes 'Cat' and 'cat' differ in nothing but case; rename one",
         ),
         (
-            ["a/1.jpg", "b/1.jpg", "c/"],
-            "{root}/c: there are no pictures of this class; add some, or remove the folder",
+            ["a/1.jpg", "b/1.HEIC", "b/2.heic", "b/3"],
+            "{root}: expected at least two classes, got only 'a'; passed over: b: no pictures in it, but 2 .heic files "
+            "and 1 file without a suffix",
         ),
         (["a/1.jpg", "b/1.jpg"], "{root}: there is no picture to validate with"),
         (
             ["train/bear/1.jpg", "train/cat/1.jpg", "valid/baer/1.jpg"],
-            "{root}/valid/baer: there is no class 'baer' in {root}/train; did you mean 'bear'?",
+            "{root}/valid/baer: there is no class 'baer' to train with; did you mean 'bear'?",
+        ),
+        (["train/a/1.jpg", "train/b/1.jpg", "valid/1.jpg"], f"{{root}}/valid: {FLAT}"),
+        (["train/1.jpg", "test/1.jpg", "test/2.jpg"], f"{{root}}/train: {FLAT}"),
+        (["Train/1.jpg"], f"{{root}}/Train: {FLAT}"),
+        (["images/1.jpg", "labels.csv"], f"{{root}}/images: {FLAT}"),
+        (["1.jpg", "labels.csv"], f"{{root}}: {FLAT}, as csv='labels.csv'"),
+        (["train/a/1.jpg", "val/a/1.jpg"], "{root}: expected at least two classes, got only 'a'"),
+        (
+            ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "Valid/b/1.jpg"],
+            "{root}: both Valid and val could be the folder of valid; keep one of them out with without=['{root}/val']",
         ),
         (
-            ["train/bear/1.jpg", "train/cat/1.jpg", "valid/bear/"],
-            "{root}/valid: there are no pictures in it; a picture's name ends in .avif, .bmp, .gif, .jfif, "
-            ".jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp",
+            ["val/a/1.jpg", "val/b/1.jpg", "Test/a/1.jpg"],
+            "{root}: there is val and Test, but no train beside it; give {root}/val if its folders are the classes",
         ),
-        (["train/a/1.jpg", "val/a/1.jpg"], "{root}: there is train, but no valid beside it; rename val to valid"),
-        (["train/a/1.jpg", "valid/"], "{root}/valid: the folder is empty; expected a folder for each class"),
-        (
-            ["train/a/1.jpg", "valid/1.jpg"],
-            "{root}/valid: expected a folder for each class, but its pictures lie directly in it",
-        ),
+        (["cat/old/1.jpg", "cat/new/2.jpg"], "{root}: expected at least two classes, got only 'cat'"),
     ],
 )
 def test_folders_that_cannot_be_used(files: Callable[..., Path], names: list[str], expected: str) -> None:
@@ -365,10 +381,10 @@ def test_a_link_that_leads_to_itself(files: Callable[..., Path]) -> None:
 def test_a_folder_that_cannot_be_read(files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = files("a/1.jpg", "b/1.jpg")
 
-    def refused(self: Path) -> list[Path]:
+    def refused(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refused)
+    monkeypatch.setattr(os, "scandir", refused)
     assert message(root) == f"{root}: the folder cannot be read: Permission denied"
 
 
@@ -380,17 +396,24 @@ def made(valid: str) -> Listing:
     rows = [(name, each) for name, part in zip("ab", valid.split(), strict=True) for each in part]
     names = [f"{name}/{number}.jpg" for number, (name, _) in enumerate(rows)]
     labels = np.array(["ab".index(name) for name, _ in rows])
-    return Listing(Path("root"), names, labels, ["a", "b"], np.array([each == "1" for _, each in rows]))
+    return Listing(
+        Path("root"), names, labels, ["a", "b"], np.array(["train valid test".split()[int(each)] for _, each in rows])
+    )
 
 
 def test_pictures_that_could_not_be_decoded_are_left_out() -> None:
     left = check_no_class_lost(made("001 0011"), {1: "not a picture", 5: "the file is empty"})
     assert left.names == ["a/0.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg", "b/6.jpg"]
     assert left.labels.tolist() == [0, 0, 1, 1, 1]
-    assert left.valid.tolist() == [False, True, False, False, True]
+    assert left.part.tolist() == ["train", "valid", "train", "train", "valid"]
     assert check_no_class_lost(made("01 01"), {}).names == made("01 01").names
     # A class without a picture for validation can still be trained.
-    assert check_no_class_lost(made("01 01"), {1: "not a picture"}).valid.tolist() == [False, False, True]
+    assert check_no_class_lost(made("01 01"), {1: "not a picture"}).part.tolist() == ["train", "train", "valid"]
+    # Nor is one needed for the test.
+    assert check_no_class_lost(made("012 01"), {2: "not a picture"}).names == made("01 01").names[:2] + [
+        "b/3.jpg",
+        "b/4.jpg",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -398,6 +421,7 @@ def test_pictures_that_could_not_be_decoded_are_left_out() -> None:
     [
         ("01 01", {2: "not a picture", 3: "the file is empty"}, "class 'b' has no picture left: none of 2"),
         ("01 001", {2: "not a picture", 3: "the file is empty"}, "class 'b' has no training picture left: none of 2"),
+        ("01 02", {2: "not a picture"}, "class 'b' has no training picture left: none of 1"),
     ],
 )
 def test_a_class_that_is_lost(valid: str, unreadable: dict[int, str], expected: str) -> None:
