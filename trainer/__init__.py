@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
     from trainer.data.image_folder import ImageFolder
-    from trainer.training.augment import Augment
+    from trainer.recipe import Augment, Recipe
 
-__all__ = ["Augment", "Classifier", "ImageFolder"]
+__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe"]
 
-_WHERE = {"Augment": "training.augment", "Classifier": "classifier", "ImageFolder": "data.image_folder"}
+_WHERE = {"Augment": "recipe", "Classifier": "classifier", "ImageFolder": "data.image_folder", "Recipe": "recipe"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,57 +2,64 @@
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sgdsheet.errors import Error, nearest, require
+from sgdsheet.errors import Error
 from trainer import distributed, models
+from trainer import recipe as recipes
 from trainer.data.image_folder import ImageFolder
 from trainer.files import put
+from trainer.recipe import Recipe
 from trainer.results.diagnosis import Diagnosis, diagnosis
 from trainer.show import plots
 from trainer.show.log import tensorboard
-from trainer.show.progress import Epochs, counting
-from trainer.training import checkpoint, loop
-from trainer.training.augment import Augment, Cutter
+from trainer.show.progress import Epochs, counting, say
+from trainer.training import checkpoint, loop, optimizer
+from trainer.training.augment import plain
+from trainer.training.average import Average
+from trainer.training.cutting import Cutter
+from trainer.training.feed import Feed
 from trainer.training.finder import Found, search
+from trainer.training.frozen import KEPT, VIEWS, Features, ends_in
+from trainer.training.precision import Precision, half
 from trainer.training.schedule import one_cycle
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+    from trainer.results.multilabel import MultiLabelPredictions
     from trainer.results.predictions import Predictions
 
-Rate = float | slice
 # Called with the epoch, the step, the steps of an epoch, and the loss where it is known.
 Stepped = Callable[[int, int, int, float | None], None]
-OPTIMIZERS = ("adamw", "adam", "sgd")
+HEAD_LR = 1e-2  # of the head alone, whose task is an easy one
 
 
 class Classifier:
     """A model that learns to tell the classes of `data` apart.
 
-    `arch` is a model of torchvision, or of timm where that is installed; `weights` are torchvision's by name, a
-    .safetensors or a .pth file, or None for a start from random numbers that follow from `seed`. `device` is a GPU
-    where there is one. bfloat16 is used where the device has instructions for it, unless `bf16` says otherwise.
+    `arch` is a model of torchvision or timm by name, or anything that makes one and takes `num_classes`. It begins from
+    weights that have seen ImageNet: `weights` are others by name, a file, or None for random numbers that follow from
+    the seed (see `trainer.models.create`). `device` is a GPU where there is one.
 
-    `batch_size` counts pictures over all processes. `optimizer` is "adamw", "adam" or "sgd"; `clip` the largest norm of
-    the gradients, 0 for none; `accumulate` how many batches make a step; `ema` the decay of a running mean of the
-    weights, which then is what validates and is saved, 0 for none; `compile` hands the model to `torch.compile`.
+    `options` are the fields of `Recipe` and of `Augment`, as in `Classifier(data, batch_size=32, mixup=0.4)`; or give a
+    whole `recipe`. A batch that is larger than all pictures to train with is made smaller, and that is said.
 
     A checkpoint, `history.csv` and, where TensorBoard is installed, its log are written to the folder `out` after each
-    epoch. With `resume`, the same calls as of the run before go on from there. `show` is for a bar, a line an epoch and
-    what the losses say. Raises `Error` for what does not fit together.
+    epoch. With `resume`, the same calls as of the run before go on from there; without it a folder that holds a run is
+    refused, unless `overwrite` is said. `show` is for a bar, a line an epoch and what the losses say. Raises `Error`
+    for what does not fit together.
 
     `history` has a row an epoch (see `frame`), `steps` (n, 3) each step's highest learning rate, momentum and loss.
     """
@@ -60,81 +67,86 @@ class Classifier:
     def __init__(
         self,
         data: ImageFolder,
-        arch: str = "resnet34",
+        arch: Any = "efficientnet_lite0",
         *,
-        weights: str | Path | None = None,
+        weights: Any = "DEFAULT",
+        recipe: Recipe | None = None,
         device: str | None = None,
-        batch_size: int = 64,
-        seed: int = 42,
-        augment: Augment | None = None,
-        optimizer: str = "adamw",
-        weight_decay: float = 0.01,
-        label_smoothing: float = 0.0,
-        clip: float = 0.0,
-        accumulate: int = 1,
-        ema: float = 0.0,
-        bf16: bool | None = None,
-        compile: bool = False,  # noqa: A002, torch's own name
         out: Path | str | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         show: bool = True,
+        **options: Any,
     ) -> None:
-        if optimizer not in OPTIMIZERS:
-            raise Error(f"optimizer: expected adamw, adam or sgd, got {optimizer!r}{nearest(optimizer, OPTIMIZERS)}")
-        if not 1 <= batch_size <= len(data.train):
-            raise Error(
-                f"batch_size: expected 1 to {len(data.train):,}, the number of pictures to train with, "
-                f"got {batch_size:,}"
-            )
-        require(seed, "seed", 0)
-        require(weight_decay, "weight_decay", 0)
-        require(label_smoothing, "label_smoothing", 0, 1)
-        require(clip, "clip", 0)
-        require(accumulate, "accumulate", 1)
-        require(ema, "ema", 0, 1)
-        self.data, self.arch, self.optimizer_name, self.weight_decay = data, arch, optimizer, weight_decay
+        self.data, self.arch = data, models.name_of(arch)
+        recipe = recipes.make(recipe, options)
         self.world = distributed.join(device)
-        if batch_size % self.world.size:
-            raise Error(f"batch_size: expected a multiple of the {self.world.size} processes, got {batch_size}")
-        self.device, self.ema_decay = self.world.device, ema
-        torch.manual_seed(seed)
-        network = models.create(arch, len(data.classes), data.size, weights)
-        self.model: Any = network.model
-        if batch_size == 1 and any(isinstance(each, _BatchNorm) for each in self.model.modules()):
-            raise Error(f"batch_size: expected at least 2 for {arch}, whose batch norms compare pictures, got 1")
-        self.model.to(self.device, memory_format=torch.channels_last)
-        self.averaged = copy.deepcopy(self.model) if ema else None
+        self.device = self.world.device
+        self.show = show and self.world.first
+        self.recipe = self._fitting(recipe)
+        torch.manual_seed(self.recipe.seed)
+        self.network = models.create(arch, len(data.classes), data.size, weights)
+        self.model: nn.Module = self.network.model
+        self._require_norms_to_work()
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = Average(self.model, self.recipe.ema) if self.recipe.ema else None
+        if self.recipe.compile:
+            for each in (self.model, self.scored):
+                each.compile()
+        amp = half(self.device) if self.recipe.amp is None or self.recipe.amp else None
+        cutter = Cutter(self.device, self.network.mean, self.network.std)
+        weighed = data.class_weights().to(self.device) if self.recipe.balance == "loss" else None
         self.setup = loop.Setup(
             data,
-            Cutter(data.size, self.device, (network.mean, network.std)),
+            self.recipe,
             self.world,
-            augment or Augment(),
-            batch_size,
-            seed,
-            gains_by_bf16(self.device) if bf16 is None else bf16,
-            label_smoothing,
-            clip,
-            accumulate,
+            Feed(data.cache, cutter),
+            Precision(self.device, amp),
+            data.labels.to(self.device),
+            weighed,
         )
-        if compile:
-            self.model.compile()
+        self._body, self._head = models.parts(self.model)
         self._trained = self.world.together(self.model)
-        self.history: list[dict[str, float]] = []
+        self._features: Features | None = None
+        self.history: list[dict[str, Any]] = []
         self.steps = np.empty((0, 3))
-        self.out = None if out is None else Path(out)
-        if self.out is not None and self.world.first:
-            checkpoint.prepare(self.out)
-        self.show = show and self.world.first
+        self._best: tuple[int, dict[str, torch.Tensor]] | None = None  # the epoch, and the weights after it
         self._fits: list[dict[str, Any]] = []  # each one's epochs, and the rates of its parameter groups
-        self._held = None
-        if resume:
-            if self.out is None:
-                raise Error("resume: expected out as well, the folder of the run to go on with")
-            self._held = self._resumed(self.out / checkpoint.NAME)
-            if self.show and self._held:
-                print(f"{self.out}: going on after epoch {len(self.history)}")
+        self._held: tuple[dict[str, torch.Tensor], dict[str, Any]] | None = None
+        self.out = None if out is None else Path(out).expanduser()
+        self._open_out(resume, overwrite)
+        if self.show and self.network.source:
+            say(f"{self.arch} begins from {self.network.source}")
 
-    # --- training -------------------------------------------------------------------------------------------------
+    def _fitting(self, recipe: Recipe) -> Recipe:
+        """The recipe, its batches no larger than there are pictures and equal parts for all processes."""
+        size, most = self.world.size, len(self.data.train)
+        if recipe.batch_size % size:
+            raise Error(f"batch_size: expected a multiple of the {size} processes, got {recipe.batch_size}")
+        if recipe.batch_size <= most:
+            return recipe
+        fewer = most // size * size
+        if not fewer:
+            raise Error(f"{self.data.listing.root}: {most} pictures to train with are too few for {size} processes")
+        if self.show:
+            say(f"batches of {fewer} pictures, for there are no more than {most} to train with")
+        return recipes.make(recipe, {"batch_size": fewer})
+
+    def _require_norms_to_work(self) -> None:
+        if self.recipe.batch_size == 1 and any(isinstance(each, _BatchNorm) for each in self.model.modules()):
+            raise Error(f"batch_size: expected at least 2 for {self.arch}, whose batch norms compare pictures, got 1")
+
+    @property
+    def scored(self) -> nn.Module:
+        """The model that is validated and saved: the running mean of the weights where there is one."""
+        return self.model if self.averaged is None else self.averaged.model
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the head alone is trained."""
+        return not any(param.requires_grad for param in self._body)
+
+    # --- training -----------------------------------------------------------------------------------------------------
 
     def freeze(self) -> None:
         """Trains the head alone."""
@@ -145,116 +157,203 @@ class Classifier:
         self._learn(body=True)
 
     def _learn(self, body: bool) -> None:
-        for param in models.parts(self.model)[0]:
+        for param in self._body:
             param.requires_grad_(body)
+        self._features = None
         self._trained = self.world.together(self.model)
 
+    def fine_tune(
+        self, epochs: int = 1, lr: Any = 2e-3, *, frozen_epochs: int = 4, frozen_lr: Any = HEAD_LR
+    ) -> Diagnosis:
+        """Trains the head alone and then all of the model, the first layers at a hundredth of the head's rate.
+
+        For weights that have seen other pictures. A rate given as `slice(low, high)` says the first layers' itself. No
+        `epochs` train the head alone. Returns what the losses say.
+        """
+        self.freeze()
+        said = self.fit_one_cycle(frozen_epochs, frozen_lr) if frozen_epochs else None
+        if epochs or said is None:
+            self.unfreeze()
+            low, high = optimizer.rates_of(lr)
+            said = self.fit_one_cycle(epochs, slice(low or high / 100, high))
+        return said
+
     def fit_one_cycle(
-        self, epochs: int, lr: Rate = 3e-3, stepped: Stepped = lambda epoch, step, steps, loss: None
+        self, epochs: int, lr: Any = 3e-3, stepped: Stepped = lambda epoch, step, steps, loss: None
     ) -> Diagnosis:
         """Trains for some epochs, the rate rising to `lr` and falling again; returns what the losses say.
 
-        `lr=slice(1e-6, 1e-4)` gives the body the first rate and the head the second. `stepped` is called after each
-        step. Raises `Error` at a loss that is not finite; the last checkpoint stays.
+        `lr` is the head's rate, of which the body gets a tenth; `slice(1e-6, 1e-4)` gives the first layers the first
+        rate and the head the second; what `find_lr` has found will do too. `stepped` is called after each step. Raises
+        `Error` at a loss that is not finite; the last checkpoint stays.
         """
-        if epochs < 1:
-            raise Error(f"epochs: expected at least 1, got {epochs}")
-        optimizer = self._optimizer(lr)
-        begun = self._begin(optimizer, epochs)
-        steps, first = self.data.steps(self.setup.batch_size), len(self.history) - begun
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise Error(f"epochs: expected at least 1, got {epochs!r}")
+        made = self._optimizer(lr)
+        begun = self._begin(made, epochs)
+        steps, first = self.data.steps(self.recipe.batch_size), len(self.history) - begun
         logs = self.out / "tensorboard" if self.out and self.world.first and begun < epochs else None
         with (
-            Epochs(epochs, steps, self.setup.batch_size, begun, self.show) as shown,
+            Epochs(epochs, steps, self.recipe.batch_size, begun, self.show) as shown,
             tensorboard(logs, len(self.steps)) as log,
         ):
             for epoch in range(begun, epochs):
 
                 def after(step: int, loss: float | None, epoch: int = epoch) -> None:
-                    self._average()
                     shown.step(epoch, step, loss)
                     stepped(epoch, step, steps, loss)
 
                 cycle = [one_cycle((epoch * steps + step) / (epochs * steps)) for step in range(steps)]
-                row, taken = self._epoch(optimizer, first + epoch, cycle, after)
+                row, taken = self._epoch(made, first + epoch, cycle, after)
                 self.history.append(row)
                 self.steps = np.concatenate([self.steps, taken])
-                self._keep(optimizer, epoch + 1)
+                self._remember_best()
+                self._keep(made, epoch + 1)
                 log(row, taken)
                 shown.epoch(row)
         said = diagnosis(self.history, len(self.data.valid))
         if self.show:
-            print(said)
+            say(said)
+        self._back_to_best()
         return said
 
     def _epoch(
         self,
-        optimizer: torch.optim.Optimizer,
+        made: torch.optim.Optimizer,
         number: int,
         cycle: list[tuple[float, float]],
         after: Callable[[int, float | None], None],
-    ) -> tuple[dict[str, float], np.ndarray]:
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """Trains for an epoch and validates: its row of the history, and its steps."""
         started = time.perf_counter()
-        losses = loop.train(self._trained, optimizer, self.setup, number, cycle.__getitem__, after)
-        trained = time.perf_counter()
-        valid_loss, error_rate = loop.validate(self.averaged or self.model, self.setup)
+        trained, steps = self._trained, None
+        if self.frozen and (features := self._kept_features()):
+            trained, steps = self._head_module, features.steps(number)
+        steps = steps or loop.steps(self.setup, loop.batches(self.setup, number))
+        self._set_modes()
+        losses = loop.train(trained, made, self.setup, steps, cycle, after, self._average)
+        seconds = time.perf_counter() - started
+        valid_loss, error_rate = loop.judged(self.setup, self._valid_probabilities(), self.data.valid)
         if not np.isfinite(valid_loss):
             raise Error(f"the validation loss is {valid_loss} after epoch {number + 1}; try a lower learning rate")
-        peak = max(group["peak"] for group in optimizer.param_groups)
+        peak = max(group["peak"] for group in made.param_groups)
         row = {
             "epoch": number + 1,
             "train_loss": float(losses.mean()),
             "valid_loss": valid_loss,
             "error_rate": error_rate,
             "lr": peak,
+            "frozen": self.frozen,
             "steps": len(losses),
             "seconds": time.perf_counter() - started,
-            "pictures_per_second": len(losses) * self.setup.batch_size / (trained - started),
+            "pictures_per_second": len(losses) * self.recipe.batch_size / seconds,
         }
         shares, momenta = np.array(cycle).T
         return row, np.stack([peak * shares, momenta, losses], 1)
 
+    def _set_modes(self) -> None:
+        """Training, but for what is frozen: a frozen body makes in training what it will make in validation.
+
+        Weights that were given keep the running statistics of their batch norms (see README, "Batch norms").
+        """
+        self.model.train()
+        for module in self.model.modules():
+            if self.network.source and isinstance(module, _BatchNorm):
+                module.eval()
+        if self.frozen:
+            self.model.eval()
+            for name in models.heads(self.model):
+                self.model.get_submodule(name).train()
+
+    def _kept_features(self) -> Features | None:
+        """What the frozen body makes of each picture; None where that cannot be kept."""
+        if self._features is None:
+            recipe, heads = self.recipe, models.heads(self.model)
+            if len(heads) != 1 or recipe.augment.mixup or recipe.augment.cutmix or recipe.compile:
+                return None
+            head, side = self.model.get_submodule(heads[0]), self.data.size
+            self.model.eval()
+            width = ends_in(self.model, head, torch.zeros(1, 3, side, side, device=self.device))
+            if not 0 < 4 * width * (VIEWS * len(self.data.train) + len(self.data.valid)) <= KEPT:
+                return None
+            self._head_module = self.world.together(head)
+            with counting("Pictures through the frozen body", self.show) as counted:
+                self._features = Features(self.model, head, self.setup, counted)
+        return self._features
+
+    def _valid_probabilities(self) -> torch.Tensor:
+        scored = self.scored.eval()
+        if self._features is None:
+            return loop.probabilities(self.setup, loop.outputs(scored, self.setup, self.data.valid))
+        (head,) = models.heads(scored)
+        with torch.no_grad():
+            return loop.probabilities(self.setup, scored.get_submodule(head)(self._features.valid()))
+
     def _average(self) -> None:
         if self.averaged is not None:
-            with torch.no_grad():
-                for mean, own in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
-                    mean.lerp_(own, 1 - self.ema_decay)
-                for mean, own in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-                    mean.copy_(own)
+            self.averaged.update(self.model)
 
     def find_lr(self, steps: int = 100) -> Found:
         """Tries learning rates from 1e-7 to 10, each a step, and suggests two; the model is as before after it."""
+        self._set_modes()
         with counting("Trying learning rates", self.show) as counted:
             found = search(self._trained, self._optimizer(1.0), self.setup, steps, counted)
         if self.show:
-            print(found)
+            say(found)
         return found
 
-    def _optimizer(self, lr: Rate) -> torch.optim.Optimizer:
-        low, high = (lr.start, lr.stop) if isinstance(lr, slice) else (lr, lr)
-        if high is None or not high > 0 or not (low is None or low > 0):
-            raise Error(f"lr: expected a rate above 0, or slice(body's, head's), got {lr!r}")
-        body, head = models.parts(self.model)
-        groups = [
-            {"params": params, "lr": rate, "peak": rate}
-            for params, rate in ((body, low if low is not None else high / 10), (head, high))
-            if any(param.requires_grad for param in params)
-        ]
-        fused = {"fused": True} if self.device.type in ("cpu", "cuda") else {}
-        if self.optimizer_name == "sgd":
-            return torch.optim.SGD(groups, momentum=0.9, weight_decay=self.weight_decay, **fused)
-        kind = torch.optim.AdamW if self.optimizer_name == "adamw" else torch.optim.Adam
-        return kind(groups, betas=(0.9, 0.99), eps=1e-5, weight_decay=self.weight_decay, **fused)
+    def _optimizer(self, lr: Any) -> torch.optim.Optimizer:
+        recipe = self.recipe
+        return optimizer.make(recipe.optimizer, self._body, self._head, lr, recipe.weight_decay, self.device)
 
-    # --- checkpoints ----------------------------------------------------------------------------------------------
+    # --- the best epoch -----------------------------------------------------------------------------------------------
 
-    def _keep(self, optimizer: torch.optim.Optimizer, epochs: int) -> None:
+    def _remember_best(self) -> None:
+        mistakes = [(row["error_rate"], row["valid_loss"]) for row in self.history]
+        if self.recipe.keep_best and min(mistakes) == mistakes[-1]:
+            state = {name: each.detach().clone() for name, each in self.scored.state_dict().items()}
+            self._best = len(self.history), state
+
+    def _back_to_best(self) -> None:
+        if self._best is None or self._best[0] == len(self.history):
+            return
+        epoch, state = self._best
+        for model in (self.model, self.scored):
+            model.load_state_dict(state)
+        if self.show:
+            error = self.history[epoch - 1]["error_rate"]
+            say(f"Back to the weights after epoch {epoch}, which made the fewest mistakes ({error:.1%}).")
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def _open_out(self, resume: bool, overwrite: bool) -> None:
+        if self.out is None:
+            if resume:
+                raise Error("resume: expected out as well, the folder of the run to go on with")
+            return
+        path = self.out / checkpoint.NAME
+        if self.world.first:
+            checkpoint.prepare(self.out)
+        if resume and path.exists():  # else it was interrupted before its first epoch was over: begin
+            self._held = self._resumed(path)
+            if self.show:
+                say(f"{self.out}: going on after epoch {len(self.history)}")
+        elif not resume and path.exists() and not overwrite:
+            raise Error(f"{self.out}: there is a run in it; go on with resume, or begin anew with overwrite")
+        self.world.wait()
+
+    def _keep(self, made: torch.optim.Optimizer, epochs: int) -> None:
         if self.out is not None and self.world.first:
             tensors = {f"model/{name}": each for name, each in self.model.state_dict().items()}
-            if self.averaged is not None:
-                tensors |= {f"averaged/{name}": each for name, each in self.averaged.state_dict().items()}
-            tensors |= {**checkpoint.of_optimizer(optimizer), "steps": torch.from_numpy(self.steps)}
             said = {**self._said(), "history": self.history, "fits": self._fits, "epochs": epochs}
+            if self.averaged is not None:
+                tensors |= {f"averaged/{name}": each for name, each in self.averaged.model.state_dict().items()}
+                said["averaged_steps"] = self.averaged.steps
+            if self._best is not None:
+                tensors |= {f"best/{name}": each for name, each in self._best[1].items()}
+                said["best"] = self._best[0]
+            tensors |= {**checkpoint.of_optimizer(made), "steps": torch.from_numpy(self.steps)}
+            said["scale"] = self.setup.precision.scaler.get_scale()
             checkpoint.write(self.out / checkpoint.NAME, tensors, said)
             put(self.out / "history.csv", self.frame().to_csv(index=False))
         self.world.wait()
@@ -263,38 +362,32 @@ class Classifier:
         """What a run that goes on must have in common with the one before."""
         return {
             "arch": self.arch,
+            "weights": self.network.source,
             "classes": list(self.data.classes),
-            "pictures": len(self.data.train),
             "size": self.data.size,
-            "seed": self.setup.seed,
-            "batch_size": self.setup.batch_size,
-            "optimizer": self.optimizer_name,
-            "weight_decay": self.weight_decay,
-            "label_smoothing": self.setup.label_smoothing,
-            "clip": self.setup.clip,
-            "accumulate": self.setup.accumulate,
-            "ema": self.ema_decay,
-            "augment": json.loads(json.dumps(asdict(self.setup.augment))),
+            "pictures": _fingerprint(self.data),
+            "recipe": self.recipe.said(),
         }
 
-    def _resumed(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        if not path.exists():
-            return None  # interrupted before its first epoch was over: begin
+    def _resumed(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         tensors, said = checkpoint.read(path)
-        for name, own in self._said().items():
-            if said.get(name) != own:
-                raise Error(f"{path}: it was made with {name} {said.get(name)!r}, not {own!r}")
-        for kind, model in (("model", self.model), ("averaged", self.averaged)):
-            if model is not None:
-                state = {key.partition("/")[2]: each for key, each in tensors.items() if key.startswith(f"{kind}/")}
-                models.load(model, state, str(path))
+        _require_alike(said, self._said(), path)
+        states: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in tensors.items():
+            kind, _, name = key.partition("/")
+            states.setdefault(kind, {})[name] = tensor
+        models.load(self.model, states["model"], str(path))
+        if self.averaged is not None:
+            models.load(self.averaged.model, states["averaged"], str(path))
+            self.averaged.steps = said["averaged_steps"]
+        if "best" in said:
+            self._best = said["best"], states["best"]
         self.history, self.steps = said["history"], tensors["steps"].numpy()
         return tensors, said
 
-    def _begin(self, optimizer: torch.optim.Optimizer, epochs: int) -> int:
+    def _begin(self, made: torch.optim.Optimizer, epochs: int) -> int:
         """How many epochs of this fit an earlier run has done; puts back what its optimizer remembered."""
-        rates = [group["peak"] for group in optimizer.param_groups]
-        self._fits.append({"epochs": epochs, "lr": rates})
+        self._fits.append({"epochs": epochs, "lr": [group["peak"] for group in made.param_groups]})
         if self._held is None:
             return 0
         tensors, said = self._held
@@ -310,21 +403,44 @@ class Classifier:
         if number < len(done):
             return epochs
         self._held = None
-        checkpoint.into_optimizer(optimizer, tensors)
+        checkpoint.into_optimizer(made, tensors)
+        if self.setup.precision.scaler.is_enabled():
+            self.setup.precision.scaler.load_state_dict(
+                self.setup.precision.scaler.state_dict() | {"scale": said["scale"]}
+            )
         return int(said["epochs"])
+
+    def fit_more(self, epochs: int, lr: Any = 1e-3) -> Diagnosis:
+        """Trains a run on that has ended, as `resume` found it: another cycle, of all of the model.
+
+        Raises `Error` if there is nothing to go on with, or if the run was interrupted: that is to end first.
+        """
+        if self._held is None:
+            raise Error("fit_more: expected a run that was resumed and has ended; use fit_one_cycle")
+        fits, epochs_done = self._held[1]["fits"], self._held[1]["epochs"]
+        if epochs_done < fits[-1]["epochs"]:
+            raise Error(
+                f"{self.out}: the run was interrupted in its fit {len(fits)}, {_plan(fits[-1])}, after {epochs_done} "
+                "of its epochs; resume it first"
+            )
+        self._fits, self._held = [*fits], None
+        self._back_to_best()
+        self.unfreeze()
+        return self.fit_one_cycle(epochs, lr)
 
     def save(self, folder: Path | str) -> None:
         """Writes the weights (model.safetensors), what they are of (run.json), and history.csv."""
         if not self.world.first:
             return
-        folder, model = Path(folder), self.averaged or self.model
+        folder = Path(folder).expanduser()
         checkpoint.prepare(folder)
-        checkpoint.write(folder / "model.safetensors", model.state_dict())
-        said = {**self._said(), "fits": self._fits, "history": self.history}
+        checkpoint.write(folder / "model.safetensors", self.scored.state_dict())
+        network = {"mean": list(self.network.mean), "std": list(self.network.std)}
+        said = {**self._said(), **network, "fits": self._fits, "history": self.history}
         put(folder / "run.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
         put(folder / "history.csv", self.frame().to_csv(index=False))
 
-    # --- what came of it ------------------------------------------------------------------------------------------
+    # --- what came of it ----------------------------------------------------------------------------------------------
 
     def frame(self) -> pd.DataFrame:
         """The history, a row an epoch."""
@@ -340,23 +456,71 @@ class Classifier:
         """The learning rate and the momentum of each step."""
         return plots.picture(plots.rates(self.steps))
 
-    def predictions(self) -> Predictions:
-        """What the model thinks of the validation pictures: confusion matrix, top losses, tables."""
+    def predictions(self, part: str = "valid", tta: bool = False) -> Predictions | MultiLabelPredictions:
+        """What the model thinks of the pictures of a part, "valid", "test" or "train": confusions, losses, tables.
+
+        With `tta` (test-time augmentation) it looks at each picture several times, as it is and mirrored, at two sizes,
+        and takes the mean; not mirrored where training does not. Raises `Error` if the part is empty.
+        """
+        if part not in ("train", "valid", "test"):
+            raise Error(f"part: expected train, valid or test, got {part!r}")
+        numbers = getattr(self.data, part)
+        if not len(numbers):
+            raise Error(f"{self.data.listing.root}: there are no pictures for {part}")
+        scored, side = self.scored.eval(), self.data.size
+        views = [(side, False)]
+        if tta:
+            flips = (False, True) if self.recipe.augment.flip else (False,)
+            views = [(size, flip) for size in (side, _larger(side)) for flip in flips]
+        found = torch.zeros((), dtype=torch.float64)
+        for size, flip in views:
+            cut = lambda sizes, _, flip=flip: plain(sizes, flip)  # noqa: E731
+            found = found + loop.probabilities(self.setup, loop.outputs(scored, self.setup, numbers, cut, size))
+        names = [self.data.listing.names[number] for number in numbers]
+        labels, probabilities = self.data.labels[numbers].numpy(), (found / len(views)).numpy()
+        if self.data.multi_label:
+            from trainer.results.multilabel import MultiLabelPredictions
+
+            return MultiLabelPredictions(names, list(self.data.classes), labels, probabilities)
         from trainer.results.predictions import Predictions
 
-        valid = self.data.valid
-        found = loop.probabilities(self.averaged or self.model, self.setup, valid)
-        names = [self.data.listing.names[number] for number in valid]
-        return Predictions(names, list(self.data.classes), self.data.labels[valid].numpy(), found.double().numpy())
+        return Predictions(names, list(self.data.classes), labels, probabilities)
+
+    def __repr__(self) -> str:
+        counts = [sum(param.numel() for param in params) for params in (self._body, self._head)]
+        trained = "its head is trained" if self.frozen else "all of it is trained"
+        done = (
+            f"{len(self.history)} epochs, {self.history[-1]['error_rate']:.1%} wrong" if self.history else "untrained"
+        )
+        return (
+            f"Classifier({self.arch}, {sum(counts):,} weights ({counts[1]:,} in the head) from "
+            f"{self.network.source or 'random numbers'}, {len(self.data.classes)} classes, {self.data.size} pixels, "
+            f"on {self.device}; {trained}; {done})"
+        )
+
+
+def _larger(side: int) -> int:
+    """The second size at which test-time augmentation looks: what is stored has so many pixels."""
+    return round(side * 1.25 / 32) * 32 if side >= 128 else side
 
 
 def _plan(fit: dict[str, Any]) -> str:
     return f"for {fit['epochs']} epochs at {':'.join(f'{rate:g}' for rate in fit['lr'])}"
 
 
-def gains_by_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in names)
+def _fingerprint(data: ImageFolder) -> str:
+    """Tells the pictures of a run, their labels and their parts from others."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in data.listing.names:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    for each in (data.labels.numpy(), data.train, data.valid):
+        digest.update(np.ascontiguousarray(each).tobytes() + b"\0")
+    return f"{len(data.train)} to train with, {len(data.valid)} to validate with, {digest.hexdigest()}"
+
+
+def _require_alike(said: dict[str, Any], own: dict[str, Any], path: Path, where: str = "") -> None:
+    for name, value in own.items():
+        if isinstance(value, dict) and isinstance(said.get(name), dict):
+            _require_alike(said[name], value, path, f"{where}{name}.")
+        elif said.get(name) != value:
+            raise Error(f"{path}: it was made with {where}{name} {said.get(name)!r}, not {value!r}")

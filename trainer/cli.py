@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import Field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,25 +12,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sgdsheet.cli import Commands
+from sgdsheet.errors import Error
+from trainer import distributed
+from trainer.recipe import Augment, Recipe
 
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
-    from trainer.results.predictions import Predictions
+
+PATH = click.Path(path_type=Path)
 
 
-class _Rate(click.ParamType):
-    name = "RATE or LOW:HIGH"
+class _Range(click.ParamType):
+    name = "LEAST:MOST"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
         try:
-            numbers = [float(each) for each in value.split(":")]
+            least, most = map(float, value.split(":"))
         except ValueError:
-            numbers = []
-        if len(numbers) not in (1, 2) or min(numbers) <= 0:
-            self.fail(f"expected a rate above 0, as 3e-3, or the body's and the head's, as 1e-6:1e-4; got {value!r}")
-        return numbers[0] if len(numbers) == 1 else slice(*numbers)
+            self.fail(f"expected two numbers, as 0.35:1, got {value!r}")
+        return least, most
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,55 +40,98 @@ def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
 
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of everything that trains."""
+# --- Options ----------------------------------------------------------------------------------------------------------
+
+
+def _data(command: Callable[..., None]) -> Callable[..., None]:
+    """What says which pictures there are and what they show."""
     options = [
-        click.argument("pictures", type=click.Path(path_type=Path)),
-        click.option("--arch", default="resnet34", show_default=True, help="A model of torchvision, or of timm."),
-        click.option("--weights", help="torchvision's by name, as DEFAULT, or a .safetensors or .pth file."),
+        click.argument("pictures", type=PATH),
         click.option("--size", default=224, show_default=True, help="The side of the pictures in training, in pixels."),
         click.option("--valid-pct", default=0.2, show_default=True, help="The share set aside for validation."),
-        click.option("--batch-size", default=64, show_default=True),
-        click.option("--seed", default=42, show_default=True, help="For the split, the start and all that is drawn."),
-        click.option("--device", help="cpu, cuda, cuda:1 or mps; a GPU by default where there is one."),
-        click.option("--cache", type=click.Path(path_type=Path), help="Where the decoded pictures are kept."),
-        click.option("--optimizer", default="adamw", show_default=True, help="adamw, adam or sgd."),
-        click.option("--weight-decay", default=0.01, show_default=True),
-        click.option("--label-smoothing", default=0.0, show_default=True),
-        click.option("--clip", default=0.0, help="The largest norm of the gradients."),
-        click.option("--accumulate", default=1, help="Batches that make a step."),
-        click.option("--ema", default=0.0, help="The decay of a running mean of the weights, as 0.99."),
-        click.option("--mixup", default=0.0, help="The alpha of mixup, as 0.4."),
-        click.option("--cutmix", default=0.0, help="The alpha of cutmix, as 1."),
-        click.option("--bf16/--no-bf16", default=None, help="bfloat16; by default where the device gains by it."),
-        click.option("--compile/--no-compile", default=False, help="Use torch.compile."),
+        click.option("--cache", type=PATH, help="Where the decoded pictures are kept."),
     ]
+    return _with(command, options)
+
+
+def _model(command: Callable[..., None]) -> Callable[..., None]:
+    """The model, and every field of the recipe."""
+    options = [
+        click.option("--arch", default="efficientnet_lite0", show_default=True, help="A model of torchvision or timm."),
+        click.option("--weights", default="DEFAULT", show_default=True, help="By name, a file, or none."),
+        click.option("--device", help="cpu, cuda, cuda:1 or mps; a GPU by default where there is one."),
+    ]
+    kinds = (Recipe, Augment)
+    options += [_option(each) for kind in kinds for each in fields(kind) if "help" in each.metadata]
+    return _with(command, options)
+
+
+def _option(field: Field[Any]) -> Callable[..., Any]:
+    name, words = field.name.replace("_", "-"), field.metadata["help"]
+    if isinstance(field.default, bool) or field.default is None:
+        return click.option(f"--{name}/--no-{name}", default=field.default, help=words)
+    if isinstance(field.default, tuple):
+        shown = ":".join(f"{each:.3g}" for each in field.default)
+        return click.option(f"--{name}", type=_Range(), default=field.default, show_default=shown, help=words)
+    return click.option(f"--{name}", default=field.default, show_default=True, help=words)
+
+
+def _with(command: Callable[..., None], options: list[Callable[..., Any]]) -> Callable[..., None]:
     return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
 @main.command()
-@_shared
-@click.option("--epochs", default=4, show_default=True)
-@click.option("--frozen-epochs", default=0, help="Epochs before, in which the head alone is trained.")
-@click.option(
-    "--lr", type=_Rate(), default="3e-3", show_default=True, help="The highest rate, or the body's and head's."
-)
-@click.option("--out", type=click.Path(path_type=Path), help="The folder for the checkpoint and the results.")
+@_data
+@_model
+@click.option("--epochs", type=int, help="All of the model is trained.  [default: 1 with weights, else 4]")
+@click.option("--frozen-epochs", type=int, help="Before, the head alone.  [default: 4 with weights, else 0]")
+@click.option("--lr", help="The highest rate, or LOW:HIGH, the first layers' and the head's.")
+@click.option("--out", type=PATH, help="The folder for the checkpoint and the results.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-def fit(epochs: int, frozen_epochs: int, lr: Any, out: Path | None, resume: bool, **options: Any) -> None:
+@click.option("--more", type=int, help="Train the ended run in --out on, for so many epochs.")
+@click.option("--overwrite", is_flag=True, help="Begin anew, though there is a run in --out.")
+@click.option("--tta", is_flag=True, help="Look at each picture several times in the end (test-time augmentation).")
+@click.option("--test", is_flag=True, help="In the end, score the pictures in the folder test too.")
+def fit(
+    epochs: int | None,
+    frozen_epochs: int | None,
+    lr: str | None,
+    out: Path | None,
+    resume: bool,
+    more: int | None,
+    tta: bool,
+    test: bool,
+    **options: Any,
+) -> None:
     """Trains a model on PICTURES, and says how it went."""
-    classifier = _classifier(out=out, resume=resume, **options)
-    _train(classifier, epochs, frozen_epochs, lr, out)
+    if more is not None and out is None:
+        raise Error("--more: expected --out as well, the folder of the run to train on")
+    classifier = _classifier(out=out, resume=resume or more is not None, without=[out] if out else [], **options)
+    if test and not len(classifier.data.test):
+        raise Error(f"--test: {options['pictures']} has no folder test")
+    with _interrupted(classifier):
+        if more is not None:
+            classifier.fit_more(more, *([lr] if lr else []))
+        else:
+            _train(classifier, epochs, frozen_epochs, lr)
+        _results(classifier, out, tta, ["valid", "test"] if test else ["valid"])
 
 
 @main.command("find-lr")
-@_shared
-@click.option("--plot", "out", type=click.Path(path_type=Path), help="A .png for the loss at each rate.")
-def find_lr(out: Path | None, **options: Any) -> None:
+@_data
+@_model
+@click.option("--frozen", is_flag=True, help="For the head alone.")
+@click.option("--plot", "out", type=PATH, help="A .png for the loss at each rate.")
+def find_lr(out: Path | None, frozen: bool, **options: Any) -> None:
     """Tries learning rates on PICTURES, and suggests one."""
     from trainer.show import drawing
 
     classifier = _classifier(**options)
+    if frozen:
+        classifier.freeze()
     found = classifier.find_lr()
     if out is not None and classifier.world.first:
         drawing.save(found.plot(), out)
@@ -93,81 +139,100 @@ def find_lr(out: Path | None, **options: Any) -> None:
 
 @main.command()
 @click.option("--epochs", default=6, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("digits"), show_default=True)
+@click.option("--out", type=PATH, default=Path("digits"), show_default=True)
 def demo(epochs: int, out: Path) -> None:
     """Writes scikit-learn's digits as pictures, trains on them, and shows the result."""
     from trainer.data.demo import write_digits
 
     pictures = write_digits(out / "pictures")
     click.echo(f"{pictures}: 1,797 handwritten digits, 8 x 8 pixels, ten classes")
-    options = {"arch": "resnet18", "size": 32, "batch_size": 64, "seed": 42, "plain": True}
-    classifier = _classifier(pictures=pictures, cache=out / "cache", **options)
-    _train(classifier, epochs, 0, 4e-3, out)
+    # A digit that is mirrored is none.
+    options: dict[str, Any] = {"arch": "resnet18", "weights": None, "scale": (0.7, 1.0), "flip": 0.0}
+    classifier = _classifier(pictures, size=32, seed=42, cache=out / "cache", **options)
+    classifier.fit_one_cycle(epochs, 4e-3)
+    _results(classifier, out, False, ["valid"])
+
+
+# --- What they share --------------------------------------------------------------------------------------------------
 
 
 def _classifier(
-    *,
-    pictures: Path,
-    size: int,
-    seed: int,
-    valid_pct: float = 0.2,
-    cache: Path | None = None,
-    mixup: float = 0.0,
-    cutmix: float = 0.0,
-    plain: bool = False,
-    **options: Any,
+    pictures: Path, *, size: int, seed: int, valid_pct: float = 0.2, cache: Path | None = None, **options: Any
 ) -> Classifier:
-    from dataclasses import replace
-
-    from trainer import distributed
     from trainer.classifier import Classifier
     from trainer.data.image_folder import ImageFolder
-    from trainer.training.augment import Augment
 
-    data = ImageFolder(pictures, valid_pct=valid_pct, seed=seed, size=size, cache=cache)
+    without = options.pop("without", [])
+    data = ImageFolder(pictures, valid_pct=valid_pct, seed=seed, size=size, cache=cache, without=without)
     if distributed.first():
         click.echo(data)
-    # A digit that is mirrored is none.
-    augment = Augment(scale=(0.7, 1.0), flip=0.0) if plain else Augment()
-    return Classifier(data, seed=seed, augment=replace(augment, mixup=mixup, cutmix=cutmix), **options)
+    return Classifier(data, seed=seed, **options)
 
 
-def _train(classifier: Classifier, epochs: int, frozen: int, lr: Any, out: Path | None) -> None:
-    if frozen:
-        classifier.freeze()
-        classifier.fit_one_cycle(frozen, lr.stop if isinstance(lr, slice) else lr)
-        classifier.unfreeze()
-    classifier.fit_one_cycle(epochs, lr)
-    predictions = classifier.predictions()
-    if not classifier.world.first:
-        return
-    for actual, predicted, count in predictions.most_confused()[:5]:
-        click.echo(f"  {count} x {actual} taken for {predicted}")
+def _train(classifier: Classifier, epochs: int | None, frozen_epochs: int | None, lr: str | None) -> None:
+    """With weights the head alone first, then all of it, unless it is said otherwise."""
+    rates = {"lr": lr} if lr else {}
+    if classifier.network.source or frozen_epochs:
+        more = {} if frozen_epochs is None else {"frozen_epochs": frozen_epochs}
+        classifier.fine_tune(1 if epochs is None else epochs, **rates, **more)
+    else:
+        classifier.fit_one_cycle(4 if epochs is None else epochs, **rates)
+
+
+class _interrupted:  # noqa: N801, it reads as a word
+    """Says how to go on, should somebody press Ctrl-C."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt and self.classifier.world.first:
+            done = len(self.classifier.history)
+            out = self.classifier.out
+            how = f"--out {out} --resume goes on from there" if out and done else "nothing was kept"
+            click.echo(f"interrupted after epoch {done}; {how}", err=True)
+
+
+def _results(classifier: Classifier, out: Path | None, tta: bool, parts: list[str]) -> None:
+    """Says what came of it, and writes it. What was trained is written first: nothing after it may cost it."""
+    from trainer.show.progress import say
+
     if out is not None:
-        _write(classifier, predictions, out)
-        click.echo(f"{out}: {', '.join(sorted(each.name for each in out.iterdir() if each.is_file()))}")
+        classifier.save(out)
+    for part in parts:
+        predictions = classifier.predictions(part, tta=tta)
+        if classifier.world.first:
+            say(predictions.summary())
+            if out is not None:
+                for line in _write(classifier, predictions, out, "" if part == "valid" else f"{part}_"):
+                    say(line)
+    if out is not None and classifier.world.first:
+        say(f"{out}: {', '.join(sorted(each.name for each in out.iterdir() if each.is_file()))}")
 
 
-def _write(classifier: Classifier, predictions: Predictions, out: Path) -> None:
-    """Whatever a training leaves behind, as far as the packages for it are installed."""
+def _write(classifier: Classifier, predictions: Any, out: Path, prefix: str) -> Iterator[str]:
+    """Whatever a training leaves behind, as far as the packages for it are installed; yields why something is not."""
     from trainer.data.pictures import read
     from trainer.results import report
     from trainer.show import drawing
 
-    classifier.save(out)
-    predictions.save_csv(out / "predictions.csv")
-    drawing.save(predictions.plot_confusion(), out / "confusion.png")
+    predictions.save_csv(out / f"{prefix}predictions.csv")
+    drawing.save(predictions.plot_confusion(), out / f"{prefix}confusion.png")
     worst = predictions.show_top_losses(lambda name: read(classifier.data.listing.root / name))
-    drawing.save(worst, out / "top_losses.png")
-    if _installed("report.xlsx", "openpyxl", "ironcalc"):
-        report.save(predictions, out / "report.xlsx", classifier.history)
-    if _installed("losses.png and lr.png", "matplotlib"):
+    drawing.save(worst, out / f"{prefix}top_losses.png")
+    if missing := _missing("openpyxl", "ironcalc"):
+        yield f"  {prefix}report.xlsx: not written; pip install {missing}"
+    else:
+        report.save(predictions, out / f"{prefix}report.xlsx", classifier.history)
+    if missing := _missing("matplotlib"):
+        yield f"  losses.png and lr.png: not written; pip install {missing}"
+    elif not prefix:
         drawing.save(classifier.plot_losses(), out / "losses.png")
         drawing.save(classifier.plot_lr(), out / "lr.png")
 
 
-def _installed(what: str, *packages: str) -> bool:
-    missing = [each for each in packages if find_spec(each) is None]
-    if missing:
-        click.echo(f"  {what}: not written; pip install {' '.join(missing)}")
-    return not missing
+def _missing(*packages: str) -> str:
+    return " ".join(each for each in packages if find_spec(each) is None)

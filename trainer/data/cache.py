@@ -53,7 +53,8 @@ class Pixels:
         self.array, self._map, self._read = np.empty((0, 3), dtype=np.uint8), None, 0
         if path.exists() and path.stat().st_size >= 3:
             with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                # Nobody writes to it, but PyTorch warns of arrays that cannot be written to.
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             self.array = np.frombuffer(self._map, dtype=np.uint8, count=len(self._map) // 3 * 3).reshape(-1, 3)
 
     def count(self, size: int) -> None:

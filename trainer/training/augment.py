@@ -1,57 +1,21 @@
-"""Cutting, turning and lighting pictures, a batch at a time, on whatever device trains.
+"""What is drawn for a batch of pictures: which part of each is taken, how it is turned, mirrored, lit and mixed.
 
-Everything random is drawn first, from a seed, as a few numbers a picture; the pixels follow from them. So the same seed
-gives the same pictures on a CPU, on a GPU and on several of them.
+Everything random is drawn here, from a seed, as a few numbers a picture; the pixels follow from them (see `cutting`).
+So the same seed gives the same pictures on a CPU, on a GPU and on several of them.
 """
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from sgdsheet.errors import Error, require
+from trainer.recipe import Augment
 
-# The mean and standard deviation of ImageNet's colours, which pretrained models expect.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Augment:
-    """What is done to a picture in training.
-
-    A random resized crop takes a part of `scale` (least and most share of the area) and `ratio` (width to height).
-    `flip` is the chance to mirror it, `rotate` the most it is turned, in degrees, `zoom` the most it is enlarged
-    besides, and `lighting` how far contrast and brightness go from 1 and 0. `mixup` and `cutmix` are the alpha of their
-    beta distributions, 0 for none (https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899).
-    """
-
-    scale: tuple[float, float] = (0.35, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    rotate: float = 10.0
-    zoom: float = 1.1
-    lighting: float = 0.2
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, (low, high), most in (("scale", self.scale, 1), ("ratio", self.ratio, math.inf)):
-            if not 0 < low <= high <= most:
-                raise Error(
-                    f"{name}: expected two numbers above 0 and up to {most:g}, the smaller first, got {low}, {high}"
-                )
-        require(self.flip, "flip", 0, 1)
-        require(self.rotate, "rotate", 0, 180)
-        require(self.zoom, "zoom", 1)
-        require(self.lighting, "lighting", 0)
-        require(self.mixup, "mixup", 0)
-        require(self.cutmix, "cutmix", 0)
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -73,11 +37,27 @@ class Drawn:
     share: float = 1.0
     patch: tuple[float, float, float, float] | None = None
 
-    def part(self, start: int, stop: int) -> Drawn:
-        """What was drawn for the pictures from `start` to `stop`."""
+    def rows(self, places: np.ndarray | slice) -> Drawn:
+        """What was drawn for the pictures at these places in the batch."""
         each = (self.boxes, self.angles, self.flips, self.gain, self.offset)
-        boxes, angles, flips, gain, offset = (array[start:stop] for array in each)
+        boxes, angles, flips, gain, offset = (array[places] for array in each)
         return Drawn(boxes, angles, flips, gain, offset, self.share, self.patch)
+
+    def affine(self, shapes: np.ndarray) -> np.ndarray:
+        """Where in a picture each pixel of the part comes from: (n, 2, 3), as `affine_grid` takes it.
+
+        Places run from -1 to 1 over the part and over the whole picture. `shapes` (n, 2) are heights and widths, in
+        whose proportions a turn goes round.
+        """
+        middle, half = 2 * self.boxes[:, :2] - 1, 2 * self.boxes[:, 2:]
+        sign = np.where(self.flips, -1.0, 1.0)
+        cos, sin = np.cos(self.angles), np.sin(self.angles)
+        ratio = shapes[:, 1] / shapes[:, 0]
+        rows = [
+            [half[:, 0] * cos * sign, -half[:, 1] / ratio * sin, middle[:, 0]],
+            [half[:, 0] * ratio * sin * sign, half[:, 1] * cos, middle[:, 1]],
+        ]
+        return np.stack([np.stack(row, -1) for row in rows], 1)
 
 
 def draw(augment: Augment, sizes: np.ndarray, rng: np.random.Generator) -> Drawn:
@@ -101,12 +81,13 @@ def draw(augment: Augment, sizes: np.ndarray, rng: np.random.Generator) -> Drawn
     )
 
 
-def plain(sizes: np.ndarray) -> Drawn:
-    """For validation: the largest square in the middle, as it is."""
+def plain(sizes: np.ndarray, flip: bool = False) -> Drawn:
+    """For validation: the largest square in the middle, as it is or mirrored."""
     count = len(sizes)
     half = sizes.min(axis=1, keepdims=True) / sizes / 2
     zeros = np.zeros(count)
-    return Drawn(np.concatenate([np.full((count, 2), 0.5), half], axis=1), zeros, zeros > 0, zeros + 1, zeros)
+    boxes = np.concatenate([np.full((count, 2), 0.5), half], axis=1)
+    return Drawn(boxes, zeros, np.full(count, flip), zeros + 1, zeros)
 
 
 def _mixed(augment: Augment, rng: np.random.Generator) -> tuple[float, tuple[float, float, float, float] | None]:
@@ -121,95 +102,18 @@ def _mixed(augment: Augment, rng: np.random.Generator) -> tuple[float, tuple[flo
     return share, (max(0.0, x - half), max(0.0, y - half), min(1.0, x + half), min(1.0, y + half))
 
 
-class Cutter:
-    """Makes batches for a model from stored pictures, on a device, in a dtype."""
+def mix(
+    own: torch.Tensor, other: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, drawn: Drawn
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures (n, 3, side, side) mixed with the ones opposite them in the batch, and their labels (n, classes) too.
 
-    def __init__(
-        self,
-        size: int,
-        device: torch.device,
-        colours: tuple[tuple[float, ...], tuple[float, ...]] = (MEAN, STD),
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.size, self.device, self.dtype = size, device, dtype
-        self._threads = ThreadPoolExecutor(torch.get_num_threads()) if device.type == "cpu" else None
-        self._mean, self._std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in colours)
-
-    def __call__(self, pictures: np.ndarray | torch.Tensor, sizes: np.ndarray, drawn: Drawn) -> torch.Tensor:
-        """A batch (n, 3, size, size), normalised, channels last, from uint8 (n, side, side, 3).
-
-        On a CPU, parts that are not turned are resized one by one in uint8, which takes less than half the time of
-        sampling a batch of floats; their edges are rounded to whole stored pixels, and colours to 1/255.
-        """
-        stored = torch.as_tensor(pictures)
-        if self._threads is not None and not drawn.angles.any():
-            cut = self._resized(stored, drawn)
-        else:
-            cut = self._sampled(stored.to(self.device, non_blocking=True), sizes, drawn)
-        return self._lit(cut, drawn)
-
-    def _resized(self, stored: torch.Tensor, drawn: Drawn) -> torch.Tensor:
-        count, side = len(stored), stored.shape[1]
-        cut = torch.empty((count, 3, self.size, self.size), dtype=torch.uint8, memory_format=torch.channels_last)
-        low = np.round((drawn.boxes[:, :2] - drawn.boxes[:, 2:]) * side).astype(int)
-        high = np.maximum(np.round((drawn.boxes[:, :2] + drawn.boxes[:, 2:]) * side).astype(int), low + 1)
-
-        def resize(numbers: range) -> None:
-            for number in numbers:
-                (left, top), (right, bottom) = low[number], high[number]
-                part = stored[number, top:bottom, left:right].permute(2, 0, 1)[None]
-                part = interpolate(part, (self.size, self.size), mode="bilinear", align_corners=False)[0]
-                cut[number] = part.flip(2) if drawn.flips[number] else part
-
-        assert self._threads is not None
-        workers = self._threads._max_workers
-        list(self._threads.map(resize, (range(each, count, workers) for each in range(workers))))
-        return cut
-
-    def _sampled(self, stored: torch.Tensor, sizes: np.ndarray, drawn: Drawn) -> torch.Tensor:
-        """The parts from the batch as a whole: where each pixel of the result comes from is a linear function."""
-        middle, half = 2 * drawn.boxes[:, :2] - 1, 2 * drawn.boxes[:, 2:]
-        sign = np.where(drawn.flips, -1.0, 1.0)
-        cos, sin = np.cos(drawn.angles), np.sin(drawn.angles)
-        shape = sizes[:, 0] / sizes[:, 1]
-        rows = [
-            [half[:, 0] * cos * sign, -half[:, 1] / shape * sin, middle[:, 0]],
-            [half[:, 0] * shape * sin * sign, half[:, 1] * cos, middle[:, 1]],
-        ]
-        theta = torch.from_numpy(np.stack([np.stack(row, -1) for row in rows], 1)).float().to(self.device)
-        grid = affine_grid(theta, [len(stored), 3, self.size, self.size], align_corners=False)
-        pixels = stored.permute(0, 3, 1, 2).contiguous().float()
-        return grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-
-    def _lit(self, cut: torch.Tensor, drawn: Drawn) -> torch.Tensor:
-        """Lighting and normalisation in one multiplication and one addition."""
-        gain = torch.from_numpy(drawn.gain).float().to(self.device).view(-1, 1, 1, 1)
-        offset = torch.from_numpy(0.5 + drawn.offset - 0.5 * drawn.gain).float().to(self.device).view(-1, 1, 1, 1)
-        scale, shift = gain / (255 * self._std), (offset - self._mean) / self._std
-        return torch.addcmul(shift, cut, scale).to(self.dtype, memory_format=torch.channels_last)
-
-
-def mix(batch: torch.Tensor, labels: torch.Tensor, classes: int, drawn: Drawn) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each picture mixed with the one opposite it in the batch, and the labels as probabilities (n, classes)."""
-    right = torch.nn.functional.one_hot(labels, classes).to(batch.dtype)
-    if drawn.share == 1.0:
-        return batch, right
-    other, share = batch.flip(0), drawn.share
+    `labels` and `others` are probabilities: 1 for what a picture shows.
+    """
+    share = drawn.share
     if drawn.patch is None:
-        mixed = torch.lerp(other, batch, share)
-    else:
-        side = batch.shape[-1]
-        left, top, edge, bottom = (round(each * side) for each in drawn.patch)
-        mixed = batch.clone()
-        mixed[:, :, top:bottom, left:edge] = other[:, :, top:bottom, left:edge]
-        share = 1 - (edge - left) * (bottom - top) / side**2
-    return mixed, torch.lerp(right.flip(0), right, share)
-
-
-def shown(batch: torch.Tensor) -> list[Any]:
-    """A batch as Pillow pictures, the normalisation undone."""
-    from PIL import Image
-
-    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (MEAN, STD))
-    pixels = ((batch.float().cpu() * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return [Image.fromarray(each) for each in pixels]
+        return own.lerp(other, 1 - share), labels.lerp(others, 1 - share)
+    side = own.shape[-1]
+    left, top, right, bottom = (round(each * side) for each in drawn.patch)
+    mixed = own.clone()
+    mixed[:, :, top:bottom, left:right] = other[:, :, top:bottom, left:right]
+    return mixed, labels.lerp(others, (right - left) * (bottom - top) / side**2)

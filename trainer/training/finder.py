@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SMOOTH = 0.9  # how much of the running mean of the losses is kept at each step
 WORSE = 4.0  # times the best loss: where the sweep ends
+LEAST = 0.01  # the share by which the loss must fall at all, or there is nothing to suggest
 
 
 @dataclass(frozen=True)
@@ -59,45 +60,60 @@ def search(
 ) -> Found:
     """Sweeps; weights, running statistics and torch's random numbers are put back, whatever happens."""
     before = {name: each.detach().clone() for name, each in model.state_dict().items()}
-    training, random = model.training, torch.get_rng_state()
+    device, dtype = setup.feed.device, setup.precision.dtype
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
-    batches = (batch for epoch in count() for batch in setup.data.batches(epoch, setup.batch_size, setup.seed))
+    endless = (batch for epoch in count() for batch in loop.batches(setup, epoch))
     try:
-        model.train()
-        for step, (batch, stored) in enumerate(loop.ahead(islice(batches, steps), setup)):
-            rate = sweep(step, steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["peak"]
-            loss = loop.loss_of(model, setup, batch, stored)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            mean = SMOOTH * mean + (1 - SMOOTH) * setup.world.mean(loss.detach()).item()
-            smoothed = mean / (1 - SMOOTH ** (step + 1))
-            if not math.isfinite(smoothed) or (losses and smoothed > WORSE * min(losses)):
-                break
-            rates.append(rate)
-            losses.append(smoothed)
-            counted(step + 1, steps)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            for number, step in enumerate(loop.steps(setup, islice(endless, steps))):
+                rate = sweep(number, steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["peak"]
+                loss = loop.loss_of(model, setup, step)
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                mean = SMOOTH * mean + (1 - SMOOTH) * setup.world.mean(loss.detach()).item()
+                smoothed = mean / (1 - SMOOTH ** (number + 1))
+                if not math.isfinite(smoothed) or (losses and smoothed > WORSE * min(losses)):
+                    break
+                rates.append(rate)
+                losses.append(smoothed)
+                counted(number + 1, steps)
     finally:
         model.load_state_dict(before)
-        model.train(training)
-        torch.set_rng_state(random)
         optimizer.zero_grad()
     return Found(rates, losses, *suggestions(rates, losses))
 
 
 def suggestions(rates: list[float], losses: list[float]) -> tuple[float, float]:
-    """The steepest and the valley's rate of a sweep, as far as its lowest loss: what falls later has jumped before."""
-    losses = losses[: losses.index(min(losses)) + 1] if losses else []
-    if len(losses) < 4:
+    """The steepest and the valley's rate of a sweep, as far as its lowest loss: what falls later has jumped before.
+
+    The first steps' losses are those of single batches, hardly smoothed, and say nothing of the rate: a tenth of the
+    sweep goes by before one counts. How fast the loss falls at a rate is the slope of a line through a tenth of the
+    sweep on either side.
+    """
+    settled = max(1, len(losses) // 10)
+    counted = losses[settled:]
+    counted = counted[: counted.index(min(counted)) + 1] if counted else []
+    if len(counted) < 4 or not counted[-1] < (1 - LEAST) * counted[0]:
         return math.nan, math.nan
-    slopes = [losses[i + 1] - losses[i - 1] for i in range(1, len(losses) - 1)]
-    steepest = rates[1 + min(range(len(slopes)), key=slopes.__getitem__)]
-    start, end = _longest_fall(losses)
-    return steepest, rates[start + (end - start) * 2 // 3]
+    reach = max(1, len(losses) // 10)
+    slopes = [_slope(counted[max(0, i - reach) : i + reach + 1]) for i in range(len(counted))]
+    steepest = rates[settled + min(range(len(slopes)), key=slopes.__getitem__)]
+    start, end = _longest_fall(counted)
+    return steepest, rates[settled + start + (end - start) * 2 // 3]
+
+
+def _slope(values: list[float]) -> float:
+    """Of the line that comes nearest to values a step apart."""
+    middle = (len(values) - 1) / 2
+    above = sum((i - middle) * value for i, value in enumerate(values))
+    return above / sum((i - middle) ** 2 for i in range(len(values)))
 
 
 def _longest_fall(losses: list[float]) -> tuple[int, int]:
