@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import io
 import re
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import PIL
 import torch
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, UnidentifiedImageError, features
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile, jpeg_factory
+
+from trainer.data import deep
 
 MAX_PIXELS = 178_956_970 // 2  # Pillow's limit, beyond which it warns
 LONGEST = 4  # times its short side, of a stored picture; one that is longer is squashed to that
 
 # Not all that Pillow opens: for an EPS it would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
 
 TURNED = {  # by EXIF's orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,8 +49,12 @@ class Refused(Unreadable):
 
 
 def read(path: Path) -> Image.Image:
-    """The whole picture, of mode RGB. Raises `Unreadable`."""
-    return _decoded(path, None)[0]
+    """The whole picture, of mode RGB; a JPEG of too many pixels at a half, a quarter or an eighth of its size.
+
+    Raises `Unreadable`.
+    """
+    with _explained(path):
+        return _decoded(path, None)[0]
 
 
 def shape_for(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -59,53 +73,105 @@ def shrunk(path: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     What is longer than `LONGEST` times its short side is squashed to that; what is smaller is enlarged. Raises
     `Unreadable`.
     """
-    # A JPEG is decoded faster at a fraction of its size; twice the side that is asked for loses nothing that shows.
-    picture, size = _decoded(path, 2 * side)
-    height, width = shape_for(size, side)
-    factors = max(1, picture.width // (4 * width)), max(1, picture.height // (4 * height))
-    pixels = np.array(picture.reduce(factors) if max(factors) > 1 else picture)
-    # The same as Pillow's `resize`, in a third of its time.
-    resized = torch.nn.functional.interpolate(
-        torch.from_numpy(pixels).permute(2, 0, 1)[None], (height, width), mode="bicubic", antialias=True
-    )
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy()), size
+    with _explained(path):
+        # A JPEG is decoded faster at a fraction of its size; twice the side that is asked for loses nothing that shows.
+        picture, size = _decoded(path, 2 * side)
+        height, width = shape_for(size, side)
+        factors = max(1, picture.width // (4 * width)), max(1, picture.height // (4 * height))
+        pixels = np.array(picture.reduce(factors) if max(factors) > 1 else picture)
+        # The same as Pillow's `resize`, in a third of its time.
+        resized = torch.nn.functional.interpolate(
+            torch.from_numpy(pixels).permute(2, 0, 1)[None], (height, width), mode="bicubic", antialias=True
+        )
+        return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy()), size
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Makes every error an `Unreadable` that gives the reason."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
+        raise _why(path, error) from None
 
 
 def _decoded(path: Path, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """The picture, its sides no shorter than `least` if it was longer and could be had faster; and its real size."""
-    try:
-        with Image.open(path, formats=_formats()) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(_too_large(image.width * image.height))
-            written = image.size
-            if least:
-                image.draft("RGB", (least, least))
-            drafted = image.size
-            image.load()
-            # Pillow has turned a TIFF by now, and forgotten its orientation.
-            size = image.size if drafted == written else written
-            orientation = _orientation(image)
-            picture = _seen(image)
-            if orientation in TURNED:
-                picture = picture.transpose(TURNED[orientation])
-            return picture, size if orientation < 5 else size[::-1]
-    except Unreadable:
-        raise
-    except Exception as error:  # a damaged file makes Pillow raise almost anything
-        refused = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno)
-        raise (Refused if refused else Unreadable)(_reason(path, error)) from None
+    with path.open("rb") as file, _opened(file) as image:
+        written = image.size
+        fraction = _fraction(image, file, least)
+        if fraction > 1:
+            image.draft("RGB", (image.width // fraction, image.height // fraction))
+        deep.right_planes(image)
+        drafted, tiles = image.size, image.tile
+        image.load()
+        # Pillow has turned a TIFF by now, and forgotten its orientation.
+        size = image.size if drafted == written else written
+        orientation = _orientation(image)
+        picture = _seen(image, file, tiles)
+        if orientation in TURNED:
+            picture = picture.transpose(TURNED[orientation])
+        return picture, size if orientation < 5 else size[::-1]
+
+
+def _opened(file: IO[bytes]) -> ImageFile:
+    """Pillow's picture, not yet decoded."""
+    formats = _formats()
+    begins = file.read(3)
+    file.seek(0)
+    if begins == b"\xff\xd8\xff":
+        return jpeg_factory(file, "")  # `open` would count the pixels of the whole picture
+    return Image.open(file, formats=formats)
+
+
+def _fraction(image: Image.Image, file: IO[bytes], least: int | None) -> int:
+    """1, or 2, 4 or 8 to decode so small a part of a JPEG's sides. Raises `Unreadable` if that is still too much."""
+    pixels, limit, fraction = image.width * image.height, MAX_PIXELS, 1
+    if isinstance(image, JpegImageFile):
+        limit *= 2  # of one that is held whole while it is decoded, in 3 to 8 bytes a pixel
+        enough = min(image.size) // least if least else 1
+        fraction = next((each for each in (1, 2, 4) if 2 * each > enough and pixels <= each**2 * MAX_PIXELS), 8)
+    if pixels > limit and not (fraction > 1 and _in_one_scan(file)):
+        raise Unreadable(_too_large(pixels, limit))
+    return fraction
+
+
+def _in_one_scan(file: IO[bytes]) -> bool:
+    """Whether a JPEG is decoded from the top down: all its colours at once, and not progressively."""
+    file.seek(2)
+    colours = 0
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+        content = file.read(struct.unpack(">H", head[2:])[0] - 2)
+        if head[1] in (0xC0, 0xC1, 0xC9):  # a frame, sequential
+            colours = content[5]
+        if head[1] == 0xDA:  # the first scan
+            return content[0] == colours
+    return False
 
 
 @functools.cache
 def _formats() -> list[str]:
     Image.init()
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+        pillow_heif.register_heif_opener(thumbnails=False)
+    except ImportError:
+        pass
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 @functools.cache
 def decoders() -> str:
-    """Pillow's version and what it was built with: another one may read what this one cannot."""
-    return " ".join([f"Pillow {PIL.__version__}", *features.get_supported_codecs(), *features.get_supported_modules()])
+    """What decodes: another Pillow, or one that was built otherwise, may read what this one cannot."""
+    parts = [*features.get_supported_codecs(), *(name for name in ("webp", "avif") if _built_with(name))]
+    heif = getattr(sys.modules.get("pillow_heif"), "__version__", None) if "HEIF" in _formats() else None
+    return " ".join([f"Pillow {PIL.__version__}:", *parts, *([f"pillow-heif {heif}"] if heif else [])])
+
+
+def _built_with(name: str) -> bool:
+    return name in features.modules and features.check_module(name)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -117,12 +183,11 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _seen(image: Image.Image) -> Image.Image:
+def _seen(image: Image.Image, file: IO[bytes], tiles: list[Any]) -> Image.Image:
     """The picture in RGB, as it would look on a white page."""
     profile = image.info.get("icc_profile")
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-    elif image.has_transparency_data:
+    image = deep.grey(image, file, tiles) if image.mode.startswith(("I", "F")) else deep.colours(image, file, tiles)
+    if image.has_transparency_data:
         image = image.convert("RGBA")
     elif image.mode == "P":
         image = image.convert("RGB")
@@ -132,16 +197,6 @@ def _seen(image: Image.Image) -> Image.Image:
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 or 32 bits or of real numbers, in 8 bits: white is the largest number of its kind."""
-    values = np.asarray(image, dtype=np.float64)
-    values = np.where(np.isfinite(values), values, 0)
-    largest = values.max()
-    kinds = (1, 255, 2**16 - 1) if image.mode == "F" else (2**16 - 1, 2**31 - 1)
-    white = next((kind for kind in kinds if largest <= kind), largest)
-    return Image.fromarray(np.rint(values.clip(0) / white * 255).astype(np.uint8))
 
 
 @functools.lru_cache(maxsize=32)
@@ -157,26 +212,41 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        pixels = re.search(r"\d+", str(error))
-        return _too_large(int(pixels[0]) if pixels else 2 * MAX_PIXELS)
-    if isinstance(error, MemoryError):
-        return "it does not fit in memory"
+def _why(path: Path, error: Exception) -> Unreadable:
+    said = "" if isinstance(error, UnidentifiedImageError) else str(error).lower()  # that one names the file
+    if isinstance(error, MemoryError) or "memory" in said:
+        return Refused("it does not fit in memory")
     if isinstance(error, OSError) and error.errno:
         known = {errno.ENOENT: "there is no such file", errno.EACCES: "there is no permission to read it"}
-        return known.get(error.errno) or f"it cannot be opened: {error.strerror}"
-    size = path.stat().st_size
+        return Refused(known.get(error.errno) or f"it cannot be opened: {error.strerror}")
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        pixels = re.search(r"\d+", said)
+        return Unreadable(_too_large(int(pixels[0]) if pixels else 2 * MAX_PIXELS, MAX_PIXELS))
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as gone:
+        return _why(path, gone)
     if not size:
-        return "the file is empty"
-    if "truncated" in str(error).lower() or isinstance(error, EOFError):
-        return f"it is cut off after {size:,} bytes"
-    with path.open("rb") as file:
-        start = file.read(16).ljust(16)
-    accepts = [Image.OPEN[name][1] for name in _formats()]
-    begins_as_one = any(accept(start) is True for accept in accepts if accept)
-    return "it is damaged or cut off" if begins_as_one else "not a picture"
+        return Unreadable("the file is empty")
+    if "truncated" in said or isinstance(error, EOFError):
+        return Unreadable(f"it is cut off after {size:,} bytes")
+    return Unreadable(_not_read(start, said))
 
 
-def _too_large(pixels: int) -> str:
-    return f"it has {pixels / 1e6:,.0f} million pixels, which is more than {MAX_PIXELS // 10**6} million"
+def _not_read(start: bytes, said: str) -> str:
+    """Why Pillow reads nothing in a file that begins so."""
+    brands = start[8:] if start[4:8] == b"ftyp" else b""
+    if re.search(b"hei[cxms]|hev[cxms]", brands) and "HEIF" not in _formats():
+        return "it is a HEIC picture, for which the package pillow-heif is needed"
+    accepts = {name: Image.OPEN[name][1] for name in _formats()}
+    begins = {name: accept(start[:16].ljust(16)) for name, accept in accepts.items() if accept}
+    named = next((name for name, as_one in begins.items() if as_one), "AVIF" if b"avif" in brands else None)
+    if named and (begins.get(named) is not True or re.search("(decoder|codec).* not available", said)):
+        return f"it is of the format {named}, which this Pillow was built without"
+    return "it is damaged or cut off" if named else "not a picture"
+
+
+def _too_large(pixels: int, limit: int) -> str:
+    return f"it has {pixels / 1e6:,.0f} million pixels, which is more than {limit // 10**6} million"
