@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import math
+import textwrap
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ import numpy as np
 
 from sgdsheet.errors import Error
 from trainer.files import put
+from trainer.show.text import plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,8 +25,19 @@ if TYPE_CHECKING:
 GAP = 10  # pixels between pictures, and around all of them
 DARK, GREY, LINE = (33, 37, 41), (95, 99, 104), (218, 220, 224)
 PALE, DEEP = np.array((255, 255, 255)), np.array((8, 60, 125))  # from none of a class to all of it
-# Pillow's own font has ASCII only; one of these is on most machines.
-FONTS = ("DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf", "NotoSans-Regular.ttf")
+WIDEST = 2500  # pixels, of a confusion matrix
+# Pillow's own font has ASCII only. The first comes with matplotlib too; the last ones have Chinese and Japanese.
+FONTS = (
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+    "Arial.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
+    "wqy-zenhei.ttc",
+)
 
 
 def grid(
@@ -38,7 +53,7 @@ def grid(
     if not pictures or len(pictures) != len(captions):
         raise Error(f"a grid takes pictures with a caption each, got {len(pictures)} and {len(captions)}")
     columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
-    size = max(11, side // 12)
+    size = max(11, side // 14)
     texts = [caption.splitlines() for caption in captions]
     across, down = side + GAP, side + GAP + 4 + max(map(len, texts)) * round(1.35 * size)
     whole = Image.new("RGB", (GAP + columns * across, GAP + math.ceil(len(pictures) / columns) * down), "white")
@@ -54,6 +69,24 @@ def grid(
             below = top + side + 4 + row * round(1.35 * size)
             draw.text((left + side / 2, below), text, DARK if row == 0 else GREY, font, anchor="ma")
     return whole
+
+
+def opened(open_picture: Callable[[str], Image.Image], name: str, side: int) -> Image.Image:
+    """The picture of a name, or a grey one with the reason why there is none where OSError or ValueError is raised."""
+    from PIL import Image, ImageDraw
+
+    try:
+        return open_picture(name)
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+    size = max(11, side // 14)
+    grey = Image.new("RGB", (side, side), (225, 228, 232))
+    draw = ImageDraw.Draw(grey)
+    lines = textwrap.wrap(f"cannot be read: {plain(said)}", max(8, int(1.6 * side / size)))[:4]
+    for row, line in enumerate(lines):
+        text, font = _shortened(line, side - 8, size)
+        draw.text((side / 2, side / 2 + (row - len(lines) / 2) * 1.35 * size), text, GREY, font, anchor="ma")
+    return grey
 
 
 def save(picture: Image.Image, path: Path) -> None:
@@ -74,40 +107,59 @@ def _fitted(picture: Image.Image, side: int) -> Image.Image:
     return picture.convert("RGBA").resize(size, method)
 
 
-def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """A confusion matrix, `counts[actual, predicted]`: the darker a cell, the larger its share of its row."""
+def fits(classes: int, largest: int) -> bool:
+    """Whether a confusion matrix of so many classes, with counts up to `largest`, is no wider than `WIDEST`."""
+    size, cell = _cell(classes, largest)
+    return 12 * size + classes * cell + 80 <= WIDEST
+
+
+def _cell(columns: int, largest: int) -> tuple[int, int]:
+    """The size of the letters of a matrix of so many columns, and the side of its cells, in pixels."""
+    size = 15 if columns <= 12 else 12 if columns <= 45 else 9
+    digits = math.ceil(_font(size).getlength(str(largest)))
+    return size, max(46 if columns <= 12 else round(2.1 * size), digits + (8 if columns <= 45 else 4))
+
+
+def confusion_picture(
+    counts: np.ndarray, actual: Sequence[str], predicted: Sequence[str] | None = None, caption: str = ""
+) -> Image.Image:
+    """A confusion matrix, `counts[actual, predicted]`: the darker a cell, the larger its share of its row.
+
+    `actual` and `predicted` name its rows and columns (the same ones without `predicted`), `caption` stands above it.
+    """
     from PIL import Image, ImageDraw
 
-    count = len(classes)
-    size = 15 if count <= 12 else 12 if count <= 45 else 9
-    digits, digits_font = _shortened(str(counts.max()), 10**6, size)
-    cell = max(round(2.1 * size) if count > 12 else 46, round(digits_font.getlength(digits)) + 8)
-    names = [_shortened(name, 12 * size, size) for name in classes]
-    longest = math.ceil(max(font.getlength(text) for text, font in names))
-    left, top = 16 + size + 14 + longest + 8, 16
-    end = left + count * cell, top + count * cell
-    title = "predicted"
-    width = max(end[0] + 16, left + 160)
-    whole = Image.new("RGB", (width, end[1] + 8 + longest + 14 + size + 16), "white")
+    predicted = actual if predicted is None else predicted
+    down, across = counts.shape
+    size, cell = _cell(across, int(counts.max()))
+    digits = _font(size)
+    beside = [_shortened(name, 12 * size, size) for name in actual]
+    below = [_shortened(name, 12 * size, size) for name in predicted]
+    longest, deepest = (math.ceil(max(font.getlength(text) for text, font in names)) for names in (beside, below))
+    left, top = 16 + size + 14 + longest + 8, 16 + (2 * size + 8 if caption else 0)
+    end = left + across * cell, top + down * cell
+    words, font = _shortened(caption, WIDEST - 32, size + 2)
+    width = max(end[0] + 16, left + 160, math.ceil(font.getlength(words)) + 32)
+    whole = Image.new("RGB", (width, end[1] + 8 + deepest + 14 + size + 16), "white")
     draw = ImageDraw.Draw(whole)
+    draw.text((16, 14), words, DARK, font, anchor="la")
 
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    for actual, predicted in np.ndindex(count, count):
-        x, y, share = left + predicted * cell, top + actual * cell, shares[actual, predicted]
+    for row, column in np.ndindex(down, across):
+        x, y, share = left + column * cell, top + row * cell, shares[row, column]
         # The smallest share that there is must still be seen.
         shade = PALE + (DEEP - PALE) * (0.08 + 0.92 * share if share else 0)
         draw.rectangle((x, y, x + cell, y + cell), fill=tuple(shade.round().astype(int).tolist()), outline=LINE)
         if share:
             color = "white" if share > 0.45 else DARK
-            text = str(counts[actual, predicted])
-            draw.text((x + cell / 2, y + cell / 2), text, color, digits_font, anchor="mm")
-    for number, (text, font) in enumerate(names):
-        middle = (number + 0.5) * cell
-        draw.text((left - 8, top + middle), text, DARK, font, anchor="rm")
-        _upward(whole, text, font, DARK, lambda w, h, x=left + middle: (round(x - w / 2), end[1] + 8))
-    font = _font(size)
-    draw.text(((left + end[0]) / 2, whole.height - 16), title, GREY, font, anchor="ms")
-    _upward(whole, "actual", font, GREY, lambda w, h: (14, round((top + end[1] - h) / 2)))
+            draw.text((x + cell / 2, y + cell / 2), str(counts[row, column]), color, digits, anchor="mm")
+    for number, (text, font) in enumerate(beside):
+        draw.text((left - 8, top + (number + 0.5) * cell), text, DARK, font, anchor="rm")
+    for number, (text, font) in enumerate(below):
+        middle = left + (number + 0.5) * cell
+        _upward(whole, text, font, DARK, lambda w, h, x=middle: (round(x - w / 2), end[1] + 8))
+    draw.text(((left + end[0]) / 2, whole.height - 16), "predicted", GREY, digits, anchor="ms")
+    _upward(whole, "actual", digits, GREY, lambda w, h: (14, round((top + end[1] - h) / 2)))
     return whole
 
 
@@ -126,14 +178,10 @@ def _upward(
 
 def _shortened(text: str, width: float, size: int) -> tuple[str, Any]:
     """The text without its middle if it is wider than so many pixels, and the font to write it with."""
-    text = " ".join(text.split())
+    text = plain(text)
     font = _font(size)
     if not text.isascii():
-        found = _wide_font(size)
-        font = found or font
-        if not found:
-            plain = [each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each)]
-            text = "".join(each if each.isascii() else "?" for each in plain)
+        text, font = _legible(text, size)
     if font.getlength(text) <= width:
         return text, font
     for kept in range(len(text) - 1, 0, -1):
@@ -141,6 +189,23 @@ def _shortened(text: str, width: float, size: int) -> tuple[str, Any]:
         if font.getlength(short) <= width:
             return short, font
     return "…", font
+
+
+def _legible(text: str, size: int) -> tuple[str, Any]:
+    """The text, and the font that has most of its letters; what that lacks is `?`, or the letter without its accent."""
+    lacking = {font: [each for each in set(text) if not _has(font, each)] for font in (*_fonts(size), _font(size))}
+    font = min(lacking, key=lambda each: len(lacking[each]))
+    return "".join(_bare(each) if each in lacking[font] else each for each in text), font
+
+
+def _bare(letter: str) -> str:
+    plain = [each for each in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(each)]
+    return "".join(each if each.isascii() else "?" for each in plain)
+
+
+def _has(font: Any, letter: str) -> bool:
+    """Whether a font draws something else for a letter than for one that no font has."""
+    return letter.isascii() or bytes(font.getmask(letter)) != bytes(font.getmask("\U0010fffe"))
 
 
 @functools.cache
@@ -151,13 +216,14 @@ def _font(size: int) -> Any:
 
 
 @functools.cache
-def _wide_font(size: int) -> Any:
-    """A font of this machine with letters beyond ASCII; None if it has none that is known here."""
+def _fonts(size: int) -> list[Any]:
+    """The fonts of this machine with letters beyond ASCII, as far as they are known here."""
     from PIL import ImageFont
 
-    for name in FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return None
+    found = []
+    plots = find_spec("matplotlib")
+    brought = [str(Path(plots.origin).parent / "mpl-data/fonts/ttf" / FONTS[0])] if plots and plots.origin else []
+    for name in (*brought, *FONTS):
+        with suppress(OSError):
+            found.append(ImageFont.truetype(name, size))
+    return found
