@@ -10,7 +10,7 @@ import numpy as np
 
 from sgdsheet.errors import Error
 from trainer.data import layouts, table
-from trainer.data.labels import Label, Labelled, enumerated
+from trainer.data.labels import Label, Labelled, counted, enumerated
 from trainer.data.split import split
 from trainer.data.walk import walk
 
@@ -128,10 +128,8 @@ def _numbered(found: Labelled, root: Path, where: Path, valid_pct: float, seed: 
     labelled = {name: labels for name, labels in found.labels.items() if to_learn.issuperset(labels)}
     if len(labelled) < len(found.labels):
         unknown = sorted({each for labels in found.labels.values() for each in labels} - to_learn)
-        said.append(
-            f"passed over: {len(found.labels) - len(labelled):,} test pictures of classes that no other picture has: "
-            f"{enumerated(unknown)}"
-        )
+        aside = counted(len(found.labels) - len(labelled), "test picture")
+        said.append(f"passed over: {aside} of classes that no other picture has: {enumerated(unknown)}")
     names, classes = sorted(labelled), sorted(to_learn)
     _check_classes(classes, where, said)
     numbers = {name: number for number, name in enumerate(classes)}

@@ -79,8 +79,13 @@ def by_rule(names: Sequence[str], parts: dict[str, str], label: Label, root: Pat
     labels = {name: (each,) if isinstance(each, str) else tuple(each or ()) for name, each in given.items()}
     found = Labelled(labels, parts, any(isinstance(each, list) for each in given.values()))
     if without:
-        found.said.append(f"passed over: {len(without):,} test pictures that have no label, as {without[0]}")
+        found.said.append(f"passed over: {counted(len(without), 'test picture')} without a label, as {without[0]}")
     return found
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def enumerated(names: Collection[str], most: int = 5) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from sgdsheet.errors import Error, nearest
-from trainer.data.labels import Label, Labelled, by_rule, enumerated
+from trainer.data.labels import Label, Labelled, by_rule, counted, enumerated
 from trainer.data.split import part_of
 from trainer.data.walk import HEIF, SUFFIXES, Folder, suffix_of
 
@@ -45,7 +45,14 @@ def labelled(root: Folder, label: Label | None = None) -> Labelled:
             found.labels.update(dict.fromkeys(names, (each.name,)))
             if part:
                 found.parts.update(dict.fromkeys(names, part))
-    found.said = [*_taken(root, top, parts), *found.said, *_left_out(classes), *_passed(root)]
+    if len(classes) == 1 and not parts and len(inside := _inner(top.holding[0]).holding) > 1:
+        found.said.append(f"give {inside[0].path.parent} if the folders in it are the classes")
+    for name in classes:
+        if part_of(name):
+            found.said.append(f"{name} is taken for a class, and not for a part of a split")
+    used = {part: folder for part, folder in parts.items() if part in found.parts.values()}
+    found.said = [*_taken(root, top, used), *found.said, *_left_out(classes)]
+    found.said += _passed(root, {each for folders in classes.values() for each in folders})
     return found
 
 
@@ -55,7 +62,7 @@ def _by_rule(root: Folder, top: Folder, label: Label) -> Labelled:
     in_part = {name: part for part, folder in parts.items() for name in folder.all_pictures()}
     found = by_rule(list(in_part) or root.all_pictures(), in_part, label, root.path)
     taken = _taken(root, top, parts) if parts else []
-    found.said = [*taken, *found.said, *_left_out({"": [root]}), *_passed(root)]
+    found.said = [*taken, *found.said, *_left_out({"": [root]}), *_passed(root, {root})]
     return found
 
 
@@ -68,11 +75,11 @@ def _taken(root: Folder, top: Folder, parts: dict[str, Folder]) -> list[str]:
         named = [f"{part} is {'the rest' if each.below == top.below else each.name}" for part, each in parts.items()]
         said.append(f"{top.path}: {', '.join(named)}")
     used = [each for part in parts.values() for each in (part, *part.folders)]
-    aside = [each.below for each in top.holding if parts and each not in used]
+    aside = [each.below for each in top.holding if parts and each not in used and part_of(each.name) is None]
     if aside:
         said.append(f"passed over: {enumerated(aside)} (beside the folders of the split)")
     if top.pictures:
-        said.append(f"passed over: {len(top.pictures):,} pictures beside the folders, as {top.pictures[0]}")
+        said.append(f"passed over: {counted(len(top.pictures), 'picture')} beside the folders, as {top.pictures[0]}")
     return said
 
 
@@ -183,25 +190,29 @@ def _parts(top: Folder) -> dict[str, Folder]:
 
 
 def _worded(top: Folder) -> dict[str, Folder]:
-    """A split whose folders have longer names, as training_set and test_set, if what they hold bears it out."""
+    """A split whose folders have longer names, as training_set and test2017, if what they hold bears it out."""
     worded: dict[str, list[Folder]] = {}
     for each in top.holding:
-        parts = {part_of(word) for word in re.split(r"[\W_]+", each.name)} - {None}
+        words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", each.name))
+        parts = {part_of(word) for word in words} - {None}
         if len(parts) == 1:
             worded.setdefault(str(*parts), []).append(each)
     if "train" not in worded or len(worded) == 1:
         return {}
-    whole = sum(map(len, worded.values())) == len(top.holding)
-    several = [part for part, folders in worded.items() if len(folders) > 1]
-    if several:
-        if whole:
-            raise Error(_twice(top, several[0], [each.name for each in worded[several[0]]]))
-        return {}
+    for part, folders in worded.items():
+        if len(folders) > 1:
+            raise Error(_twice(top, part, [each.name for each in folders]))
     parts = {part: worded[part][0] for part in ("train", "valid", "test") if part in worded}
     train, *others = (_inner(each) for each in parts.values())
     classes = {each.name for each in train.holding}
     alike = all(classes & {each.name for each in one.holding} for one in others if one.holding)
-    return parts if whole or (len(classes) > 1 and not train.pictures and alike) else {}
+    if len(parts) < len(top.holding) and (len(classes) < 2 or train.pictures or not alike):
+        names = enumerated([each.name for each in parts.values()])
+        raise Error(
+            f"{top.path}: {names} look like a split, but not by the folders in them; call them train, valid and test, "
+            f"or, if all are classes, {_as_classes(top)}"
+        )
+    return parts
 
 
 def _twice(top: Folder, part: str, names: Sequence[str]) -> str:
@@ -244,7 +255,7 @@ def _left_out(classes: dict[str, list[Folder]]) -> list[str]:
         said.append(f"left out: {_kinds(unread)}, which Pillow cannot read here; convert them to .jpg{pip}")
     rest = [file for file in every if suffix_of(file) not in UNREAD]
     if rest:
-        said.append(f"left out: {_kinds(rest)}, which are no pictures by their names")
+        said.append(f"left out: {_kinds(rest)}, no pictures by their names")
     for name, files in left.items():
         kept = sum(folder.count for folder in classes[name])
         perhaps = [file for file in files if suffix_of(file) not in NO_PICTURES]
@@ -259,24 +270,29 @@ def _kinds(files: Iterable[str]) -> str:
     kinds = [f"{count:,} {suffix}" for suffix, count in counts.most_common() if suffix]
     words = [f"{enumerated(kinds)} {'file' if sum(counts.values()) - counts[''] == 1 else 'files'}"] if kinds else []
     if counts[""]:
-        words.append(f"{counts['']:,} {'file' if counts[''] == 1 else 'files'} without a suffix")
+        words.append(f"{counted(counts[''], 'file')} without a suffix")
     return " and ".join(words)
 
 
-def _passed(root: Folder) -> list[str]:
-    """The folders that were not looked into, and the outermost ones without pictures."""
+def _passed(root: Folder, classes: Collection[Folder]) -> list[str]:
+    """The folders that were not looked into, and the outermost ones without pictures that are not in a class."""
     said = []
     passed = root.all_passed()
     for why in dict.fromkeys(passed.values()):
         said.append(f"passed over: {enumerated([name for name in passed if passed[name] == why])} ({why})")
-    empty = [each for one in root.every() if one.count for each in one.folders if not each.count]
-    lost = {each.below: each.all_others() for each in empty}
+    lost = {each.below: each.all_others() for each in _empty(root, classes) if not each.all_passed()}
     lost = {name: [file for file in files if suffix_of(file) not in NO_PICTURES] for name, files in lost.items()}
     quiet = [name for name, files in lost.items() if not files]
     if quiet:
         said.append(f"passed over: {enumerated(quiet)} (no pictures in {'it' if len(quiet) == 1 else 'them'})")
     said += [f"passed over: {name}: no pictures in it, but {_kinds(files)}" for name, files in lost.items() if files]
     return said
+
+
+def _empty(folder: Folder, classes: Collection[Folder]) -> list[Folder]:
+    if folder in classes:
+        return []
+    return [folder] if not folder.count else [empty for each in folder.folders for empty in _empty(each, classes)]
 
 
 def _no_pictures(root: Folder) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgdsheet.errors import Error, nearest
-from trainer.data.labels import Label, Labelled, by_rule, enumerated
+from trainer.data.labels import Label, Labelled, by_rule, counted, enumerated
 from trainer.data.split import part_of
 from trainer.data.walk import SUFFIXES, is_picture
 
@@ -134,7 +134,9 @@ def _by_columns(
     for name in unlabelled:
         del found.labels[name]
     if unlabelled:
-        found.said.append(f"passed over: {len(unlabelled):,} test pictures that have no label, as {unlabelled[0]}")
+        found.said.append(
+            f"passed over: {counted(len(unlabelled), 'test picture')} without a label, as {unlabelled[0]}"
+        )
     return found
 
 
@@ -183,20 +185,30 @@ class Files:
 
     def __init__(self, root: Path, suffix: str | None) -> None:
         self.root = root
-        if suffix:
-            self.suffixes = ["." + suffix.lstrip(".")]
-        else:
-            self.suffixes = [each for suffix in sorted(SUFFIXES) for each in (suffix, suffix.upper())]
+        both = (
+            ["." + suffix.lstrip(".")] if suffix else [each for one in sorted(SUFFIXES) for each in (one, one.upper())]
+        )
+        self.ways = [(spelled, each) for each in ("", *both) for spelled in (str, _with_slashes, _from_root)]
 
     def name(self, cell: str) -> str | None:
         """The file's name below `root`, or None where there is no such file."""
-        for spelled in dict.fromkeys((cell, cell.replace("\\", "/"), cell.replace("\\", "/").lstrip("/"))):
-            for suffix in ("", *(() if is_picture(spelled) else self.suffixes)):
-                if spelled and os.path.isfile(self.root / (spelled + suffix)):
-                    if suffix:  # most likely that of the next one too
-                        self.suffixes.sort(key=lambda each: each != suffix)
-                    return Path(os.path.normpath(spelled + suffix)).as_posix()
+        for way in self.ways:
+            spelled, suffix = way
+            found = spelled(cell) + suffix
+            if (not suffix or not is_picture(spelled(cell))) and os.path.isfile(os.path.join(self.root, found)):
+                if way != self.ways[0]:  # as it stands comes first; then what was right for the last one
+                    self.ways.remove(way)
+                    self.ways.insert(1, way)
+                return Path(os.path.normpath(found)).as_posix()
         return None
+
+
+def _with_slashes(cell: str) -> str:
+    return cell.replace("\\", "/")
+
+
+def _from_root(cell: str) -> str:
+    return _with_slashes(cell).lstrip("/")
 
 
 def _rows(csv: Path, table: pd.DataFrame, path: str, splits: Mapping[str, str], files: Files) -> list[Row]:
@@ -214,7 +226,7 @@ def _rows(csv: Path, table: pd.DataFrame, path: str, splits: Mapping[str, str], 
     if missing:
         (cell, number), count = missing[0], len(missing)
         many = "1 file is" if count == 1 else f"{count:,} files are"
-        elsewhere = "" if rows else _elsewhere(csv, files, [cell])
+        elsewhere = "" if rows else _elsewhere(csv, files, [[cell for cell, _ in missing[:50]]])
         raise Error(f"{csv}: {many} missing from {files.root}; the first is {cell} in row {number}{elsewhere}")
     return rows
 
@@ -231,7 +243,7 @@ def _once(csv: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
                     f"and as {enumerated(its)!r} in row {row.number}; remove one of the rows"
                 )
     twice = len(rows) - len(first)
-    said = [f"passed over: {twice:,} rows that say the same of a picture as another"] if twice else []
+    said = [f"passed over: {counted(twice, 'row')} that repeat another"] if twice else []
     return list(first.values()), said
 
 
@@ -250,18 +262,17 @@ def _path_column(csv: Path, table: pd.DataFrame, files: Files, given: Given) -> 
         return best
     if _word(columns[0]) in order:
         return columns[0]  # its rows are then said to be missing
-    cells = {column: next((cell for cell in some[column] if cell), "") for column in columns}
-    tried = enumerated([f"{column} ({cell!r})" for column, cell in cells.items()])
-    raise Error(
-        f"{csv}: no column names files in {files.root}; tried {tried}{_elsewhere(csv, files, list(cells.values()))}"
-    )
+    cells = [[cell for cell in some[column] if cell] for column in columns]
+    tried = enumerated([f"{column} ({each[0]!r})" for column, each in zip(columns, cells, strict=True) if each])
+    raise Error(f"{csv}: no column names files in {files.root}; tried {tried}{_elsewhere(csv, files, cells)}")
 
 
-def _elsewhere(csv: Path, files: Files, cells: Collection[str]) -> str:
-    """Where the files are, if that is near; or else what the user could say."""
+def _elsewhere(csv: Path, files: Files, columns: Sequence[Sequence[str]]) -> str:
+    """Where the files are, if all that are in one of the columns are near; or else what the user could say."""
     below = (each for each in sorted(files.root.iterdir()) if each.is_dir())
     for folder in (csv.parent, *below):
-        if any(cell and Files(folder, None).name(cell) for cell in cells):
+        there = Files(folder, None)
+        if any(cells and all(there.name(cell) for cell in cells) for cells in columns):
             return f"; they are in {folder}: give folder={str(folder)!r}"
     return "; folder says where the paths start, suffix what follows them"
 
@@ -300,9 +311,9 @@ def _split_columns(csv: Path, table: pd.DataFrame, path: str, given: Given) -> t
             continue  # without a label they may be among the columns of 0 and 1
         if word in YES_IS:
             splits[column] = YES_IS[word]
-        elif word in SPLITS and any(part_of(cell) for cell in table[column]):
+        elif word == "split" or (word in SPLITS and any(part_of(cell) for cell in table[column])):
             splits[column] = ""
-        elif word in ("split", "fold"):
+        elif word == "fold":
             said.append(
                 f"column {column} is not taken for a split: expected train, valid, test, got {table[column].iloc[0]!r}"
             )
@@ -322,8 +333,10 @@ def _part(csv: Path, number: int, cells: Mapping[str, str], splits: Mapping[str,
         else:
             part, expected = None, "true or false, or 1 or 0," if meaning else ""
         if part is None and expected:
-            got = f"in column {column!r}, got {cells[column]!r}"
-            raise Error(f"{csv}: row {number}: expected {expected} {got}")
+            raise Error(
+                f"{csv}: row {number}: expected {expected} in column {column!r}, got {cells[column]!r}; "
+                "split_column='' if it is no split"
+            )
         parts.add(part)
     return next((part for part in ("test", "valid", "train") if part in parts), None)
 

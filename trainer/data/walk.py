@@ -145,7 +145,7 @@ def _why_not(entry: os.DirEntry[str], without: Collection[str]) -> str | None:
     if entry.name.startswith(".") or entry.name in JUNK:
         return "hidden, or left behind by a program"
     if os.path.realpath(entry) in without:
-        return "for results or the cache"
+        return "kept out"
     return "written by a run of this trainer" if _is_own(Path(entry)) else None
 
 

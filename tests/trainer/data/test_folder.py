@@ -16,25 +16,6 @@ from trainer.data.folder import Listing, check_no_class_lost, listing, split
 from trainer.data.walk import SUFFIXES
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Callable[..., Path]:
-    """Makes files of these names in a folder, or folders where a name ends in a slash, and gives that folder."""
-
-    def make(*names: str) -> Path:
-        root = tmp_path / "root"
-        root.mkdir(exist_ok=True)
-        for name in names:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if name.endswith("/"):
-                path.mkdir(exist_ok=True)
-            else:
-                path.write_bytes(b"never opened")
-        return root
-
-    return make
-
-
 def many(count: int, *classes: str) -> list[str]:
     return [f"{name}/{number:05}.jpg" for name in classes for number in range(count)]
 
@@ -260,7 +241,8 @@ def test_columns_are_found_by_name_and_the_split_is_taken(files: Callable[..., P
         ),
         (
             "path,label,valid\n1.jpg,a,0\n2.jpg,b,perhaps\n",
-            "{csv}: row 3: expected true or false, or 1 or 0, in column 'valid', got 'perhaps'",
+            "{csv}: row 3: expected true or false, or 1 or 0, in column 'valid', got 'perhaps'; split_column='' if it "
+            "is no split",
         ),
         ("path,label,valid\n1.jpg,a,0\n2.jpg,b,0\n", "{csv}: there is no picture to validate with"),
         (
@@ -309,8 +291,8 @@ FLAT = (
         (["a/1.jpg", "a/2.jpg"], "{root}: expected at least two classes, got only 'a'"),
         (
             ["a/1.jpg", ".old/1.jpg", "b/", "lost+found/"],
-            "{root}: expected at least two classes, got only 'a'; passed over: .old, lost+found (hidden, or left behind "
-            "by a program); passed over: b (no pictures in it)",
+            "{root}: expected at least two classes, got only 'a'; passed over: .old, lost+found (hidden, or left "
+            "behind by a program); passed over: b (no pictures in it)",
         ),
         (
             ["Cat/1.jpg", "b/1.jpg", "cat/1.jpg"],
@@ -340,7 +322,11 @@ FLAT = (
             ["val/a/1.jpg", "val/b/1.jpg", "Test/a/1.jpg"],
             "{root}: there is val and Test, but no train beside it; give {root}/val if its folders are the classes",
         ),
-        (["cat/old/1.jpg", "cat/new/2.jpg"], "{root}: expected at least two classes, got only 'cat'"),
+        (
+            ["cat/old/1.jpg", "cat/new/2.jpg"],
+            "{root}: expected at least two classes, got only 'cat'; give {root}/cat if the folders in it are the "
+            "classes",
+        ),
     ],
 )
 def test_folders_that_cannot_be_used(files: Callable[..., Path], names: list[str], expected: str) -> None:
@@ -410,10 +396,8 @@ def test_pictures_that_could_not_be_decoded_are_left_out() -> None:
     # A class without a picture for validation can still be trained.
     assert check_no_class_lost(made("01 01"), {1: "not a picture"}).part.tolist() == ["train", "train", "valid"]
     # Nor is one needed for the test.
-    assert check_no_class_lost(made("012 01"), {2: "not a picture"}).names == made("01 01").names[:2] + [
-        "b/3.jpg",
-        "b/4.jpg",
-    ]
+    left = check_no_class_lost(made("012 01"), {2: "not a picture"})
+    assert left.names == ["a/0.jpg", "a/1.jpg", "b/3.jpg", "b/4.jpg"]
 
 
 @pytest.mark.parametrize(
