@@ -15,11 +15,12 @@ import mmap
 import os
 import shutil
 import warnings
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +48,49 @@ def default_folder() -> Path:
 
 
 class Pixels:
-    """A file of pixels, 3 bytes each, mapped into memory: `array` is (m, 3) uint8, not to be written to."""
+    """A file of pixels, 3 bytes each. `array` is the file mapped into memory, (m, 3) uint8, not to be written to."""
 
     def __init__(self, path: Path) -> None:
-        self.array, self._map, self._read = np.empty((0, 3), dtype=np.uint8), None, 0
+        self.path, self.array = path, np.empty((0, 3), dtype=np.uint8)
+        self._map, self._seen = None, 0
         if path.exists() and path.stat().st_size >= 3:
-            with path.open("rb") as file:
-                # Nobody writes to it, but PyTorch warns of arrays that cannot be written to.
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._file)
+            self._map = _map(self._file)
             self.array = np.frombuffer(self._map, dtype=np.uint8, count=len(self._map) // 3 * 3).reshape(-1, 3)
 
-    def count(self, size: int) -> None:
-        """To be called when that many bytes are given out."""
-        self._read += size
-        if self._read > HELD and self._map is not None and hasattr(self._map, "madvise"):
-            # What was read counts as this process's memory until it says that it is done with it; the system keeps it
-            # at hand as long as it has room, so that views given out stay good.
+    def view(self, start: int, count: int) -> np.ndarray:
+        """So many pixels from one on, as they lie in the file."""
+        self._seen += 3 * count
+        if self._seen > HELD and self._map is not None and hasattr(self._map, "madvise"):
+            # What was seen counts as this process's memory until it says that it is done with it; the system keeps it
+            # at hand as long as it has room, so that older views stay good.
             self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
+            self._seen = 3 * count
+        return self.array[start : start + count]
+
+    def copy(self, start: int, out: np.ndarray) -> None:
+        """Fills `out`, (k, 3), with the pixels from one on. Raises `Error` if they are gone."""
+        if not hasattr(os, "preadv"):
+            out[:] = self.view(start, len(out))
+            return
+        # Faster than out of the map, for nothing has to be mapped anew, and a disk is asked for all of it at once.
+        left, place = memoryview(out.data).cast("B"), 3 * start
+        while left:
+            read = os.preadv(self._file, [left], place)
+            if not read:
+                raise Error(
+                    f"{self.path}: the pixels of some pictures are gone; start again, and they are decoded anew"
+                )
+            left, place = left[read:], place + read
+
+
+def _map(file: int) -> mmap.mmap:
+    """The whole file in memory. Nobody writes to it, but PyTorch warns of arrays that cannot be written to."""
+    try:
+        return mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
+    except OSError:  # it is larger than the memory, where it would be copied if it was written to
+        return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,23 +116,24 @@ class Cache:
 
     def picture(self, number: int) -> np.ndarray:
         """A picture's pixels, uint8 (height, width, 3), as they lie in the file; not to be written to."""
-        (height, width), start = self.shapes[number], self.starts[number]
-        self.file.count(3 * height * width)
-        return self.pixels[start : start + height * width].reshape(height, width, 3)
+        height, width = self.shapes[number]
+        return self.file.view(self.starts[number], height * width).reshape(height, width, 3)
 
     def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of these pictures, one after the other, (k, 3) uint8; and where among them each begins.
 
-        They are copied into `out`, (k or more, 3) uint8, if it is given, and are then its beginning.
+        They are copied into `out`, contiguous, (k or more, 3) uint8, if it is given, and are then its beginning.
         """
-        lengths = self.shapes[numbers].prod(1)
-        ends = lengths.cumsum()
-        total = int(ends[-1]) if len(ends) else 0
-        taken = np.empty((total, 3), dtype=np.uint8) if out is None else out[:total]
-        for start, length, end in zip(self.starts[numbers], lengths, ends, strict=True):
-            taken[end - length : end] = self.pixels[start : start + length]
-        self.file.count(taken.nbytes)
-        return taken, ends - lengths
+        starts, lengths = self.starts[numbers], self.shapes[numbers].prod(1)
+        places = np.concatenate([[0], lengths.cumsum()])
+        taken = np.empty((places[-1], 3), dtype=np.uint8) if out is None else out[: places[-1]]
+        if taken.shape != (places[-1], 3) or taken.dtype != np.uint8:
+            raise ValueError(f"out: expected uint8 ({places[-1]:,} or more, 3), got {taken.dtype} {taken.shape}")
+        apart = np.flatnonzero(np.diff(starts - places[:-1])) + 1  # the others lie together in the file
+        for first, last in pairwise([0, *apart, len(starts)]):
+            if places[first] < places[last]:
+                self.file.copy(int(starts[first]), taken[places[first] : places[last]])
+        return taken, places[:-1]
 
     def kept(self, numbers: np.ndarray) -> Cache:
         """These pictures alone, in this order, out of the same file."""
