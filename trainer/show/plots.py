@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SMOOTH = 0.9  # how much of the running mean of the steps' losses is kept at each step
-BLUE, ORANGE, GREEN = "#1f5fa8", "#d9730d", "#2e7d32"
+BLUE, ORANGE, GREEN, SHADE = "#1f5fa8", "#d9730d", "#2e7d32", "#eef0f2"
 
 
 def picture(figure: Any) -> Image.Image:
@@ -29,20 +29,35 @@ def picture(figure: Any) -> Image.Image:
 def losses(history: Sequence[Mapping[str, float]], steps: np.ndarray) -> Any:
     """Each step's training loss and its running mean, and the validation loss at the end of each epoch.
 
-    `steps` is (n, 3): learning rate, momentum, loss. Raises `Error` if nothing was trained yet.
+    `steps` is (n, 3): learning rate, momentum, loss. Epochs in which the head alone was trained (`frozen` in their row)
+    are on grey, and the running mean begins anew after them. Raises `Error` if nothing was trained yet.
     """
     import pandas as pd
 
     figure, axes = _chart("step", "loss", steps)
     x = np.arange(1, len(steps) + 1)
     axes.plot(x, steps[:, 2], color=BLUE, alpha=0.25, linewidth=0.8)
-    mean = pd.Series(steps[:, 2]).ewm(alpha=1 - SMOOTH).mean()
-    axes.plot(x, mean, color=BLUE, label="training, running mean")
-    ends = np.cumsum([row["steps"] for row in history])
+    ends = np.cumsum([row["steps"] for row in history]).astype(int)
+    labels = {False: "training, running mean", True: "the head alone"}
+    for start, end, frozen in _runs(history, ends):
+        mean = pd.Series(steps[start:end, 2]).ewm(alpha=1 - SMOOTH).mean()
+        axes.plot(x[start:end], mean, color=BLUE, label=labels.pop(False, None))
+        if frozen:
+            axes.axvspan(start + 0.5, end + 0.5, color=SHADE, zorder=0, label=labels.pop(True, None))
     axes.plot(ends, [row["valid_loss"] for row in history], "o-", color=ORANGE, markersize=4, label="validation")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     return figure
+
+
+def _runs(history: Sequence[Mapping[str, float]], ends: np.ndarray) -> Iterator[tuple[int, int, bool]]:
+    """The steps, from and until which ones, that trained the same part of the model, and whether that was the head."""
+    start = 0
+    for number, (row, end) in enumerate(zip(history, ends.tolist(), strict=True), start=1):
+        frozen = bool(row.get("frozen"))
+        if number == len(history) or bool(history[number].get("frozen")) != frozen:
+            yield start, end, frozen
+            start = end
 
 
 def rates(steps: np.ndarray) -> Any:
