@@ -1,9 +1,11 @@
 """What is particular to IronCalc."""
 
+import zipfile
 from pathlib import Path
 
 import openpyxl
 import pytest
+from openpyxl.formatting.rule import ColorScaleRule, FormulaRule
 from openpyxl.workbook.defined_name import DefinedName
 
 import sgdsheet.engines.ironcalc
@@ -76,3 +78,28 @@ def test_names_that_formulas_use_are_known_among_many(tmp_path: Path) -> None:
     (found,) = IronCalc().calculate(tmp_path / "many.xlsx", [Range("Sheet", 2, 1, 2, 1)])
     assert found[0, 0] == 32
     assert (tmp_path / "many.xlsx").read_bytes() == before
+
+
+def test_conditional_formats_are_kept_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For their sake IronCalc calculates the whole file while it loads it, and then once more."""
+    seen = []
+    load = ironcalc.load_from_xlsx
+
+    def loading(path: str, *rest: str) -> object:
+        with zipfile.ZipFile(path) as archive:
+            seen.extend(archive.read(name) for name in archive.namelist() if "worksheets" in name)
+        return load(path, *rest)
+
+    monkeypatch.setattr(ironcalc, "load_from_xlsx", loading)
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    page["A1"], page["A2"] = 2, "=A1+1"
+    page.conditional_formatting.add("A1:A2", ColorScaleRule(start_type="min", end_type="max"))
+    page.conditional_formatting.add("A1", FormulaRule(formula=["A2>1"], stopIfTrue=True))
+    book.save(tmp_path / "colours.xlsx")
+    (found,) = IronCalc().calculate(tmp_path / "colours.xlsx", [Range("Sheet", 2, 1, 2, 1)])
+    assert found[0, 0] == 3
+    assert len(seen) == 1
+    assert b"conditionalFormatting" not in seen[0]
+    assert b"</sheetData>" in seen[0]
