@@ -10,8 +10,7 @@ from trainer.show import plots
 def history(frozen: str) -> tuple[list[dict[str, float]], np.ndarray]:
     """Epochs of four steps each, `h` of the head alone and `a` of all of the model."""
     rows: list[dict[str, float]] = [
-        {"epoch": n, "steps": 4, "valid_loss": 1 / n} | ({"frozen": True} if kind == "h" else {})
-        for n, kind in enumerate(frozen, start=1)
+        {"epoch": n, "steps": 4, "valid_loss": 1 / n, "frozen": kind == "h"} for n, kind in enumerate(frozen, start=1)
     ]
     losses = np.linspace(2, 0.5, 4 * len(rows))
     return rows, np.stack([losses, losses, losses], 1)
