@@ -59,7 +59,7 @@ def listing(
     label_delim: str | None = None,
     folder: Path | str | None = None,
     suffix: str | None = None,
-    without: Sequence[Path | str] = (),
+    without: Path | str | Sequence[Path | str] = (),
 ) -> Listing:
     """The pictures below a folder, or those that a CSV names.
 
@@ -93,7 +93,8 @@ def listing(
         for name, value in [*vars(given).items(), ("folder", folder)]:
             if value:
                 raise Error(f"{name}: it says how to read a CSV, but {root} is a folder; give csv as well")
-        found = layouts.labelled(walk(root, [Path(each).expanduser() for each in without]), label)
+        kept_out = [without] if isinstance(without, (str, Path)) else without
+        found = layouts.labelled(walk(root, [Path(each).expanduser() for each in kept_out]), label)
         return _numbered(found, root, root, valid_pct, seed)
     file = table.find(Path(csv).expanduser(), root)
     root = table.start(root, folder)

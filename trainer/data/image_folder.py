@@ -65,7 +65,7 @@ class ImageFolder:
         label_delim: str | None = None,
         folder: Path | str | None = None,
         suffix: str | None = None,
-        without: Sequence[Path | str] = (),
+        without: Path | str | Sequence[Path | str] = (),
     ) -> None:
         require(size, "size", 8)
         require(seed, "seed", 0)
@@ -82,7 +82,7 @@ class ImageFolder:
             label_delim=label_delim,
             folder=folder,
             suffix=suffix,
-            without=[*without, cache],
+            without=[*([without] if isinstance(without, (str, Path)) else without), cache],
         )
         show = show and distributed.first()
         for line in found.said if show else ():
@@ -102,12 +102,11 @@ class ImageFolder:
         )
 
     def counts(self) -> pd.DataFrame:
-        """How many pictures of each class there are to train, to validate and to test with; a row a class."""
+        """A row a class: its name, and how many pictures there are to train, to validate and to test with."""
         import pandas as pd
 
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        counts = {part: self._count(numbers) for part, numbers in parts.items()}
-        return pd.DataFrame(counts, index=pd.Index(self.classes, name="class"))
+        return pd.DataFrame({"class": self.classes, **{part: self._count(its) for part, its in parts.items()}})
 
     def class_weights(self) -> torch.Tensor:
         """A weight for each class, float32: the rarer it is in training, the larger; their mean over pictures is 1.
@@ -160,7 +159,7 @@ class ImageFolder:
         """A grid of pictures with their classes, as a Pillow picture."""
         from PIL import Image
 
-        from trainer.results.predictions import grid
+        from trainer.show.drawing import grid
 
         numbers = np.random.default_rng(self.seed).permutation(self.train)[:count]
         pictures = []

@@ -24,7 +24,7 @@ PERHAPS = CONTAINERS | {
     "archive",
 }  # only where nothing is beside
 # Files that are pictures, which Pillow does not read or only with a package more; and files that are surely none.
-UNREAD = HEIF | {*".jxl .svg .psd .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw".split()} - SUFFIXES
+UNREAD = HEIF | {*".jxl .svg .psd .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw".split()}
 NO_PICTURES = {*".txt .csv .tsv .json .jsonl .xml .md .html .yaml .yml .log .db .ini .py .ipynb .npy .mat .pts".split()}
 
 
@@ -48,7 +48,7 @@ def labelled(root: Folder, label: Label | None = None) -> Labelled:
     if len(classes) == 1 and not parts and len(inside := _inner(top.holding[0]).holding) > 1:
         found.said.append(f"give {inside[0].path.parent} if the folders in it are the classes")
     for name in classes:
-        if part_of(name):
+        if _part_in(name):
             found.said.append(f"{name} is taken for a class, and not for a part of a split")
     used = {part: folder for part, folder in parts.items() if part in found.parts.values()}
     found.said = [*_taken(root, top, used), *found.said, *_left_out(classes)]
@@ -101,10 +101,11 @@ def _inner(folder: Folder) -> Folder:
 def _class_folders(folder: Folder) -> list[Folder]:
     """Those that hold pictures. Raises `Error` if there are none, or if they look like anything but classes."""
     if not folder.holding:
-        table = next((name for name in folder.others if suffix_of(name) == ".csv"), None)
+        tables = [*sorted(folder.path.glob("*.csv")), *sorted(folder.root.glob("*.csv"))]
+        csv = f", as csv={str(tables[0].relative_to(folder.root))!r}" if tables else ""
         raise Error(
             f"{folder.path}: expected a folder for each class, but its pictures lie directly in it; if their names say "
-            f"the class, give label, as label='^(.+)_[0-9]+'; or a CSV{f', as csv={table!r}' if table else ''}"
+            f"the class, give label, as label='^(.+)_[0-9]+'; or a CSV{csv}"
         )
     _require_no_container(folder)
     _require_no_collections(folder)
@@ -193,10 +194,9 @@ def _worded(top: Folder) -> dict[str, Folder]:
     """A split whose folders have longer names, as training_set and test2017, if what they hold bears it out."""
     worded: dict[str, list[Folder]] = {}
     for each in top.holding:
-        words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", each.name))
-        parts = {part_of(word) for word in words} - {None}
-        if len(parts) == 1:
-            worded.setdefault(str(*parts), []).append(each)
+        part = _part_in(each.name)
+        if part:
+            worded.setdefault(part, []).append(each)
     if "train" not in worded or len(worded) == 1:
         return {}
     for part, folders in worded.items():
@@ -213,6 +213,13 @@ def _worded(top: Folder) -> dict[str, Folder]:
             f"or, if all are classes, {_as_classes(top)}"
         )
     return parts
+
+
+def _part_in(name: str) -> str | None:
+    """The part that a name speaks of, as TrainImages or test2017 do, if it is a single one."""
+    words = re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    parts = {part for word in words if (part := part_of(word))}
+    return parts.pop() if len(parts) == 1 else None
 
 
 def _twice(top: Folder, part: str, names: Sequence[str]) -> str:

@@ -123,14 +123,15 @@ def _by_columns(
     several = next((row for row in rows if len(row.labels) > 1), None)
     none = next((row for row in to_learn if not row.labels), None)
     found = Labelled({row.name: row.labels for row in rows}, parts)
+    unlabelled = [row.name for row in rows if row.part == "test" and not row.labels]
     if delim or several or (none and len(columns) > 1):
         found.multi_label = True
         example = several or none or rows[0]
         found.said = [f"row {example.number} has {enumerated(example.labels) or 'none'}"]
-        return found
-    if none:
+        if len(unlabelled) < sum(row.part == "test" for row in rows):
+            return found  # those are labelled, and some of them with nothing
+    elif none:
         raise Error(f"{csv}: row {none.number}: expected a path and a label, got {none.name!r} and ''")
-    unlabelled = [row.name for row in rows if not row.labels]
     for name in unlabelled:
         del found.labels[name]
     if unlabelled:
@@ -150,6 +151,8 @@ def _read(csv: Path) -> pd.DataFrame:
     try:
         with csv.open("rb") as file:
             header = file.readline().decode("utf-8-sig", "replace")
+        if "\0" in header:
+            raise ValueError("it holds bytes that are no text")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
             table = pd.read_csv(
@@ -165,6 +168,10 @@ def _read(csv: Path) -> pd.DataFrame:
         raise Error(f"{csv}: the CSV cannot be read: {error.strerror}") from None
     except (ValueError, pd.errors.ParserWarning) as error:
         raise Error(f"{csv}: not a CSV in UTF-8: {str(error).strip().splitlines()[0]}") from None
+    table.columns = [column.strip() for column in table.columns]
+    twice = [column for column, count in Counter(table.columns).items() if count > 1]
+    if twice:
+        raise Error(f"{csv}: two columns are called {twice[0]!r}; rename one")
     if any(is_picture(column) for column in table.columns):
         got = ",".join(table.columns)
         raise Error(f"{csv}: expected a first row that names the columns, such as path,label, got {got!r}")
@@ -313,7 +320,7 @@ def _split_columns(csv: Path, table: pd.DataFrame, path: str, given: Given) -> t
             splits[column] = YES_IS[word]
         elif word == "split" or (word in SPLITS and any(part_of(cell) for cell in table[column])):
             splits[column] = ""
-        elif word == "fold":
+        elif word.endswith("fold"):
             said.append(
                 f"column {column} is not taken for a split: expected train, valid, test, got {table[column].iloc[0]!r}"
             )
@@ -350,12 +357,24 @@ def _labels(row: Row, columns: Sequence[str], delim: str | None) -> tuple[str, .
         return tuple(column for column in columns if row.cells[column].casefold() in YES)
     cells = [row.cells[column] for column in columns]
     if delim:
-        cells = [each.strip() for cell in cells for each in cell.split(delim)]
+        cells = [each for cell in cells for each in _split(cell, delim)]
     return tuple(sorted({cell for cell in cells if cell}))
 
 
+def _split(cell: str, delim: str) -> list[str]:
+    """The labels in a cell; a list in brackets, as programs write it, is one too."""
+    if _is_list(cell):
+        return [each.strip(" '\"") for each in cell[1:-1].split(delim)]
+    return [each.strip() for each in cell.split(delim)]
+
+
+def _is_list(cell: str) -> bool:
+    return cell[:1] + cell[-1:] == "[]"
+
+
 def _given_labels(csv: Path, table: pd.DataFrame, given: Given) -> list[str]:
-    names = [given.label_column] if isinstance(given.label_column, str) else list(given.label_column or ())
+    names = [given.label_column] if isinstance(given.label_column, str) else given.label_column or ()
+    names = [name for name in names if name]
     return [_named(csv, table, "label_column", name) for name in names]
 
 
@@ -381,7 +400,7 @@ def _found_labels(csv: Path, table: pd.DataFrame, taken: Collection[str]) -> lis
     if by_word and (len(by_word) == 1 or _word(by_word[0]) in ("label", "class")):
         return [_in_words(table, by_word[0], rest)]
     rest = by_word or [each for each in rest if not NO_LABELS.fullmatch(_word(each)) and (table[each] != "").any()]
-    ones = [each for each in rest if _is_one_hot(table[each])]
+    ones = [each for each in rest if _is_one_hot(table[each]) and table[each].nunique() > 1]
     words = [each for each in rest if each not in ones and _numbers(table[each]) is None]
     if len(ones) > 1 and (not words or _is_one_each(table, ones)):
         return ones
@@ -410,15 +429,17 @@ def _require_one_label(csv: Path, column: str, cells: pd.Series) -> None:
     """Raises `Error` if the cells look as if they held several labels each."""
     values = sorted(set(cells) - {""})
     for delim in "|;, ":
-        parts = {value: {each.strip() for each in value.split(delim)} - {""} for value in values}
+        parts = {value: set(_split(value, delim)) - {""} for value in values}
         several = [value for value in values if len(parts[value]) > 1]
         in_cells = Counter(each for labels in parts.values() for each in labels)
         # Words of a name, as in great pyrenees, seldom all recur in others.
         again = [value for value in several if all(in_cells[each] > 1 for each in parts[value])]
-        if (several and delim in "|;") or (len(again) > 1 and 2 * len(again) >= len(several)):
+        lists = [value for value in values if delim == "," and _is_list(value)]
+        if lists or (several and delim in "|;") or (len(again) > 1 and 2 * len(again) >= len(several)):
+            example = (lists or again or several)[0]
             raise Error(
-                f"{csv}: column {column!r} looks as if its cells held several labels, as {(again or several)[0]!r}; "
-                f"give label_delim={delim!r} if they do, label_delim='' if each is one label"
+                f"{csv}: column {column!r} looks as if its cells held several labels, as {example!r}; give label_delim="
+                f"{delim!r} if they do, label_delim='' if each is one label"
             )
 
 

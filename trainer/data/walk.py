@@ -26,7 +26,9 @@ JUNK = {
 }
 # What this trainer writes: a folder that holds one of these sets is a run's or a cache, and no folder of pictures.
 OWN = ({"checkpoint.safetensors"}, {"run.json", "history.csv"}, {"pixels.bin", "index.jsonl"})
-OWN_PICTURES = {"confusion.png", "top_losses.png", "losses.png", "lr.png"}
+OWN_PICTURES = {
+    *("confusion.png", "top_losses.png", "test_confusion.png", "test_top_losses.png", "losses.png", "lr.png")
+}
 
 
 @dataclass(eq=False)

@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from trainer.data import walk
+
+
+@pytest.fixture(autouse=True)
+def without_heif(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pillow-heif is as if it were not installed."""
+    monkeypatch.setattr(walk, "SUFFIXES", walk.SUFFIXES - walk.HEIF)
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Callable[..., Path]:

@@ -311,7 +311,7 @@ FLAT = (
         (["train/a/1.jpg", "train/b/1.jpg", "valid/1.jpg"], f"{{root}}/valid: {FLAT}"),
         (["train/1.jpg", "test/1.jpg", "test/2.jpg"], f"{{root}}/train: {FLAT}"),
         (["Train/1.jpg"], f"{{root}}/Train: {FLAT}"),
-        (["images/1.jpg", "labels.csv"], f"{{root}}/images: {FLAT}"),
+        (["images/1.jpg", "labels.csv"], f"{{root}}/images: {FLAT}, as csv='labels.csv'"),
         (["1.jpg", "labels.csv"], f"{{root}}: {FLAT}, as csv='labels.csv'"),
         (["train/a/1.jpg", "val/a/1.jpg"], "{root}: expected at least two classes, got only 'a'"),
         (

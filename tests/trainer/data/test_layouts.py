@@ -125,6 +125,11 @@ def test_other_names_of_a_split_and_folders_around_it(files: Files, folders: tup
     assert names(found, "test") == set(many(9, *each(folders[1])))
 
 
+def test_a_folder_that_may_be_a_test_is_said_to_be_a_class(files: Files) -> None:
+    found = listing(files(*many(3, "cat", "dog", "test_images")))
+    assert found.said == ["test_images is taken for a class, and not for a part of a split"]
+
+
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
@@ -152,7 +157,7 @@ def test_other_names_of_a_split_and_folders_around_it(files: Files, folders: tup
 def test_what_might_be_a_split_is_not_guessed(files: Files, folders: list[str], expected: str | None) -> None:
     root = files(*many(3, *folders))
     if expected is None:
-        assert set(shown(listing(root))) == {"train", "valid"}
+        assert names(listing(root), "valid") == set(many(3, *each("val2017", classes="a b")))
     else:
         assert message(root) == expected.format(root=root)
 
@@ -285,6 +290,7 @@ def test_a_folder_that_is_kept_out_is_known_by_any_of_its_paths(files: Files, tm
     root = files(*many(3, "cat", "dog", "runs"))
     (tmp_path / "link").symlink_to(root / "runs")
     assert listing(root, without=[tmp_path / "link"]).classes == ["cat", "dog"]
+    assert listing(root, without=str(tmp_path / "link")).classes == ["cat", "dog"]
     # That of the pictures itself, and one around it, keep nothing out.
     assert listing(root, without=[root, tmp_path]).classes == ["cat", "dog", "runs"]
 

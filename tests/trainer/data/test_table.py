@@ -174,6 +174,24 @@ def test_labels_are_not_guessed(table: Table, header: str, row: str, among: str)
     assert message(csv) == expected
 
 
+def test_columns_with_spaces_and_columns_of_nothing_but_1(table: Table) -> None:
+    csv = table(
+        " path , black, grizzly ,teddy, total", lambda kind, number, count: f"{kind}/{number}.jpg,{ones(kind)},1"
+    )
+    found = listing(csv)
+    assert are_the_bears(found)
+    assert found.said == [f"{csv}: pictures from path, labels from black, grizzly, teddy"]
+    csv.write_text(csv.read_text().replace("total", "teddy"))
+    assert message(csv) == f"{csv}: two columns are called 'teddy'; rename one"
+
+
+@pytest.mark.parametrize("start", [b"PK\3\4\0\0", "path,label\n".encode("utf-16")])
+def test_what_is_no_text(files: Callable[..., Path], start: bytes) -> None:
+    csv = files("a.jpg") / "x.csv"
+    csv.write_bytes(start + bytes(100))
+    assert message(csv) == f"{csv}: not a CSV in UTF-8: it holds bytes that are no text"
+
+
 def test_labels_by_a_rule_where_the_csv_has_but_the_split(table: Table) -> None:
     csv = table("path,set", lambda kind, number, count: f"{kind}/{number}.jpg,{'test' if number else 'train'}")
     csv.write_text(csv.read_text().replace("/1.jpg,test", "/1.jpg,valid"))
@@ -336,6 +354,31 @@ def test_several_labels_in_a_cell_are_asked_for(table: Table, delim: str) -> Non
     assert labels(found) == {
         f"{kind}/{number}.jpg": set(PLANET[count].split()) for count, (kind, number) in enumerate(BEARS)
     }
+
+
+@pytest.mark.parametrize("cell", ["['{kind}', 'n{number}']", '[""{kind}"", ""n{number}""]'])
+def test_lists_in_brackets_are_several_labels_too(table: Table, cell: str) -> None:
+    csv = table(
+        "path,labels", lambda kind, number, count: f'{kind}/{number}.jpg,"{cell.format(kind=kind, number=number)}"'
+    )
+    assert "give label_delim=',' if they do" in message(csv)
+    assert labels(listing(csv, label_delim=",")) == {
+        f"{kind}/{number}.jpg": {kind, f"n{number}"} for kind, number in BEARS
+    }
+
+
+def test_test_pictures_that_all_lack_their_labels_are_passed_over(table: Table) -> None:
+    csv = table(
+        "path,tags,split",
+        lambda kind, number, count: f"{kind}/{number}.jpg,{kind} x,train" if number else f"{kind}/{number}.jpg,,test",
+    )
+    found = listing(csv, label_delim=" ")
+    assert len(found.names) == 9
+    assert "passed over: 3 test pictures without a label, as black/0.jpg" in found.said
+    # Where some have labels, those without have none.
+    csv.write_text(csv.read_text().replace("black/0.jpg,,", "black/0.jpg,x,"))
+    found = listing(csv, label_delim=" ")
+    assert [labels(found)[f"{kind}/0.jpg"] for kind in ("black", "teddy")] == [{"x"}, set()]
 
 
 def test_a_cell_may_be_one_label_whatever_it_looks_like(table: Table) -> None:
