@@ -10,19 +10,11 @@ from dataclasses import replace
 from sgdsheet.errors import Error, nearest
 from trainer.data.labels import Label, Labelled, by_rule, counted, enumerated
 from trainer.data.split import part_of
-from trainer.data.walk import HEIF, SUFFIXES, Folder, suffix_of
+from trainer.data.walk import HEIF, SUFFIXES, Folder, joined, suffix_of
 
-# Names of folders that hold everything else, and are no classes.
-CONTAINERS = {*("images", "image", "imgs", "img", "jpegimages", "data", "dataset", "datasets")}
-PERHAPS = CONTAINERS | {
-    "pictures",
-    "photos",
-    "jpg",
-    "jpeg",
-    "png",
-    "classes",
-    "archive",
-}  # only where nothing is beside
+# Names of folders that hold everything else, and are no classes; and of some that are none if nothing is beside them.
+CONTAINERS = {*"images image imgs img jpegimages data dataset datasets".split()}
+PERHAPS = CONTAINERS | {*"pictures photos jpg jpeg png classes archive".split()}
 # Files that are pictures, which Pillow does not read or only with a package more; and files that are surely none.
 UNREAD = HEIF | {*".jxl .svg .psd .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw".split()}
 NO_PICTURES = {*".txt .csv .tsv .json .jsonl .xml .md .html .yaml .yml .log .db .ini .py .ipynb .npy .mat .pts".split()}
@@ -78,9 +70,15 @@ def _taken(root: Folder, top: Folder, parts: dict[str, Folder]) -> list[str]:
     aside = [each.below for each in top.holding if parts and each not in used and part_of(each.name) is None]
     if aside:
         said.append(f"passed over: {enumerated(aside)} (beside the folders of the split)")
-    if top.pictures:
-        said.append(f"passed over: {counted(len(top.pictures), 'picture')} beside the folders, as {top.pictures[0]}")
-    return said
+    return [*said, *_strays(top)] if parts else said
+
+
+def _strays(folder: Folder) -> list[str]:
+    """What is said of pictures that lie beside the folders that are taken."""
+    if not folder.pictures:
+        return []
+    first = joined(folder.below, folder.pictures[0])
+    return [f"passed over: {counted(len(folder.pictures), 'picture')} beside the folders, as {first}"]
 
 
 # --- A folder for each class ----------------------------------------------------------------------------------------
@@ -236,6 +234,7 @@ def _classes_of(part: str, folder: Folder, known: Sequence[str], found: Labelled
         found.said.append(f"passed over: {folder.below}: its {folder.count:,} pictures have no classes to be scored by")
         return []
     classes = _class_folders(top)
+    found.said += _strays(top)
     if part in ("valid", "test"):
         unknown = [each for each in classes if each.name not in known]
         if unknown and part == "valid":
@@ -272,7 +271,7 @@ def _left_out(classes: dict[str, list[Folder]]) -> list[str]:
 
 
 def _kinds(files: Iterable[str]) -> str:
-    """`5 .heic and 1 .txt files`; as a sentence begins."""
+    """`5 .heic, 1 .xyz files and 2 files without a suffix`."""
     counts = Counter(suffix_of(file) for file in files)
     kinds = [f"{count:,} {suffix}" for suffix, count in counts.most_common() if suffix]
     words = [f"{enumerated(kinds)} {'file' if sum(counts.values()) - counts[''] == 1 else 'files'}"] if kinds else []

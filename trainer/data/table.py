@@ -109,7 +109,10 @@ def labelled(csv: Path, root: Path, given: Given, label: Label | None = None) ->
     else:
         found = _by_columns(csv, rows, parts, columns, given.label_delim)
     words = f"labels from {enumerated(columns)}" if columns else "labels by the rule"
-    words += f", several each: {found.said.pop(0)}" if columns and found.multi_label else ""
+    if columns and found.multi_label:
+        odd = [row for row in rows if len(row.labels) != 1 and row.name in found.labels]
+        row = min(odd, key=lambda row: not row.labels, default=rows[0])
+        words += f", several each: row {row.number} has {enumerated(row.labels) or 'none'}"
     words += f", the split from {enumerated(list(splits))}" if splits else ""
     found.said = [f"{csv}: pictures from {path}, {words}", *said, *twice, *found.said]
     return found
@@ -118,19 +121,15 @@ def labelled(csv: Path, root: Path, given: Given, label: Label | None = None) ->
 def _by_columns(
     csv: Path, rows: Sequence[Row], parts: dict[str, str], columns: Sequence[str], delim: str | None
 ) -> Labelled:
-    """What the cells say; where a picture may have several labels, an example is the first line said."""
-    to_learn = [row for row in rows if row.part != "test"]
-    several = next((row for row in rows if len(row.labels) > 1), None)
-    none = next((row for row in to_learn if not row.labels), None)
+    """What the cells say. Raises `Error` for a row without the label that it must have."""
+    none = next((row for row in rows if not row.labels and row.part != "test"), None)
+    several = any(len(row.labels) > 1 for row in rows)
     found = Labelled({row.name: row.labels for row in rows}, parts)
+    found.multi_label = bool(delim) or several or (none is not None and len(columns) > 1)
     unlabelled = [row.name for row in rows if row.part == "test" and not row.labels]
-    if delim or several or (none and len(columns) > 1):
-        found.multi_label = True
-        example = several or none or rows[0]
-        found.said = [f"row {example.number} has {enumerated(example.labels) or 'none'}"]
-        if len(unlabelled) < sum(row.part == "test" for row in rows):
-            return found  # those are labelled, and some of them with nothing
-    elif none:
+    if found.multi_label and len(unlabelled) < sum(row.part == "test" for row in rows):
+        return found  # the test is labelled, some of its pictures with nothing
+    if none and not found.multi_label:
         raise Error(f"{csv}: row {none.number}: expected a path and a label, got {none.name!r} and ''")
     for name in unlabelled:
         del found.labels[name]

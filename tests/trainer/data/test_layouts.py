@@ -163,10 +163,16 @@ def test_what_might_be_a_split_is_not_guessed(files: Files, folders: list[str], 
 
 
 def test_what_is_beside_a_split_is_said(files: Files) -> None:
-    found = listing(files(*many(3, *each("train", "valid"), "more/cow"), "x.jpg", "valid/y.jpg", "valid/cat/notes.txt"))
+    found = listing(
+        files(
+            *many(3, *each("train", "valid"), "more/cow"), "x.jpg", "valid/y.jpg", "valid/cat/notes.txt", "train/z.jpg"
+        )
+    )
     assert found.classes == ["cat", "dog"]
     assert "passed over: more (beside the folders of the split)" in found.said
     assert "passed over: 1 picture beside the folders, as x.jpg" in found.said
+    assert "passed over: 1 picture beside the folders, as valid/y.jpg" in found.said
+    assert "passed over: 1 picture beside the folders, as z.jpg" in listing(found.root / "train", without="x").said
     assert "left out: 1 .txt file, no pictures by their names" in found.said
 
 
