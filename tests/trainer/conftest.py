@@ -13,7 +13,7 @@ from PIL import Image
 try:
     import torchvision  # noqa: F401
 except (ImportError, RuntimeError):
-    collect_ignore = ["test_classifier.py", "test_cli.py", "models", "test_benchmarks.py"]
+    collect_ignore = ["test_classifier.py", "test_cli.py", "test_distributed.py", "models", "test_benchmarks.py"]
 
 
 def draw(path: Path, kind: int, seed: int, side: int = 40) -> None:

@@ -46,7 +46,7 @@ def measured() -> dict[str, Any]:
 def test_norms_of_two_processes_are_over_the_whole_batch(measured: dict[str, Any]) -> None:
     """Unequal parts in float64: outputs, gradients and running statistics, with whatever a norm does besides."""
     found = measured["norms"]
-    assert {"efficientnet_b0", "regnety_002", "mobilenetv3_small_050", "densenet121", "resnetv2_50"} <= set(found)
+    assert {"test_efficientnet", "regnety_002", "mobilenetv3_small_050", "densenet121", "resnetv2_50"} <= set(found)
     assert {"a user's", "timm's", "momentum=None", "track_running_stats=False", "none for one"} <= set(found)
     assert not far(found)
 

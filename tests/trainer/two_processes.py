@@ -16,9 +16,9 @@ from torch import nn
 from sgdsheet.errors import Error
 from trainer import distributed
 
-# Those of timm whose norms are followed by an activation of their own, some with fewer blocks.
+# Those of timm whose norms have an activation of their own, some with fewer blocks; the first for efficientnet_b0.
 NETWORKS: dict[str, dict[str, Any]] = {
-    "efficientnet_b0": {},
+    "test_efficientnet": {},
     "regnety_002": {},
     "mobilenetv3_small_050": {},
     "densenet121": {"block_config": (2, 2, 2, 2)},
