@@ -191,14 +191,14 @@ def _meet(rank: int, size: int, device: torch.device) -> None:
         raise Error(f"process {rank} of {size} does not meet the others ({reason}); start them with torchrun") from None
     if len(kinds) > 1:
         raise Error(f"--device: some processes have {kinds[0]}, others {kinds[1]}; give a device that all have")
-    on_gpus = device.type == "cuda"
+    nccl = device.type == "cuda" and dist.is_nccl_available()  # which Windows lacks
     dist.init_process_group(
-        "nccl" if on_gpus and dist.is_nccl_available() else "gloo",
+        "nccl" if nccl else "gloo",
         store=store,
         rank=rank,
         world_size=size,
         timeout=TRAINING,
-        device_id=device if on_gpus else None,
+        device_id=device if nccl else None,
     )
     atexit.register(_leave)
 
