@@ -93,7 +93,6 @@ class Classifier:
         if self.recipe.compile:
             for each in (self.model, self.scored):
                 each.compile()
-        amp = half(self.device) if self.recipe.amp is None or self.recipe.amp else None
         cutter = Cutter(self.device, self.network.mean, self.network.std)
         weighed = data.class_weights().to(self.device) if self.recipe.balance == "loss" else None
         self.setup = loop.Setup(
@@ -101,7 +100,7 @@ class Classifier:
             self.recipe,
             self.world,
             Feed(data.cache, cutter),
-            Precision(self.device, amp),
+            Precision(self.device, half(self.device, self.recipe.amp)),
             data.labels.to(self.device),
             weighed,
         )
@@ -163,7 +162,7 @@ class Classifier:
         self._trained = self.world.together(self.model)
 
     def fine_tune(
-        self, epochs: int = 1, lr: Any = 2e-3, *, frozen_epochs: int = 4, frozen_lr: Any = HEAD_LR
+        self, epochs: int = 1, lr: Any = 2e-3, *, frozen_epochs: int = 10, frozen_lr: Any = HEAD_LR
     ) -> Diagnosis:
         """Trains the head alone and then all of the model, the first layers at a hundredth of the head's rate.
 
@@ -295,9 +294,12 @@ class Classifier:
 
     def find_lr(self, steps: int = 100) -> Found:
         """Tries learning rates from 1e-7 to 10, each a step, and suggests two; the model is as before after it."""
+        modes = [(module, module.training) for module in self.model.modules()]
         self._set_modes()
         with counting("Trying learning rates", self.show) as counted:
             found = search(self._trained, self._optimizer(1.0), self.setup, steps, counted)
+        for module, training in modes:
+            module.training = training
         if self.show:
             say(found)
         return found
@@ -490,7 +492,9 @@ class Classifier:
         counts = [sum(param.numel() for param in params) for params in (self._body, self._head)]
         trained = "its head is trained" if self.frozen else "all of it is trained"
         done = (
-            f"{len(self.history)} epochs, {self.history[-1]['error_rate']:.1%} wrong" if self.history else "untrained"
+            f"{len(self.history)} epoch{'s' * (len(self.history) > 1)}, {self.history[-1]['error_rate']:.1%} wrong"
+            if self.history
+            else "untrained"
         )
         return (
             f"Classifier({self.arch}, {sum(counts):,} weights ({counts[1]:,} in the head) from "

@@ -13,7 +13,6 @@ import click
 
 from sgdsheet.cli import Commands
 from sgdsheet.errors import Error
-from trainer import distributed
 from trainer.recipe import Augment, Recipe
 
 if TYPE_CHECKING:
@@ -50,6 +49,14 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--size", default=224, show_default=True, help="The side of the pictures in training, in pixels."),
         click.option("--valid-pct", default=0.2, show_default=True, help="The share set aside for validation."),
         click.option("--cache", type=PATH, help="Where the decoded pictures are kept."),
+        click.option("--label", help=r"A regular expression for the class in a file's name, as '^(.+)_\d+'."),
+        click.option("--csv", type=PATH, help="Paths below PICTURES and their labels; PICTURES may itself be one."),
+        click.option("--path-column", help="Of the CSV, where it is not plain which one."),
+        click.option("--label-column", multiple=True, help="The same; several for a column of 0 and 1 a class."),
+        click.option("--split-column", help="The same: train, valid or test."),
+        click.option("--label-delim", help="What stands between several labels in a cell, as ' '."),
+        click.option("--folder", help="Where the CSV's paths begin, below PICTURES."),
+        click.option("--suffix", help="What the CSV's paths lack in the end, as .jpg."),
     ]
     return _with(command, options)
 
@@ -83,11 +90,24 @@ def _with(command: Callable[..., None], options: list[Callable[..., Any]]) -> Ca
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
+def _together(command: Callable[..., None]) -> Callable[..., None]:
+    """Of several processes one says what went wrong."""
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        from trainer import distributed
+
+        with distributed.command():
+            command(**options)
+
+    return run
+
+
 @main.command()
 @_data
 @_model
 @click.option("--epochs", type=int, help="All of the model is trained.  [default: 1 with weights, else 4]")
-@click.option("--frozen-epochs", type=int, help="Before, the head alone.  [default: 4 with weights, else 0]")
+@click.option("--frozen-epochs", type=int, help="Before, the head alone.  [default: 10 with weights, else 0]")
 @click.option("--lr", help="The highest rate, or LOW:HIGH, the first layers' and the head's.")
 @click.option("--out", type=PATH, help="The folder for the checkpoint and the results.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
@@ -95,6 +115,7 @@ def _with(command: Callable[..., None], options: list[Callable[..., Any]]) -> Ca
 @click.option("--overwrite", is_flag=True, help="Begin anew, though there is a run in --out.")
 @click.option("--tta", is_flag=True, help="Look at each picture several times in the end (test-time augmentation).")
 @click.option("--test", is_flag=True, help="In the end, score the pictures in the folder test too.")
+@_together
 def fit(
     epochs: int | None,
     frozen_epochs: int | None,
@@ -125,6 +146,7 @@ def fit(
 @_model
 @click.option("--frozen", is_flag=True, help="For the head alone.")
 @click.option("--plot", "out", type=PATH, help="A .png for the loss at each rate.")
+@_together
 def find_lr(out: Path | None, frozen: bool, **options: Any) -> None:
     """Tries learning rates on PICTURES, and suggests one."""
     from trainer.show import drawing
@@ -156,16 +178,21 @@ def demo(epochs: int, out: Path) -> None:
 # --- What they share --------------------------------------------------------------------------------------------------
 
 
-def _classifier(
-    pictures: Path, *, size: int, seed: int, valid_pct: float = 0.2, cache: Path | None = None, **options: Any
-) -> Classifier:
+def _classifier(pictures: Path, *, seed: int, label_column: tuple[str, ...] = (), **options: Any) -> Classifier:
+    import inspect
+
+    from trainer import distributed
     from trainer.classifier import Classifier
     from trainer.data.image_folder import ImageFolder
+    from trainer.show.progress import say
 
-    without = options.pop("without", [])
-    data = ImageFolder(pictures, valid_pct=valid_pct, seed=seed, size=size, cache=cache, without=without)
+    names = set(inspect.signature(ImageFolder).parameters) & set(options)
+    given = {name: options.pop(name) for name in names}
+    columns = label_column[0] if len(label_column) == 1 else list(label_column) or None
+    data = ImageFolder(pictures, seed=seed, label_column=columns, **given)
     if distributed.first():
-        click.echo(data)
+        say(data)
+        say(data.counts().to_string(index=False))
     return Classifier(data, seed=seed, **options)
 
 

@@ -151,7 +151,7 @@ def difference_of_bf16(data: ImageFolder, device: torch.device, sizes: Sizes) ->
 
 def classifier(data: ImageFolder, device: torch.device, sizes: Sizes, bf16: bool) -> Classifier:
     augment = Augment(SCALE, rotate=0, zoom=1, lighting=0)
-    options: dict[str, Any] = {"batch_size": sizes.batch_size, "device": str(device), "bf16": bf16}
+    options: dict[str, Any] = {"batch_size": sizes.batch_size, "device": str(device), "amp": bf16, "weights": None}
     return Classifier(data, sizes.arch, augment=augment, show=False, **options)
 
 

@@ -1,11 +1,15 @@
 """How fast the trainer is beside torchvision with a DataLoader, and fastai where it is installed.
 
-    python tests/benchmarks/trainer.py [pipeline] [training] [errors] [memory] [--pictures FOLDER] [--repetitions N]
+    python tests/benchmarks/trainer.py [transfer] [pipeline] [training] [errors] [memory]
+        [--pictures FOLDER] [--size PIXELS] [--repetitions N]
 
-Without a name all parts run, on pictures that it draws; `errors` says something only of real ones. Each measurement is
-a process of its own with two cores and two threads; the kinds take turns, and the medians of their rates count. The
-first epoch, in which pictures are decoded and workers start, is left out.
+Without a name all parts run, on pictures that it draws; `transfer` and `errors` say something only of real ones. Each
+measurement is a process of its own with two cores and two threads; the kinds take turns, and the medians of their rates
+count. The first epoch, in which pictures are decoded and workers start, is left out.
 
+- transfer: EfficientNet-Lite0 with ImageNet's weights, `fine_tune` as it comes, for three seeds; fastai with the same
+  weights, first for the same epochs and then for a minute. Targets: fewer mistakes than fastai after the same epochs
+  and after the same time, at 3 times its rate, within a minute.
 - pipeline: pictures a second at 224 pixels with random resized crop, flip and normalisation, in batches of 64. Targets:
   3 times torchvision's, 10 times fastai's.
 - training: ResNet-18 at 128 pixels in batches of 32. Target: 2.5 times fastai's rate.
@@ -35,7 +39,7 @@ sys.path[0] = str(Path(__file__).parents[2])
 sys.path.append(str(Path(__file__).parent))
 
 SEEDS = (42, 1, 2)
-PARTS = ("pipeline", "training", "errors", "memory")
+PARTS = ("transfer", "pipeline", "training", "errors", "memory")
 FASTAI = find_spec("fastai") is not None
 
 
@@ -59,21 +63,15 @@ def _two_cores() -> None:
 def pipeline_of_trainer(folder: Path, cache: Path) -> float:
     from peers import SCALE
 
-    from trainer import Augment, ImageFolder
-    from trainer.distributed import join
-    from trainer.training.augment import Cutter, draw
-    from trainer.training.loop import Setup, ahead
+    from trainer import Augment, Classifier, ImageFolder
+    from trainer.training import loop
 
     data = ImageFolder(folder, cache=cache, show=False)
-    world = join("cpu")
     augment = Augment(SCALE, rotate=0, zoom=1, lighting=0)
-    setup = Setup(data, Cutter(224, world.device), world, augment, 64, 42, False)
+    clf = Classifier(data, "shufflenet_v2_x0_5", weights=None, augment=augment, device="cpu", show=False)
 
     def epoch(number: int) -> int:
-        for batch, stored in ahead(data.batches(number, 64, 42), setup):
-            sizes = data.cache.sizes[batch.numbers]
-            setup.cutter(stored, sizes, draw(augment, sizes, batch.rng))
-        return 64 * data.steps(64)
+        return sum(len(step.target) for step in loop.steps(clf.setup, loop.batches(clf.setup, number)))
 
     return rate(epoch, 9)
 
@@ -173,14 +171,14 @@ def bare_model(_: Path, __: Path, as_trainer: bool = False) -> float:
     from peers import train
     from torchvision.models import resnet18
 
-    from trainer.classifier import gains_by_bf16
+    from trainer.training.precision import half
 
     device, model, pictures = torch.device("cpu"), resnet18(num_classes=3), torch.randn(32, 3, 128, 128)
     autocast: Callable[[], Any] = nullcontext
     if as_trainer:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pictures = pictures.to(memory_format=torch.channels_last)
-        if gains_by_bf16(device):
+        if half(device):
             autocast = partial(torch.autocast, "cpu", torch.bfloat16)
     batch = pictures, torch.randint(0, 3, (32,))
     return statistics.median(train(model, lambda: iter([batch] * 4), 5, device, autocast)[1:])
@@ -194,7 +192,71 @@ def classifier(folder: Path, cache: Path, seed: int, size: int = 128) -> Any:
     from trainer import Classifier, ImageFolder
 
     data = ImageFolder(folder, size=size, seed=seed, cache=cache, show=False)
-    return Classifier(data, "resnet18", batch_size=32, seed=seed, device="cpu", show=False)
+    return Classifier(data, "resnet18", weights=None, batch_size=32, seed=seed, device="cpu", show=False)
+
+
+# --- Transfer -------------------------------------------------------------------------------------------------------
+
+
+def transfer_of_trainer(folder: Path, cache: Path, seed: int, size: int, epochs: int = 1) -> list[tuple[float, float]]:
+    """After the epochs of the head, and after each of all: the seconds of training until then, and the error rate.
+
+    The last row is with test-time augmentation, its seconds included.
+    """
+    from trainer import Classifier, ImageFolder
+
+    data = ImageFolder(folder, size=size, seed=seed, cache=cache, show=False)
+    clf = Classifier(data, "efficientnet_lite0", seed=seed, device="cpu", show=False)
+    clf.fine_tune(epochs)
+    seconds, found = 0.0, []
+    for row, after in zip(clf.history, [*clf.history[1:], {"frozen": False}], strict=True):
+        seconds += row["seconds"]
+        if not after["frozen"]:
+            found.append((seconds, row["error_rate"]))
+    started = time.perf_counter()
+    error = clf.predictions(tta=True).error_rate
+    return [*found, (seconds + time.perf_counter() - started, error)]
+
+
+def transfer_of_fastai(folder: Path, _: Path, seed: int, size: int, epochs: int = 1) -> list[tuple[float, float]]:
+    """The same of fastai's `fine_tune`, with its usual augmentation and the same weights."""
+    quiet()
+    from fastai.vision.all import (  # pyright: ignore[reportMissingImports]
+        Callback,
+        ImageDataLoaders,
+        Normalize,
+        RandomResizedCrop,
+        aug_transforms,
+        error_rate,
+        set_seed,
+        vision_learner,
+    )
+
+    from trainer import models
+
+    crop, normal = RandomResizedCrop(size, min_scale=0.35), Normalize.from_stats([0.5] * 3, [0.5] * 3)
+    options = {"valid_pct": 0.2, "seed": seed, "bs": 64, "num_workers": 2}
+    data = ImageDataLoaders.from_folder(folder, item_tfms=crop, batch_tfms=[*aug_transforms(), normal], **options)
+    found: list[tuple[float, float]] = []
+
+    class Timed(Callback):
+        """Notes when an epoch ends, and its error rate."""
+
+        order = 70  # after the Recorder
+
+        def after_epoch(self) -> None:
+            found.append((time.perf_counter() - started, float(self.learn.recorder.values[-1][-1])))
+
+    set_seed(seed)
+    name = "tf_efficientnet_lite0"
+    learner = vision_learner(data, name, pretrained=False, normalize=False, metrics=error_rate, cbs=Timed())
+    weights = models.create("efficientnet_lite0", len(data.vocab), size).model.state_dict()
+    body = {name: each for name, each in weights.items() if not name.startswith("classifier.")}
+    learner.model[0].model.load_state_dict(body)
+    started = time.perf_counter()
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs)
+    return found
 
 
 # --- Error rates ----------------------------------------------------------------------------------------------------
@@ -233,7 +295,7 @@ def memory_of_trainer(folder: Path, cache: Path) -> tuple[float, float]:
     from trainer import Classifier, ImageFolder
 
     data = ImageFolder(folder, cache=cache, show=False)
-    clf = Classifier(data, "shufflenet_v2_x0_5", batch_size=64, device="cpu", show=False)
+    clf = Classifier(data, "shufflenet_v2_x0_5", weights=None, batch_size=64, device="cpu", show=False)
     clf.fit_one_cycle(1)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, data.cache.pixels.nbytes / 1e9
@@ -264,6 +326,39 @@ def compare(
         click.echo(f"  {ours / medians[name]:6.2f} x  {name:<34} {medians[name]:8,.0f} pictures/s {spread}{target}")
 
 
+def transfer(folder: Path, _: int, size: int) -> None:
+    click.echo(f"\ntransfer, EfficientNet-Lite0, {folder.name}, {size} pixels, seeds {SEEDS}")
+    with tempfile.TemporaryDirectory() as cache:
+        apart(decodes, folder, Path(cache), size)
+        ours = [apart(transfer_of_trainer, folder, Path(cache), seed, size) for seed in SEEDS]
+        for place, name in enumerate(("head", "head and all", "with test-time augmentation")):
+            _errors(f"trainer, {name}", [rows[place] for rows in ours])
+        if not FASTAI:
+            return
+        theirs = [apart(transfer_of_fastai, folder, Path(cache), seed, size) for seed in SEEDS]
+        for place, name in enumerate(("head", "head and all")):
+            _errors(f"fastai, {name}", [rows[place] for rows in theirs])
+        speed = [their[1][0] / our[1][0] for our, their in zip(ours, theirs, strict=True)]
+        click.echo(f"  the same epochs {statistics.median(speed):.1f} times as fast  target 3")
+        each = statistics.mean(rows[1][0] - rows[0][0] for rows in theirs)
+        longer = int((60 - statistics.mean(rows[0][0] for rows in theirs)) / each)
+        if longer > 1:
+            theirs = [apart(transfer_of_fastai, folder, Path(cache), seed, size, longer) for seed in SEEDS]
+            _errors(f"fastai, head and {longer} epochs", [rows[-1] for rows in theirs])
+
+
+def _errors(name: str, rows: list[tuple[float, float]]) -> None:
+    rates = ", ".join(f"{error:.2%}" for _, error in rows)
+    seconds, error = (statistics.mean(values) for values in zip(*rows, strict=True))
+    click.echo(f"  {name:<36} {error:6.2%} wrong ({rates}) after {seconds:.0f} s")
+
+
+def decodes(folder: Path, cache: Path, size: int) -> None:
+    from trainer import ImageFolder
+
+    ImageFolder(folder, size=size, cache=cache, show=False)
+
+
 def pipeline(folder: Path, repetitions: int) -> None:
     kinds = {"trainer": pipeline_of_trainer, "torchvision, DataLoader, 2 workers": pipeline_of_torchvision}
     kinds |= {"fastai": pipeline_of_fastai} if FASTAI else {}
@@ -285,7 +380,7 @@ def training(folder: Path, repetitions: int) -> None:
 def errors(folder: Path, _: int) -> None:
     click.echo("\nerror rates, ResNet-18 from random weights, 128 pixels, 1 + 6 epochs at 3e-3")
     with tempfile.TemporaryDirectory() as cache:
-        apart(classifier_decodes, folder, Path(cache))
+        apart(decodes, folder, Path(cache), 128)
         kinds: dict[str, Any] = {"trainer": errors_of_trainer}
         kinds |= {"fastai": errors_of_fastai} if FASTAI else {}
         seconds: dict[str, float] = {}
@@ -301,10 +396,6 @@ def errors(folder: Path, _: int) -> None:
         click.echo(f"  trainer  {error:.1%} after 1 + {epochs} epochs in {took:.0f} s; fastai takes {budget:.0f} s")
 
 
-def classifier_decodes(folder: Path, cache: Path) -> None:
-    classifier(folder, cache, SEEDS[0])
-
-
 def memory(_: Path, __: int) -> None:
     from peers import photographs
 
@@ -317,14 +408,15 @@ def memory(_: Path, __: int) -> None:
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--pictures", type=click.Path(exists=True, path_type=Path), help="A folder of class folders.")
+@click.option("--size", default=224, show_default=True, help="For transfer alone.")
 @click.option("--repetitions", default=3, show_default=True)
-def main(parts: tuple[str, ...], pictures: Path | None, repetitions: int) -> None:
+def main(parts: tuple[str, ...], pictures: Path | None, size: int, repetitions: int) -> None:
     from peers import photographs
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = pictures or photographs(Path(scratch), 400)
         for name in parts or PARTS:
-            globals()[name](folder, repetitions)
+            globals()[name](folder, repetitions, *([size] if name == "transfer" else []))
 
 
 if __name__ == "__main__":

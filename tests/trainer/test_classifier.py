@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -21,10 +23,14 @@ import torch
 from torch import nn
 
 from sgdsheet.errors import Error
-from trainer import Augment, Classifier, ImageFolder, models
+from trainer import Augment, Classifier, ImageFolder
+from trainer import classifier as module
 from trainer.show import plots
-from trainer.training import loop
+from trainer.training import frozen, loop
+from trainer.training.augment import draw, plain
+from trainer.training.average import Average
 from trainer.training.finder import Found, suggestions
+from trainer.training.precision import Precision
 from trainer.training.schedule import one_cycle
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,20 +54,14 @@ class Small(nn.Sequential):
         )
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = models._made
-    monkeypatch.setattr(models, "_made", lambda arch, n, w: Small(n) if arch == "small" else made(arch, n, w))
-
-
 @pytest.fixture
 def data(pictures: Path, tmp_path: Path) -> ImageFolder:
     return ImageFolder(pictures, size=24, cache=tmp_path / "cache")
 
 
 def classifier(data: ImageFolder, **options: Any) -> Classifier:
-    options = {"batch_size": 16, "augment": PLAIN, "bf16": False, "device": "cpu", "show": False} | options
-    return Classifier(data, "small", **options)
+    options = {"batch_size": 16, "augment": PLAIN, "amp": False, "device": "cpu", "show": False} | options
+    return Classifier(data, Small, **options)
 
 
 def weights(clf: Classifier) -> dict[str, torch.Tensor]:
@@ -74,7 +74,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_it_learns(data: ImageFolder) -> None:
     clf = classifier(data)
-    clf.fit_one_cycle(6, lr=1e-2)
+    clf.fit_one_cycle(6, lr=slice(1e-2, 1e-2))
     history = clf.frame()
     assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
     assert history["error_rate"].iloc[-1] < 0.2
@@ -89,16 +89,18 @@ def test_the_loop_does_what_torch_does(data: ImageFolder) -> None:
     clf = classifier(data, optimizer="sgd", weight_decay=0.0, seed=5)
     torch.manual_seed(5)
     plain = Small(3)
-    assert same(weights(clf), plain.state_dict())
-    clf.fit_one_cycle(1, lr=0.1)
+    body = {name: each for name, each in plain.state_dict().items() if not name.startswith("8.")}
+    assert same({name: each for name, each in weights(clf).items() if name in body}, body)
+    plain.load_state_dict(weights(clf))  # the head too, which begins smaller than torch's
+    clf.fit_one_cycle(1, lr=slice(0.1, 0.1))  # the same everywhere
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
     batches = list(data.batches(0, 16, 5))
     losses = []
     for step, batch in enumerate(batches):
         share, momentum = one_cycle(step / len(batches))
         optimizer.param_groups[0] |= {"lr": 0.1 * share, "momentum": momentum}
-        drawn = loop.draw(PLAIN, data.cache.sizes[batch.numbers], batch.rng)
-        pixels = clf.setup.cutter(data.cache.take(batch.numbers), data.cache.sizes[batch.numbers], drawn)
+        drawn = draw(PLAIN, data.cache.sizes[batch.numbers], batch.rng)
+        pixels = clf.setup.feed.cutter.each([data.cache.picture(number) for number in batch.numbers], drawn, 24)
         loss = nn.functional.cross_entropy(plain(pixels), data.labels[batch.numbers])
         optimizer.zero_grad()
         loss.backward()
@@ -115,7 +117,7 @@ def test_the_loop_does_what_torch_does(data: ImageFolder) -> None:
         {"optimizer": "adam"},
         {"ema": 0.9},
         {"augment": Augment(mixup=0.4, cutmix=1.0)},
-        {"bf16": True},
+        {"amp": True},
         {"accumulate": 2, "clip": 1.0, "label_smoothing": 0.1},
     ],
 )
@@ -125,15 +127,26 @@ def test_options_train_too(data: ImageFolder, options: dict[str, Any]) -> None:
     assert np.isfinite(clf.frame().to_numpy(float)).all()
 
 
-def test_accumulated_gradients_are_those_of_a_larger_batch() -> None:
-    model, x, y = nn.Linear(4, 2), torch.randn(8, 4), torch.randint(0, 2, (8,))
-    nn.functional.cross_entropy(model(x), y).backward()
-    assert model.weight.grad is not None
-    whole = model.weight.grad.clone()
-    model.zero_grad()
-    for part in (slice(0, 4), slice(4, 8)):
-        (nn.functional.cross_entropy(model(x[part]), y[part]) / 2).backward()
-    torch.testing.assert_close(model.weight.grad, whole)
+@pytest.mark.parametrize("accumulate", [2, 3, 5])
+def test_accumulated_batches_train_as_one_larger_batch(data: ImageFolder, accumulate: int) -> None:
+    """Steps of torch's own over the same pictures; the last group has fewer batches, and counts in full."""
+    clf = classifier(data, optimizer="sgd", weight_decay=0.0, accumulate=accumulate, batch_size=8)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).double()
+    steps = [loop.Step(torch.randn(8, 12).double(), torch.randint(0, 3, (8,)), number) for number in range(7)]
+    expected = copy.deepcopy(model)
+    made, plain = (torch.optim.SGD(each.parameters(), lr=0.5) for each in (model, expected))
+    made.param_groups[0]["peak"] = 0.5
+    updates: list[int] = []
+    loop.train(model, made, clf.setup, steps, [(1.0, 0.0)] * 7, updated=lambda: updates.append(0))
+    for first in range(0, 7, accumulate):
+        group = steps[first : first + accumulate]
+        inputs, target = torch.cat([step.inputs for step in group]), torch.cat([step.target for step in group])
+        plain.zero_grad()
+        nn.functional.cross_entropy(expected(inputs), target).backward()
+        plain.step()
+    for one, other in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert len(updates) == -(-7 // accumulate)
 
 
 def test_frozen_the_head_alone_learns(data: ImageFolder) -> None:
@@ -145,8 +158,10 @@ def test_frozen_the_head_alone_learns(data: ImageFolder) -> None:
     assert {name for name, _ in clf.model.named_parameters()} & changed == {"8.weight", "8.bias"}
     clf.unfreeze()
     clf.fit_one_cycle(1, lr=slice(1e-4, 1e-2))
-    rates = [group["peak"] for group in clf._optimizer(slice(1e-4, 1e-2)).param_groups]
-    assert rates == [1e-4, 1e-2]
+    groups = clf._optimizer(slice(1e-5, 1e-2)).param_groups
+    np.testing.assert_allclose([group["peak"] for group in groups], [1e-5 * 1000 ** (i / 4) for i in range(5)])
+    order = [id(param) for group in groups for param in group["params"]]
+    assert order == [id(param) for param in clf.model.parameters()]
     changed = {name for name, each in weights(clf).items() if not torch.equal(each, before[name])}
     assert {name for name, _ in clf.model.named_parameters()} <= changed
 
@@ -190,14 +205,14 @@ def test_resumed_in_memory_is_the_same_run(data: ImageFolder, tmp_path: Path) ->
     pd.testing.assert_frame_equal(second.frame().filter(columns), whole.frame().filter(columns))
 
 
-def interrupted_and_resumed(data: ImageFolder, out: Path) -> Classifier:
+def interrupted_and_resumed(data: ImageFolder, out: Path, **options: Any) -> Classifier:
     """A fit of one epoch and one of three, interrupted in the last; then both again, by another classifier."""
 
     def stepped(epoch: int, step: int, steps: int, loss: float | None) -> None:
         if epoch == 2 and step == 1:
             raise KeyboardInterrupt
 
-    first = classifier(data, out=out)
+    first = classifier(data, out=out, **options)
     first.fit_one_cycle(1, lr=1e-3)
     with pytest.raises(KeyboardInterrupt):
         first.fit_one_cycle(3, lr=1e-2, stepped=stepped)
@@ -220,8 +235,9 @@ def test_what_is_recorded_of_each_step_and_epoch(data: ImageFolder, tmp_path: Pa
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     classifier(data, out=tmp_path / "run").fit_one_cycle(5, lr=1e-3)  # another run, to be forgotten
-    time.sleep(1.1)  # event files are in order by the second in which they began
-    clf = interrupted_and_resumed(data, tmp_path / "run")
+    for old in (tmp_path / "run/tensorboard").iterdir():  # event files are in order by the second in their names
+        old.rename(old.with_name(re.sub(r"\d{10}", "1000000000", old.name)))
+    clf = interrupted_and_resumed(data, tmp_path / "run", overwrite=True)
     each = data.steps(16)
     assert clf.steps.shape == (4 * each, 3)
     expected = [1e-3 * one_cycle(step / each)[0] for step in range(each)]
@@ -282,23 +298,27 @@ def test_saved_weights_can_be_loaded(data: ImageFolder, tmp_path: Path) -> None:
     loaded = classifier(data, weights=tmp_path / "run/model.safetensors", seed=7)
     assert same(weights(loaded), weights(clf))
     said = json.loads((tmp_path / "run/run.json").read_text())
-    assert (said["arch"], said["classes"]) == ("small", ["across", "diagonal", "down"])
+    assert (said["arch"], said["classes"]) == ("Small", ["across", "diagonal", "down"])
     assert len(pd.read_csv(tmp_path / "run/history.csv")) == 1
 
 
 def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
     for options, said in [
-        ({"batch_size": 10_000}, "batch_size: expected 1 to"),
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"batchsize": 8}, "there is no option 'batchsize'; did you mean 'batch_size'"),
+        ({"balance": "samples"}, "balance: expected none, sampling or loss, got 'samples'; did you mean 'sampling'"),
+        ({"flip": 2}, "flip: expected 0 to 1, got 2"),
         ({"optimizer": "adan"}, "expected adamw, adam or sgd"),
         ({"device": "cuda:7"}, "GPU"),
         ({"device": "abacus"}, "expected cpu, cuda"),
         ({"resume": True}, "expected out as well"),
         ({"weights": tmp_path / "none.pth"}, "there is no such file"),
-        ({"batch_size": 1}, "batch_size: expected at least 2 for small"),
+        ({"batch_size": 1}, "batch_size: expected at least 2 for Small"),
         ({"label_smoothing": 2}, "label_smoothing: expected 0 to 1, got 2"),
         ({"weight_decay": float("nan")}, "weight_decay: expected at least 0, got nan"),
         ({"accumulate": 0}, "accumulate: expected at least 1"),
-        ({"ema": -1}, "ema: expected 0 to 1"),
+        ({"ema": -1}, "ema: expected 0 to"),
+        ({"ema": 1}, "ema: expected 0 to 0.999999, got 1"),
         ({"clip": -1}, "clip: expected at least 0"),
         ({"seed": -1}, "seed: expected at least 0"),
     ]:
@@ -306,25 +326,324 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
             classifier(data, **options)
     with pytest.raises(Error, match="did you mean 'resnet34'"):
         Classifier(data, "resnet43", batch_size=8, device="cpu")
-    with pytest.raises(Error, match="has no weights 'IMAGENET'; did you mean"):
+    with pytest.raises(Error, match="has no weights 'IMAGENET', and there is no such file; did you mean"):
         Classifier(data, "resnet18", weights="IMAGENET", batch_size=8, device="cpu")
     torch.save({"8.weight": torch.zeros(5, 16), "0.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(Error, match=r"0\.bias is missing; 0\.weight is 2 x 2, the model's is 8 x 3 x 3 x 3"):
         classifier(data, weights=tmp_path / "other.pth")
     clf = classifier(data, out=tmp_path / "run")
     clf.fit_one_cycle(1)
-    with pytest.raises(Error, match="it was made with seed 42, not 43"):
+    with pytest.raises(Error, match=r"it was made with recipe\.seed 42, not 43"):
         classifier(data, out=tmp_path / "run", resume=True, seed=43)
+    with pytest.raises(Error, match=r"there is a run in it; go on with resume, or begin anew with overwrite"):
+        classifier(data, out=tmp_path / "run")
     again = classifier(data, out=tmp_path / "run", resume=True)
-    with pytest.raises(Error, match="its fit 1 was begun for 1 epochs at 0.003:0.003, not for 2 epochs"):
+    with pytest.raises(Error, match="its fit 1 was begun for 1 epochs at 0.0003:0.003, not for 2 epochs"):
         again.fit_one_cycle(2)
     (tmp_path / "file").touch()
     with pytest.raises(Error, match="this folder cannot be written to"):
         classifier(data, out=tmp_path / "file/run")
     with pytest.raises(Error, match="epochs"):
         clf.fit_one_cycle(0)
+    for lr in (-1, 0, "fast", "1:2:3", None, slice(1e-3, None), float("inf"), "1e-3:"):
+        with pytest.raises(Error, match="lr: expected a rate above 0"):
+            clf.fit_one_cycle(1, lr=lr)
+
+
+# --- fine-tuning ----------------------------------------------------------------------------------------------------
+
+
+class Noisy(Small):
+    """Batch norms whose running statistics follow slowly, as EfficientNet-Lite's do, and dropout before the head."""
+
+    def __init__(self, num_classes: int = 3, **_: Any) -> None:
+        super().__init__(num_classes)
+        self[1].momentum = self[4].momentum = 0.01
+        self.insert(7, nn.Dropout(0.5))
+
+
+def test_a_frozen_body_makes_in_training_what_it_makes_in_validation(data: ImageFolder) -> None:
+    for amp in (False, True):
+        clf = Classifier(data, Noisy, batch_size=16, augment=PLAIN, amp=amp, device="cpu", show=False)
+        clf.freeze()
+        before = weights(clf)
+        clf.fit_one_cycle(2, lr=1e-2)
+        changed = {name for name, each in weights(clf).items() if not torch.equal(each, before[name])}
+        assert changed == {"9.weight", "9.bias"}  # no running statistic either
+
+
+def test_the_frozen_bodys_features_train_the_head_as_the_pictures_do(
+    data: ImageFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchanging = Augment(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, rotate=0.0, zoom=1.0, lighting=0.0)
+    found = []
+    for kept in (frozen.KEPT, 0):
+        monkeypatch.setattr(module, "KEPT", kept)
+        clf = classifier(data, augment=unchanging, keep_best=False)
+        clf.freeze()
+        clf.fit_one_cycle(3, lr=1e-2)
+        assert (clf._features is None) == (kept == 0)
+        found.append(clf)
+    one, other = found
+    for name, each in weights(one).items():
+        torch.testing.assert_close(each, weights(other)[name], rtol=1e-4, atol=1e-6)
+    for row, same_row in zip(one.history, other.history, strict=True):
+        assert row["valid_loss"] == pytest.approx(same_row["valid_loss"], rel=1e-4)
+        assert row["train_loss"] == pytest.approx(same_row["train_loss"], rel=1e-4)
+
+
+def test_a_body_passes_each_picture_once(data: ImageFolder) -> None:
+    clf = classifier(data)
+    passed: list[int] = []
+    clf.model[0].register_forward_hook(lambda _, inputs, output: passed.append(len(inputs[0])))
+    clf.freeze()
+    clf.fit_one_cycle(5, lr=1e-2)
+    assert sum(passed) == 1 + len(data.train) + len(data.valid)  # one to see what the head is given
+
+
+def test_a_model_that_goes_on_after_its_head_is_frozen_too(data: ImageFolder) -> None:
+    class After(Small):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    clf = Classifier(data, After, batch_size=16, device="cpu", show=False)
+    clf.freeze()
+    clf.fit_one_cycle(1, lr=1e-2)
+    assert clf._features is None
+    assert clf.predictions().losses.mean() == pytest.approx(clf.history[-1]["valid_loss"], rel=1e-4)
+
+
+def test_fine_tune_is_the_head_and_then_all(data: ImageFolder) -> None:
+    clf = classifier(data)
+    clf.fine_tune(2, lr=1e-3, frozen_epochs=3)
+    assert [row["frozen"] for row in clf.history] == [True] * 3 + [False] * 2
+    assert clf._fits[1]["lr"] == pytest.approx([1e-5 * 100 ** (depth / 4) for depth in range(5)])
+    head_alone = classifier(data)
+    head_alone.fine_tune(0, frozen_epochs=1)
+    assert [row["frozen"] for row in head_alone.history] == [True]
+    with pytest.raises(Error, match="epochs: expected at least 1, got 0"):
+        classifier(data).fine_tune(0, frozen_epochs=0)
+
+
+def test_norms_of_given_weights_keep_their_statistics(data: ImageFolder, tmp_path: Path) -> None:
+    first = classifier(data)
+    first.fit_one_cycle(1, lr=1e-2)
+    first.save(tmp_path)
+    clf = classifier(data, weights=tmp_path / "model.safetensors")
+    before = weights(clf)
+    clf.fit_one_cycle(1, lr=1e-3)
+    after = weights(clf)
+    for name in ("1.running_mean", "1.running_var", "4.running_mean"):
+        assert torch.equal(before[name], after[name])
+        assert not torch.equal(first.model.state_dict()[name], classifier(data).model.state_dict()[name])
+    assert not torch.equal(before["1.weight"], after["1.weight"])
+
+
+# --- the best epoch, and training on --------------------------------------------------------------------------------
+
+
+def test_the_best_epoch_is_kept(data: ImageFolder, tmp_path: Path) -> None:
+    clf = classifier(data, keep_best=True, optimizer="sgd", out=tmp_path / "run")
+    clf.fit_one_cycle(4, lr=slice(1e-2, 1e-2))
+    clf.fit_one_cycle(1, lr=slice(30.0, 30.0))  # which ruins it
+    best = min(row["error_rate"] for row in clf.history)
+    assert clf.history[-1]["error_rate"] > best
+    assert clf.predictions().error_rate == pytest.approx(best)
+    again = classifier(data, keep_best=True, optimizer="sgd", out=tmp_path / "run", resume=True)
+    again.fit_one_cycle(4, lr=slice(1e-2, 1e-2))
+    again.fit_one_cycle(1, lr=slice(30.0, 30.0))
+    assert same(weights(again), weights(clf))
+
+
+def test_a_run_that_has_ended_trains_on(data: ImageFolder, tmp_path: Path) -> None:
+    first = classifier(data, out=tmp_path / "run")
+    first.fit_one_cycle(2, lr=1e-2)
+    clf = classifier(data, out=tmp_path / "run", resume=True)
+    assert same(weights(clf), weights(first))
+    clf.fit_more(3, lr=1e-3)
+    assert [row["epoch"] for row in clf.history] == [1, 2, 3, 4, 5]
+    # And that run, with its two fits, can be resumed in turn.
+    whole = classifier(data, out=tmp_path / "run", resume=True)
+    whole.fit_more(1, lr=1e-3)
+    assert len(whole.history) == 6
+    with pytest.raises(Error, match="expected a run that was resumed and has ended"):
+        whole.fit_more(1)
+
+
+def test_an_interrupted_run_is_to_end_before_it_trains_on(data: ImageFolder, tmp_path: Path) -> None:
+    def stepped(epoch: int, step: int, steps: int, loss: float | None) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    clf = classifier(data, out=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit_one_cycle(3, stepped=stepped)
+    again = classifier(data, out=tmp_path / "run", resume=True)
+    with pytest.raises(Error, match="was interrupted in its fit 1, for 3 epochs at .*, after 1 of its epochs"):
+        again.fit_more(1)
+
+
+def test_other_pictures_are_another_run(few: Path, tmp_path: Path) -> None:
+    def begun(**options: Any) -> Classifier:
+        data = ImageFolder(few, size=24, cache=tmp_path / "cache", show=False)
+        return classifier(data, batch_size=8, out=tmp_path / "run", **options)
+
+    begun().fit_one_cycle(1)
+    moved = sorted((few / "down").iterdir())[0]
+    moved.rename(few / "across" / "moved.png")
+    with pytest.raises(Error, match=r"it was made with pictures '\d+ to train with"):
+        begun(resume=True)
+
+
+# --- what is trained on ---------------------------------------------------------------------------------------------
+
+
+def test_the_running_mean_forgets_how_it_began(data: ImageFolder) -> None:
+    clf = classifier(data, ema=0.99)
+    clf.fit_one_cycle(6, lr=slice(1e-2, 1e-2))
+    plain = classifier(data)
+    plain.fit_one_cycle(6, lr=slice(1e-2, 1e-2))
+    assert same(weights(clf), weights(plain))
+    assert clf.history[-1]["error_rate"] <= plain.history[-1]["error_rate"] + 0.1
+    assert clf.history[-1]["valid_loss"] < 1.3 * plain.history[-1]["valid_loss"]
+
+
+def test_the_running_mean_is_the_mean_it_says() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).double()
+    mean = Average(model, 0.3)
+    expected = {name: each.clone() for name, each in model.state_dict().items()}
+    for step in range(1, 6):
+        for each in model.state_dict().values():
+            each.copy_(torch.full_like(each, step))
+        mean.update(model)
+        kept = min(0.3, (1 + step) / (10 + step))
+        for name, each in model.state_dict().items():
+            expected[name] = kept * expected[name] + (1 - kept) * each if each.is_floating_point() else each.clone()
+    for name, each in mean.model.state_dict().items():
+        torch.testing.assert_close(each, expected[name])
+
+
+def test_rare_classes(tmp_path: Path, drawn: Any) -> None:
+    for number in range(40):
+        drawn(tmp_path / "pictures" / ("rare" if number < 6 else "usual") / f"{number}.png", int(number < 6), number)
+    data = ImageFolder(tmp_path / "pictures", size=24, cache=tmp_path / "cache", show=False)
+    rare = data.classes.index("rare")
+    counted = {}
+    for balance in ("none", "sampling"):
+        clf = classifier(data, batch_size=8, balance=balance)
+        labels = [data.labels[batch.numbers] for batch in loop.batches(clf.setup, 0)]
+        counted[balance] = (torch.cat(labels) == rare).float().mean().item()
+    assert counted["none"] < 0.3
+    assert 0.4 < counted["sampling"] < 0.6
+    clf = classifier(data, batch_size=8, balance="loss")
+    step = next(loop.steps(clf.setup, loop.batches(clf.setup, 0)))
+    output = torch.randn(8, 2)
+    loss = loop.loss_of(lambda _: output, clf.setup, step)  # pyright: ignore[reportArgumentType]
+    each = nn.functional.cross_entropy(output, step.target, reduction="none")
+    torch.testing.assert_close(loss, (each * data.class_weights()[step.target]).mean())
+
+
+def test_several_labels_a_picture(tmp_path: Path, drawn: Any) -> None:
+    rows = ["path,labels"]
+    for number in range(36):
+        drawn(tmp_path / f"{number}.png", number % 3, number)
+        rows.append(f"{number}.png,{('down', 'across', 'down across')[number % 3]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    data = ImageFolder(tmp_path / "labels.csv", size=24, cache=tmp_path / "cache", label_delim=" ", show=False)
+    assert data.multi_label
+    clf = classifier(data, batch_size=8, augment=Augment(flip=0, rotate=0, mixup=0.2))
+    clf.fit_one_cycle(12, lr=slice(2e-2, 2e-2))
+    assert clf.history[-1]["error_rate"] < 0.25
+    predictions = clf.predictions()
+    assert predictions.error_rate == pytest.approx(clf.history[-1]["error_rate"])
+    step = next(loop.steps(clf.setup, loop.batches(clf.setup, 0)))
+    output = torch.randn(len(step.target), 2)
+    loss = loop.loss_of(lambda _: output, clf.setup, step)  # pyright: ignore[reportArgumentType]
+    given = torch.where(step.target > 0.5, output.sigmoid(), 1 - output.sigmoid())
+    if not ((step.target > 0) & (step.target < 1)).any():
+        torch.testing.assert_close(loss, -given.log().mean())
+
+
+def test_fewer_pictures_than_a_batch(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ImageFolder(few, size=24, cache=tmp_path / "cache", show=False)
+    clf = classifier(data, batch_size=64, show=True)
+    assert clf.recipe.batch_size == len(data.train)
+    assert f"batches of {len(data.train)} pictures, for there are no more" in capsys.readouterr().out
+
+
+def test_looking_at_each_picture_several_times(data: ImageFolder) -> None:
+    clf = classifier(data, augment=Augment())
+    clf.fit_one_cycle(2, lr=slice(1e-2, 1e-2))
+    several = clf.predictions(tta=True).probabilities
+    views = [loop.probabilities(clf.setup, clf_outputs(clf, flip)) for flip in (False, True)]
+    np.testing.assert_allclose(several, (views[0] + views[1]).double().numpy() / 2, atol=1e-6)
+    assert not np.allclose(several, clf.predictions().probabilities)
+    upright = classifier(data, augment=PLAIN)
+    np.testing.assert_allclose(
+        upright.predictions(tta=True).probabilities, upright.predictions().probabilities, atol=1e-6
+    )
+
+
+def clf_outputs(clf: Classifier, flip: bool) -> torch.Tensor:
+    return loop.outputs(clf.model.eval(), clf.setup, clf.data.valid, lambda sizes, _: plain(sizes, flip))
+
+
+def test_parts_that_are_not_there(data: ImageFolder) -> None:
+    clf = classifier(data)
+    with pytest.raises(Error, match="part: expected train, valid or test, got 'tests'"):
+        clf.predictions("tests")
+    with pytest.raises(Error, match="there are no pictures for test"):
+        clf.predictions("test")
+    assert len(clf.predictions("train").names) == len(data.train)
+
+
+def test_what_a_classifier_says_of_itself(data: ImageFolder) -> None:
+    clf = classifier(data)
+    assert repr(clf) == (
+        "Classifier(Small, 1,491 weights (51 in the head) from random numbers, 3 classes, 24 pixels, on cpu; all of it "
+        "is trained; untrained)"
+    )
+    clf.freeze()
+    clf.fit_one_cycle(1)
+    assert re.search(r"its head is trained; 1 epoch, \d+\.\d% wrong\)$", repr(clf))
+
+
+def test_float16_scales_its_loss(data: ImageFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPUs' path for V100 and T4, on the CPU: gradients that float16 would lose arrive, and clipping sees them."""
+    clf = classifier(data, clip=1.0, optimizer="sgd")
+    clf.setup.precision = Precision(torch.device("cpu"), torch.float16)
+    assert clf.setup.precision.scaler.is_enabled()
+    plain_run = classifier(data, clip=1.0, optimizer="sgd")
+    for each in (clf, plain_run):
+        each.fit_one_cycle(2, lr=slice(1e-2, 1e-2))
+    for name, each in weights(clf).items():
+        torch.testing.assert_close(each, weights(plain_run)[name], rtol=0.05, atol=0.02)
+    found = clf.find_lr(20)
+    assert len(found.rates) > 5
+
+
+def test_find_lr_does_not_begin_with_noise() -> None:
+    rng = np.random.default_rng(0)
+    rates = [10 ** (-7 + step * 8 / 99) for step in range(100)]
+    curve = np.array([1.1 - 0.6 / (1 + np.exp(-2 * (np.log10(rate) + 3))) + (rate / 3) ** 2 for rate in rates])
+    for _ in range(50):
+        mean, losses = 0.0, []
+        for step, loss in enumerate(curve + rng.normal(0, 0.08, 100)):
+            mean = 0.9 * mean + 0.1 * loss
+            losses.append(mean / (1 - 0.9 ** (step + 1)))
+        steepest, valley = suggestions(rates, losses)
+        assert 1e-5 < steepest < 1
+        assert 1e-5 < valley < 1
+
+
+def test_what_find_lr_found_is_a_rate(data: ImageFolder) -> None:
+    clf = classifier(data)
+    clf.fit_one_cycle(1, lr=Found([1e-3], [1.0], 3e-3, 2e-3))
+    assert clf.history[0]["lr"] == pytest.approx(2e-3)
+    clf.fit_one_cycle(1, lr="1e-4:4e-3")
+    assert clf.history[1]["lr"] == pytest.approx(4e-3)
     with pytest.raises(Error, match="lr: expected a rate above 0"):
-        clf.fit_one_cycle(1, lr=-1)
+        clf.fit_one_cycle(1, lr=Found([], [], math.nan, math.nan))
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -332,7 +651,7 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
 
 def fit(pictures: Path, folder: Path, *options: str, before: tuple[str, ...] = ()) -> list[str]:
     command = [sys.executable, *before, "-m", "trainer", "fit", str(pictures), "--cache", str(folder / "cache")]
-    command += ["--arch", "squeezenet1_1", "--size", "32", "--batch-size", "16", "--device", "cpu"]
+    command += ["--arch", "squeezenet1_1", "--weights", "none", "--size", "32", "--batch-size", "16", "--device", "cpu"]
     return [*command, *options]
 
 
@@ -354,7 +673,6 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(pictures: Path, 
     while not checkpoint.exists():
         assert process.poll() is None
         time.sleep(0.02)
-    time.sleep(0.1)  # into the middle of an epoch
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "run/model.safetensors").exists()
@@ -367,11 +685,11 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(pictures: Path, 
 PROGRAM = """
 import json, sys, torch
 from trainer import Classifier, ImageFolder
-pictures, cache, arch, dtype, lr = sys.argv[1:]
+pictures, cache, arch, dtype, lr, options = sys.argv[1:]
 data = ImageFolder(pictures, size=48, cache=cache)
-clf = Classifier(data, arch, batch_size=16, device="cpu", bf16=False)
-clf.setup.cutter.dtype = getattr(torch, dtype)
-clf.model.to(clf.setup.cutter.dtype)
+clf = Classifier(data, arch, weights=None, batch_size=16, device="cpu", amp=False, **json.loads(options))
+kind = getattr(torch, dtype)
+clf.model.to(kind).register_forward_pre_hook(lambda _, pictures: (pictures[0].to(kind),))
 clf.unfreeze()
 clf.fit_one_cycle(2, lr=float(lr))
 weights = [param.double().abs().sum().item() for param in clf.model.parameters()]
@@ -381,11 +699,21 @@ if clf.world.first:
 
 
 # In float32 a random ResNet enlarges roundings a thousandfold with each step, in one process too: small steps there.
-@pytest.mark.parametrize(("dtype", "lr", "tolerance"), [("float64", "1e-2", 1e-9), ("float32", "1e-6", 1e-5)])
-def test_two_processes_train_as_one(pictures: Path, tmp_path: Path, dtype: str, lr: str, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "lr", "tolerance", "options"),
+    [
+        ("float64", "1e-2", 1e-9, {}),
+        ("float64", "1e-2", 1e-9, {"mixup": 0.4, "cutmix": 1.0, "accumulate": 2, "balance": "loss"}),
+        ("float32", "1e-6", 1e-5, {}),
+    ],
+)
+def test_two_processes_train_as_one(
+    pictures: Path, tmp_path: Path, dtype: str, lr: str, tolerance: float, options: dict[str, Any]
+) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     arguments = [str(tmp_path / "program.py"), str(pictures), str(tmp_path / "cache"), "resnet18", dtype, lr]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29531"]
+    arguments.append(json.dumps(options))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     one, two = (json.loads(run([sys.executable, *each, *arguments]).splitlines()[-1]) for each in ([], launch))
     for left, right in zip(one, two, strict=True):
         np.testing.assert_allclose(right, left, rtol=tolerance, atol=tolerance)
@@ -393,7 +721,7 @@ def test_two_processes_train_as_one(pictures: Path, tmp_path: Path, dtype: str, 
 
 def test_two_processes_of_the_command(pictures: Path, tmp_path: Path) -> None:
     options = ("--epochs", "1", "--out", str(tmp_path / "two"))
-    launch = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29532")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     said = run(fit(pictures, tmp_path, *options, before=launch))
     assert said.count("epoch   1") == 1
     names = {each.name for each in (tmp_path / "two").iterdir()}

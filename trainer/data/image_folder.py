@@ -84,13 +84,13 @@ class ImageFolder:
             suffix=suffix,
             without=[*([without] if isinstance(without, (str, Path)) else without), cache],
         )
-        show = show and distributed.first()
-        for line in found.said if show else ():
+        said = show and distributed.first()
+        for line in found.said if said else ():
             say(line)
-        with counting("Decoding pictures", show) as progress:
+        with counting("Decoding pictures", show) as progress:  # of several processes any may be the one that decodes
             decoded = build(found, size, folder=cache, workers=workers, progress=progress)
         self.unreadable = {found.names[number]: reason for number, reason in decoded.unreadable.items()}
-        for name, reason in self.unreadable.items() if show else ():
+        for name, reason in self.unreadable.items() if said else ():
             say(f"left out: {name}: {reason}")
         kept = np.array([number for number in range(len(found.names)) if number not in decoded.unreadable])
         self.listing = check_no_class_lost(found, decoded.unreadable)

@@ -40,9 +40,8 @@ def make(
 ) -> torch.optim.Optimizer:
     """An optimizer of the parameters that are trained; each group's `peak` is the highest rate of its cycle.
 
-    The first quarter of the body's parameters gets the lowest rate, the last quarter and the head the head's, those
-    between rates in between, each the same factor above the one before. One rate alone is the head's, and the body gets
-    a tenth of it.
+    The first quarter of the body's parameters gets the lowest rate, each quarter after it the same factor more, and so
+    does the head, whose rate is the highest. One rate alone is the head's, and the body gets a tenth of it.
     """
     low, high = rates_of(lr)
     body, head = ([param for param in params if param.requires_grad] for params in (body, head))
@@ -50,7 +49,7 @@ def make(
         parts = [(body, high * BODY)]
     else:
         edges = [round(len(body) * depth / DEPTHS) for depth in range(DEPTHS + 1)]
-        rates = [low * (high / low) ** (depth / (DEPTHS - 1)) for depth in range(DEPTHS)]
+        rates = [low * (high / low) ** (depth / DEPTHS) for depth in range(DEPTHS)]
         parts = [(body[start:end], rate) for start, end, rate in zip(edges, edges[1:], rates, strict=False)]
     groups = [{"params": params, "lr": rate, "peak": rate} for params, rate in [*parts, (head, high)] if params]
     fused = {"fused": True} if device.type in ("cpu", "cuda") else {}

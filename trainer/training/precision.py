@@ -8,13 +8,18 @@ from typing import Any
 import torch
 
 
-def half(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device has instructions for it, float16 on older GPUs (V100, T4), None elsewhere."""
+def half(device: torch.device, amp: bool | None = None) -> torch.dtype | None:
+    """bfloat16 where the device has instructions for it, float16 on older GPUs (V100, T4), None elsewhere.
+
+    `amp` says whether to take half precision at all, in spite of what is fast.
+    """
+    if amp is False:
+        return None
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     fast = device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    return torch.bfloat16 if fast else None
+    return torch.bfloat16 if fast or amp else None
 
 
 class Precision:
