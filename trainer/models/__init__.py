@@ -1,7 +1,8 @@
 """Models with a head for the classes at hand, and where their weights come from.
 
-`torchvision` and `timm` know these two libraries, `packaged` the weights that packages bring, `weights` files of them,
-`downloads` what is so when there is no network, `heads` the layers that give the scores.
+`torchvision` and `timm` know these two libraries, `packaged` the weights that packages bring, `own` the models that a
+user makes. `files` reads weights, `fitting` puts them into a model, `downloads` knows what to say without a network,
+`heads` the layers that give the scores, `sizes` which pictures a model takes.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from torch import nn
 
 from sgdsheet.errors import Error, nearest
 from trainer.models import packaged, timm, torchvision
+from trainer.models.files import SUFFIXES, read
+from trainer.models.fitting import MisfitError, State, fit, fits, load
 from trainer.models.heads import heads, parts
 from trainer.models.network import MEAN, STD, UNSEEN, Network
 from trainer.models.own import Own
 from trainer.models.sizes import require_scores
 from trainer.models.timm import Timm
 from trainer.models.torchvision import Torchvision
-from trainer.models.weights import SUFFIXES, MisfitError, State, fit, fits, load, read
 
 __all__ = ["MEAN", "STD", "Arch", "Network", "create", "heads", "load", "name_of", "parts"]
 
 Arch = str | Callable[..., nn.Module]
+Family = Torchvision | Timm | Own
 
 
 def create(arch: Arch, classes: int, size: int, weights: Any = "DEFAULT") -> Network:
@@ -65,7 +68,7 @@ def name_of(arch: Arch) -> str:
     return f"timm/{family.name}" if isinstance(family, Timm) else family.name
 
 
-def _family(arch: Any) -> Torchvision | Timm | Own:
+def _family(arch: Any) -> Family:
     if isinstance(arch, str):
         return _named(arch)
     if isinstance(arch, nn.Module):
@@ -99,7 +102,7 @@ def _named(name: str) -> Torchvision | Timm:
     raise Error(f"there is no model {rest!r} in {where}{nearest(rest, known)}")
 
 
-def _from_file(family: Torchvision | Timm | Own, path: Path, classes: int, size: int) -> Network:
+def _from_file(family: Family, path: Path, classes: int, size: int) -> Network:
     stored = read(path)
     model = family.made(classes, size)
     try:
@@ -110,7 +113,7 @@ def _from_file(family: Torchvision | Timm | Own, path: Path, classes: int, size:
     return Network(model, **known, source=", ".join([str(stored.path), *said]))
 
 
-def _elsewhere(family: Torchvision | Timm | Own, states: dict[str, State], classes: int, size: int) -> str:
+def _elsewhere(family: Family, states: dict[str, State], classes: int, size: int) -> str:
     """Says so where weights fit the network that another library has under the same name."""
     for library in ("torchvision", "timm"):
         with suppress(Error), torch.device("meta"):

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from sgdsheet.errors import Error
+from trainer.models.fitting import Leave
 from trainer.models.network import UNSEEN
-from trainer.models.weights import Leave
 
 
 @dataclass(frozen=True)

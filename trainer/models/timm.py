@@ -9,18 +9,20 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import nn
 
 from sgdsheet.errors import Error, nearest
 from trainer.models import packaged
 from trainer.models.downloads import downloading, quiet
+from trainer.models.files import read
+from trainer.models.fitting import Leave, State, fit
 from trainer.models.heads import even
 from trainer.models.network import MEAN, STD, Network
 from trainer.models.sizes import sized
-from trainer.models.weights import Leave, State, fit, read
 
 HUB = ("hf-hub:", "hf_hub:")
+# What weights are called there.
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def installed() -> bool:
@@ -91,7 +93,7 @@ class Timm:
             with downloading(f"the description of {self.arch}", self._url("config.json")):
                 model = self._created(classes, size)
         else:
-            with quiet(), sized(self.name, size):
+            with quiet(), sized(self.name, size, self._usual()):
                 model = self._created(classes, size)
         even(model)
         return model
@@ -104,10 +106,10 @@ class Timm:
             source = f"ImageNet's weights of the package {packaged.PACKAGES[self.arch]}"
             return Network(model, **self.expected(model), source=source)
         chosen = self._chosen(wanted)
-        with torch.device("meta"):  # what is wrong with the size is said before anything is downloaded
+        if chosen._usual() != size:  # what is wrong with that is said before anything is downloaded
             chosen.made(classes, size)
         advice = {"instead": packaged.advice(self.arch)} if self.arch in packaged.PACKAGES else {}
-        with downloading(f"timm's {chosen.name}", chosen._url("model.safetensors"), **advice):
+        with downloading(f"timm's {chosen.name}", chosen._url(WEIGHTS[0]), **advice):
             model = chosen._created(classes, size, pretrained=True)
         even(model)
         once = f", once {self.renamed}" if self.renamed else ""
@@ -135,7 +137,8 @@ class Timm:
 
     def _chosen(self, wanted: Any) -> Timm:
         """The model with the tag of the weights that are wanted."""
-        from timm.models import get_pretrained_cfg, is_model_pretrained
+        import timm
+        from timm.models import is_model_pretrained
 
         if not isinstance(wanted, str):
             raise Error(f"{self.name} of timm has no weights {wanted!r}; expected a tag, a file or None")
@@ -148,31 +151,39 @@ class Timm:
             return self
         if not is_model_pretrained(self.arch):
             raise Error(f"timm has no weights of {self.arch}; weights=None (--weights none) begins from random numbers")
-        said = get_pretrained_cfg(self.arch)
+        said = timm.get_pretrained_cfg(self.arch)
         return replace(self, tag=(said and said.tag) or "")
 
     def _created(self, classes: int, size: int, pretrained: bool = False) -> nn.Module:
         import timm
 
-        said = None if self.hub else timm.get_pretrained_cfg(self.name)
         options = {"num_classes": classes, "pretrained": pretrained}
-        if said and said.fixed_input_size and said.input_size[-1] != size:
+        if self._usual() not in (None, size):
             with suppress(TypeError):  # not all of these can be made for another size
                 return timm.create_model(self.name, img_size=size, **options)
         return timm.create_model(self.name, **options)
 
+    def _usual(self) -> int | None:
+        """The one size that the model takes unless it is told another; None if it takes many, or that is not known."""
+        import timm
+
+        said = None if self.hub else timm.get_pretrained_cfg(self.name)
+        return said.input_size[-1] if said and said.fixed_input_size else None
+
     def _url(self, file: str) -> str | None:
         """Where the hub has a file of this model, or None if it lies here already."""
+        import timm
         from huggingface_hub import constants, is_offline_mode, try_to_load_from_cache
-        from timm.models import get_pretrained_cfg
 
-        said = None if self.hub else get_pretrained_cfg(self.name)
+        said = None if self.hub else timm.get_pretrained_cfg(self.name)
         place = self.arch if self.hub else said and said.hf_hub_id
         if not place:
             return said.url if said and isinstance(said.url, str) else None
         repo, _, revision = place.partition("@")
-        cached = isinstance(try_to_load_from_cache(repo, file, revision=revision or None), str)
-        return None if cached or is_offline_mode() else constants.ENDPOINT
+        names = {file, *WEIGHTS, said and said.hf_hub_filename} if file in WEIGHTS else {file}
+        cached = [try_to_load_from_cache(repo, name, revision=revision or None) for name in names if name]
+        here = any(isinstance(each, str) for each in cached)
+        return None if here or is_offline_mode() else constants.ENDPOINT
 
 
 def _adapted(state: State, model: nn.Module) -> State:

@@ -17,10 +17,10 @@ from torch import nn
 
 from sgdsheet.errors import Error, nearest
 from trainer.models.downloads import downloading
+from trainer.models.fitting import Leave, State, fit
 from trainer.models.heads import even
 from trainer.models.network import Network
 from trainer.models.sizes import sized
-from trainer.models.weights import Leave, State, fit
 
 # The parts that these two have for training only, and that stand in the way of their scores.
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}

@@ -20,7 +20,7 @@ from torch import nn
 
 from sgdsheet.errors import Error
 from trainer import models
-from trainer.models import weights
+from trainer.models import files
 
 State = dict[str, torch.Tensor]
 
@@ -190,7 +190,7 @@ def test_heads(content: State, said: str, tmp_path: Path) -> None:
 
 def test_whole_models_are_read_but_not_run(tmp_path: Path) -> None:
     path = written(tmp_path / "w.pth", TRAINED)
-    state = weights.read(path).states[""]
+    state = files.read(path).states[""]
     assert {name: each.shape for name, each in state.items()} == {name: each.shape for name, each in STATE.items()}
     assert list(state) == list(STATE)
     network = models.create(Small, 37, 16, written(tmp_path / "dp.pt", nn.DataParallel(TRAINED)))
