@@ -37,6 +37,14 @@ class Typed:
     input: Input | None = None
 
 
+@dataclass(frozen=True)
+class Known:
+    """A formula whose value the book's maker knows: no engine has to calculate it for the file to hold it."""
+
+    formula: Expr
+    value: float
+
+
 @dataclass
 class Block:
     """A named tensor on a sheet.
@@ -107,11 +115,15 @@ NO_LESSON = "none"  # stands for the lesson of a workbook that no PyTorch progra
 
 
 class Content(NamedTuple):
-    """What one cell holds: `kind` is `n` for a number, `s` for a text, `f` for a formula (without its `=`)."""
+    """What one cell holds: `kind` is `n` for a number, `s` for a text, `f` for a formula (without its `=`).
+
+    `known` is a formula's value where an engine need not calculate it.
+    """
 
     kind: str
     value: Any
     style: int
+    known: float | None = None
 
 
 class Book:
@@ -266,7 +278,7 @@ class Sheet:
         return block.whole(references)
 
     def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
-        """Writes an array of formulas into a block. `Typed` elements become cells that the reader may change."""
+        """Writes an array of formulas into a block, some of them `Known`; `Typed` ones are for the reader to change."""
         block = self.book.blocks[name]
         formula_style = self.book.styles.number(style.body(block.role, number_format))
         typed_style = self.book.styles.number(style.typed(block.role, number_format))
@@ -281,6 +293,8 @@ class Sheet:
                     typed.append(reference)
                     if value.input:
                         self._validate(reference, value.input)
+                elif isinstance(value, Known):
+                    self._formula(row, column, value.formula, formula_style, name, value.value)
                 else:
                     self._formula(row, column, value, formula_style, name)
         block.typed = list(block.panels) if len(typed) == values.size else _rectangles(typed)
@@ -463,12 +477,14 @@ class Sheet:
         rule.add(cell.address)
         self.worksheet.add_data_validation(rule)
 
-    def _formula(self, row: int, column: int, value: Any, style_number: int, name: str) -> None:
+    def _formula(
+        self, row: int, column: int, value: Any, style_number: int, name: str, known: float | None = None
+    ) -> None:
         try:
             text = expr.formula(value, self.name)[1:]
         except Error as error:
             raise Error(f"block {name!r}, {Ref(self.name, row, column)!r}: {error}") from None
-        self.cells.setdefault(row, {})[column] = Content("f", text, style_number)
+        self.cells.setdefault(row, {})[column] = Content("f", text, style_number, known)
 
     def _put(self, row: int, column: int, value: Any, style_number: int) -> None:
         if isinstance(value, Expr):

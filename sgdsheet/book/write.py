@@ -112,7 +112,7 @@ def _ordered_font(match: re.Match[bytes]) -> bytes:
 
 
 def _filled(shell: bytes, sheet: Sheet, values: np.ndarray | None) -> bytes:
-    """A sheet's part with its rows in it."""
+    """A sheet's part with its rows in it; without values, formulas that an engine need not calculate are numbers."""
     extent = sheet.extent().address
     rows = "".join(_rows(sheet, values)).encode()
     whole = re.sub(
@@ -138,9 +138,11 @@ def _rows(sheet: Sheet, values: np.ndarray | None) -> Iterator[str]:
         height = sheet.row_heights.get(row)
         yield f'<row r="{row}" ht="{height}" customHeight="1">' if height else f'<row r="{row}">'
         computed = None if values is None else values[row - 1] if row <= len(values) else None
-        for column, (kind, value, number) in sorted(sheet.cells.get(row, {}).items()):
+        for column, (kind, value, number, known) in sorted(sheet.cells.get(row, {}).items()):
             start = f'<c r="{column_letters(column)}{row}" s="{number}"'
-            if kind == "f":
+            if values is None and known is not None:
+                yield f"{start}><v>{known!r}</v></c>"
+            elif kind == "f":
                 result = None if computed is None else computed[column - 1]
                 yield f"{start}{_value(escape(value), result)}</c>"
             elif kind == "n":

@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 import sgdsheet
-from sgdsheet.book import DIVERGING, Book, Input, Typed, columns_of, read, save
+from sgdsheet.book import DIVERGING, Book, Input, Known, Typed, columns_of, read, save
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
@@ -43,6 +43,20 @@ def test_control_characters_do_not_break_the_file(tmp_path: Path) -> None:
     book = new_book()
     book.sheet("page", "title").write(5, 2, "a\x00b\x0bc\ud800")
     assert len(saved(book, tmp_path / "book.xlsx")["page"]["B5"].value) == 6
+
+
+def test_a_value_that_is_known_is_not_calculated(tmp_path: Path) -> None:
+    """The engine is given the number; the file has the formula with it."""
+    book = new_book()
+    sheet = book.sheet("page", "title")
+    x = sheet.place("x", [Typed(1), Typed(2)], "data", 4, 1)
+    y = sheet.place("y", [Known(x[0] + x[1], 7.5), 3 * x[1]], "check", 4, 2)
+    sheet.place("z", y[:1] + 1, "check", 4, 3)
+    save(book, tmp_path / "book.xlsx", engine("ironcalc").calculate)
+    formulas = openpyxl.load_workbook(tmp_path / "book.xlsx")["page"]
+    values = openpyxl.load_workbook(tmp_path / "book.xlsx", data_only=True)["page"]
+    assert [formulas[cell].value for cell in ("B4", "B5", "C4")] == ["=A4+A5", "=3*A5", "=B4+1"]
+    assert [values[cell].value for cell in ("B4", "B5", "C4")] == [7.5, 6, 8.5]
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e300, -5e-324, 12345678901234567, np.float64(0.1), np.int64(3)])
