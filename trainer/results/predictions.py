@@ -95,11 +95,7 @@ class Predictions:
 
     def confusion_of(self, chosen: np.ndarray) -> np.ndarray:
         """`confusion` for some of the classes, with a last column for all others: int64 (m, m + 1)."""
-        place = np.full(len(self.classes), len(chosen))
-        place[chosen] = np.arange(len(chosen))
-        row, column = place[self.labels], place[self.predicted]
-        size = len(chosen) + 1
-        return np.bincount(row * size + column, minlength=size**2).reshape(size, size)[:-1]
+        return among(self.labels, self.predicted, chosen, len(self.classes))
 
     def mistakes(self) -> np.ndarray:
         """The pairs of classes that were confused, the most frequent first: int64 (pairs, 3), actual, predicted, count.
@@ -121,10 +117,7 @@ class Predictions:
 
     def totals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each class the pictures of it, those taken for it, and those of it taken for it: int64 (k) each."""
-        predicted, count = self.predicted, len(self.classes)
-        right = self.labels[self.labels == predicted]
-        of, taken, both = (np.bincount(each, minlength=count) for each in (self.labels, predicted, right))
-        return of.astype(np.int64), taken.astype(np.int64), both.astype(np.int64)
+        return totals(self.labels, self.predicted, len(self.classes))
 
     def per_class(self) -> pd.DataFrame:
         """A row a class: class, pictures, precision, recall, f1.
@@ -253,6 +246,22 @@ def check(
         raise Error("predictions: a probability is not finite, or below 0; did the training diverge?")
     if part not in PARTS:
         raise Error(f"predictions: part: expected {', '.join(PARTS)}, got {part!r}")
+
+
+def totals(labels: np.ndarray, predicted: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of so many classes the pictures of each, those taken for it, and those of it taken for it: int64 (k) each."""
+    right = labels[labels == predicted]
+    of, taken, both = (np.bincount(each, minlength=count).astype(np.int64) for each in (labels, predicted, right))
+    return of, taken, both
+
+
+def among(labels: np.ndarray, predicted: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
+    """How many pictures of each chosen class were taken for which, the last column for any other: int64 (m, m + 1)."""
+    size = len(chosen) + 1
+    place = np.full(count, size - 1)
+    place[chosen] = np.arange(size - 1)
+    pairs = place[labels] * size + place[predicted]
+    return np.bincount(pairs, minlength=size**2).reshape(size, size)[:-1]
 
 
 def scores(of: np.ndarray, taken: np.ndarray, both: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,10 +11,14 @@ JOINERS = "\u200c\u200d"  # make one letter, or one emoji, of several
 
 def plain(text: str) -> str:
     """The text in one line, all of it to be seen: a control character, or half of one, as `\\x1b`."""
-    words = " ".join(text.split())
-    if words.isprintable():
-        return words
-    seen = (each if each.isprintable() or each in JOINERS else each.encode("unicode_escape").decode() for each in words)
+    return spelled(" ".join(text.split()))
+
+
+def spelled(text: str) -> str:
+    """The text with what cannot be seen spelled out, its line breaks too: `\\n`, `\\x1b`, `\\udce4`."""
+    if text.isprintable():
+        return text
+    seen = (each if each.isprintable() or each in JOINERS else each.encode("unicode_escape").decode() for each in text)
     return "".join(seen)
 
 
