@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.results import report
-from trainer.results.predictions import Predictions
-from trainer.show import drawing
+sys.path[0] = str(Path(__file__).parents[2])  # in which the trainer is, installed or not
+
+from trainer.results import report  # noqa: E402
+from trainer.results.predictions import Predictions  # noqa: E402
+from trainer.show import drawing  # noqa: E402
 
 SIZES = ("10x2000", "60x20000", "100x20000", "1000x50000")
 
