@@ -162,7 +162,7 @@ class Classifier:
         self._trained = self.world.together(self.model)
 
     def fine_tune(
-        self, epochs: int = 1, lr: Any = 2e-3, *, frozen_epochs: int = 10, frozen_lr: Any = HEAD_LR
+        self, epochs: int = 1, lr: Any = 3e-4, *, frozen_epochs: int = 10, frozen_lr: Any = HEAD_LR
     ) -> Diagnosis:
         """Trains the head alone and then all of the model, the first layers at a hundredth of the head's rate.
 
@@ -487,6 +487,24 @@ class Classifier:
         from trainer.results.predictions import Predictions
 
         return Predictions(names, list(self.data.classes), labels, probabilities)
+
+    def show_batch(self, count: int = 9) -> Image.Image:
+        """Pictures as training sees them, cut, turned, lit and mixed, each with its classes, in a grid."""
+        from PIL import Image
+
+        from trainer.show.drawing import grid
+
+        step = next(loop.steps(self.setup, loop.batches(self.setup, len(self.history))))
+        pictures = [Image.fromarray(pixels) for pixels in self.setup.feed.cutter.shown(step.inputs[:count])]
+        return grid(pictures, [self._names(target) for target in step.target[:count]])
+
+    def _names(self, target: torch.Tensor) -> str:
+        """What a picture shows: the number of its class, or how much there is of each."""
+        classes = self.data.classes
+        if target.ndim == 0:
+            return classes[int(target)]
+        shares = sorted(zip(target.tolist(), classes, strict=True), reverse=True)
+        return ", ".join(name if share > 0.995 else f"{share:.0%} {name}" for share, name in shares if share > 0.005)
 
     def __repr__(self) -> str:
         counts = [sum(param.numel() for param in params) for params in (self._body, self._head)]

@@ -2,11 +2,13 @@
 
     python tests/benchmarks/gpu.py
 
-ResNet-50 at 224 pixels in batches of 256 on pictures that it draws. First it checks that bfloat16 gives the losses of
-float32. Then it measures pictures a second of
+ResNet-18 and ResNet-50 at 224 pixels in batches of 256 on pictures that it draws. For each, first it checks that
+bfloat16 gives the losses of float32, and counts how often the trainer waits for the GPU in an epoch: only where it
+looks at the loss. Then it measures pictures a second of
 
 (a) the bare model on a batch that stays on the GPU: forward, backward and step;
-(b) the trainer on files: at least 0.9 of (a) and 1.3 of (c) are the targets;
+(b) the trainer on files, their pixels on the GPU, and fetched from memory: at least 0.9 of (a) and 1.3 of (c) are the
+    targets;
 (c) an ordinary loop with torchvision's ImageFolder, a DataLoader and autocast, as it is and with channels_last;
 (d) the same with timm's loader, where timm is installed.
 
@@ -43,6 +45,7 @@ sys.path.append(str(Path(__file__).parent))
 from peers import SCALE, finished, loader, photographs, train  # noqa: E402
 
 from trainer import Augment, Classifier, ImageFolder  # noqa: E402
+from trainer.training import loop  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 ALIKE = 0.02  # by how much, relatively, the mean loss in bfloat16 may differ from the one in float32
@@ -53,7 +56,7 @@ STEPS = 10  # whose losses are compared: a single one's roundings, of 0.4 % in e
 class Sizes:
     """What is measured: by default as on a GPU."""
 
-    arch: str = "resnet50"
+    arch: str
     pictures: int = 12_800
     size: int = 224
     batch_size: int = 256
@@ -72,19 +75,23 @@ def main() -> None:
     if not rehearsal and not torch.cuda.is_available():
         raise SystemExit("there is no GPU that PyTorch can use; --rehearse goes through all of it on the CPU")
     device = torch.device("cpu" if rehearsal else "cuda:0")
+    found = []
     with tempfile.TemporaryDirectory() as scratch:
-        found = measure(device, SMALL if rehearsal else Sizes(), Path(scratch))
-    show(found)
+        for sizes in [SMALL] if rehearsal else [Sizes("resnet18"), Sizes("resnet50")]:
+            found.append(measure(device, sizes, Path(scratch)))
+            show(found[-1])
     if not rehearsal:
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{found['device'].lower().replace(' ', '-')}.json"
+        path = RESULTS / f"{found[0]['device'].lower().replace(' ', '-')}.json"
         path.write_text(json.dumps(found, indent=1) + "\n")
         print(f"written to {path}")
 
 
 def measure(device: torch.device, sizes: Sizes, scratch: Path) -> dict[str, Any]:
-    """All figures; stops if bfloat16 does not give the losses of float32."""
-    folder = photographs(scratch / "pictures", sizes.pictures, (400, 300))
+    """All figures of a model; stops if bfloat16 does not give the losses of float32."""
+    folder = scratch / "pictures"
+    if not folder.exists():
+        photographs(folder, sizes.pictures, (400, 300))
     started = time.perf_counter()
     data = ImageFolder(folder, size=sizes.size, valid_pct=0.02, cache=scratch / "cache", show=False)
     decoded = sizes.pictures / (time.perf_counter() - started)
@@ -93,9 +100,13 @@ def measure(device: torch.device, sizes: Sizes, scratch: Path) -> dict[str, Any]
     if not difference <= ALIKE:
         raise SystemExit(f"expected at most {ALIKE:.0%}: the rates would mean nothing")
 
+    waits, looks = waits_of_an_epoch(data, device, sizes)
+    print(f"an epoch waits {waits} times for the device, and looks {looks} times at the loss", flush=True)
+
     kinds: dict[str, Callable[[], float]] = {
         "bare model": lambda: bare(device, sizes),
         "trainer": lambda: trained(data, device, sizes),
+        "trainer, pixels fetched": lambda: trained(data, device, sizes, fetched=True),
         "torchvision, DataLoader": lambda: ordinary(folder, device, sizes, torch.contiguous_format),
         "torchvision, DataLoader, channels_last": lambda: ordinary(folder, device, sizes, torch.channels_last),
     }
@@ -117,6 +128,7 @@ def measure(device: torch.device, sizes: Sizes, scratch: Path) -> dict[str, Any]
         "torchvision": torchvision.__version__,
         "sizes": vars(sizes),
         "loss_difference_of_bf16": difference,
+        "waits_and_looks_of_an_epoch": [waits, looks],
         "decoded_pictures_per_second": decoded,
         "pictures_per_second": rates,
         "trainer_of_bare_model": rates["trainer"] / rates["bare model"],
@@ -165,9 +177,32 @@ def bare(device: torch.device, sizes: Sizes) -> float:
     return middle(train(model, lambda: iter([batch] * steps), sizes.epochs, device, autocast(device), optimizer))
 
 
-def trained(data: ImageFolder, device: torch.device, sizes: Sizes) -> float:
-    """(b) The trainer's loop."""
+def waits_of_an_epoch(data: ImageFolder, device: torch.device, sizes: Sizes) -> tuple[int, int]:
+    """How often the CPU waits for the GPU in the training part of an epoch, and how often it looks at the loss.
+
+    Waiting is a synchronisation of a stream, an event or the device, of which a CPU has none.
+    """
     clf = classifier(data, device, sizes, bf16=True)
+    clf.fit_one_cycle(1, 1e-3)  # the first steps look for the fastest convolutions
+    made, steps = clf._optimizer(1e-3), data.steps(sizes.batch_size)
+    looks: list[float] = []
+    with torch.profiler.profile() as profiled:
+        loop.train(
+            clf.model,
+            made,
+            clf.setup,
+            loop.steps(clf.setup, loop.batches(clf.setup, 1)),
+            [(1.0, 0.9)] * steps,
+            lambda step, loss: None if loss is None else looks.append(loss),
+        )
+    return sum(event.count for event in profiled.key_averages() if "Synchronize" in event.key), len(looks)
+
+
+def trained(data: ImageFolder, device: torch.device, sizes: Sizes, fetched: bool = False) -> float:
+    """(b) The trainer's loop; `fetched` is without the pixels on the GPU."""
+    clf = classifier(data, device, sizes, bf16=True)
+    if fetched:
+        clf.setup.feed._resident = None
     clf.fit_one_cycle(sizes.epochs, 1e-3)
     return middle([row["pictures_per_second"] for row in clf.history])
 

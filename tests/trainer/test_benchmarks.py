@@ -15,6 +15,7 @@ def test_gpu_benchmark_can_be_rehearsed(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--rehearse"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert "an epoch waits 0 times for the device, and looks 2 times at the loss" in done.stdout
     for line in ("bfloat16 against float32", "trainer / bare model", "trainer / ordinary loop"):
         assert line in done.stdout
     refused = subprocess.run(command[:2], cwd=tmp_path, env=environment, capture_output=True, text=True)

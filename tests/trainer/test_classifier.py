@@ -21,6 +21,7 @@ import pytest
 import rich.console
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sgdsheet.errors import Error
 from trainer import Augment, Classifier, ImageFolder
@@ -375,7 +376,7 @@ def test_a_frozen_body_makes_in_training_what_it_makes_in_validation(data: Image
 def test_the_frozen_bodys_features_train_the_head_as_the_pictures_do(
     data: ImageFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unchanging = Augment(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, rotate=0.0, zoom=1.0, lighting=0.0)
+    unchanging = Augment(scale=(1.0, 1.0), ratio=(4 / 3, 4 / 3), flip=0.0, rotate=0.0, zoom=1.0, lighting=0.0)
     found = []
     for kept in (frozen.KEPT, 0):
         monkeypatch.setattr(module, "KEPT", kept)
@@ -636,6 +637,74 @@ def test_find_lr_does_not_begin_with_noise() -> None:
         assert 1e-5 < valley < 1
 
 
+def test_find_lr_puts_a_gpus_random_numbers_back_too(data: ImageFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: kept.extend(devices) or fork([]))
+    clf = classifier(data)
+    clf.find_lr(5)
+    assert not kept
+    clf.setup.feed.device = torch.device("cuda:1")  # a GPU's way of asking, though the pictures stay here
+    clf.find_lr(5)
+    assert kept == [torch.device("cuda:1")]
+
+
+def test_nothing_is_waited_for_between_two_looks_at_the_loss(data: ImageFolder) -> None:
+    """Reading a number makes a GPU's queue run dry; a mode of torch's sees each reading, on the CPU too."""
+
+    class Readings(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.count += func is torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    clf = classifier(data, batch_size=2, ema=0.9, clip=1.0, augment=Augment(mixup=0.4, cutmix=1.0))
+    made = clf._optimizer(1e-3)
+    steps = [*loop.steps(clf.setup, loop.batches(clf.setup, 0))]
+    looks: list[int] = []
+    with Readings() as readings:
+        loop.train(
+            clf.model,
+            made,
+            clf.setup,
+            steps,
+            [(1.0, 0.9)] * len(steps),
+            lambda step, loss: looks.append(readings.count) if loss is not None else None,
+            clf._average,
+        )
+    assert len(steps) > 2 * loop.CHECKED - 10
+    assert looks == list(range(1, len(looks) + 1))
+
+
+def test_compiled_once_for_training_and_once_for_looking(data: ImageFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(len(inputs))
+        return graph.forward
+
+    compile_with = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_with(self, backend=backend))
+    torch._dynamo.reset()
+    clf = classifier(data, compile=True, ema=0.9)
+    clf.fit_one_cycle(2, lr=1e-2)
+    assert len(graphs) == 2  # the running mean's model is compiled too: it is what was looked at
+    assert len(data.valid) % 16
+    plain_run = classifier(data, ema=0.9)
+    plain_run.fit_one_cycle(2, lr=1e-2)
+    assert clf.history[-1]["valid_loss"] == pytest.approx(plain_run.history[-1]["valid_loss"], rel=1e-4)
+
+
+def test_a_batch_as_training_sees_it(data: ImageFolder) -> None:
+    picture = classifier(data, augment=Augment(mixup=0.4)).show_batch(4)
+    assert picture.width > 300
+    clf = classifier(data, augment=PLAIN)
+    assert clf.show_batch(9).size == clf.show_batch(9).size
+    assert clf._names(torch.tensor(1)) == "diagonal"
+    assert clf._names(torch.tensor([0.75, 0.0, 0.25])) == "75% across, 25% down"
+
+
 def test_what_find_lr_found_is_a_rate(data: ImageFolder) -> None:
     clf = classifier(data)
     clf.fit_one_cycle(1, lr=Found([1e-3], [1.0], 3e-3, 2e-3))
@@ -687,7 +756,8 @@ import json, sys, torch
 from trainer import Classifier, ImageFolder
 pictures, cache, arch, dtype, lr, options = sys.argv[1:]
 data = ImageFolder(pictures, size=48, cache=cache)
-clf = Classifier(data, arch, weights=None, batch_size=16, device="cpu", amp=False, **json.loads(options))
+options = {"batch_size": 16} | json.loads(options)
+clf = Classifier(data, arch, weights=None, device="cpu", amp=False, **options)
 kind = getattr(torch, dtype)
 clf.model.to(kind).register_forward_pre_hook(lambda _, pictures: (pictures[0].to(kind),))
 clf.unfreeze()
@@ -702,7 +772,7 @@ if clf.world.first:
 @pytest.mark.parametrize(
     ("dtype", "lr", "tolerance", "options"),
     [
-        ("float64", "1e-2", 1e-9, {}),
+        ("float64", "1e-2", 1e-9, {"batch_size": 18}),  # the last validation batch is one picture, and none for one
         ("float64", "1e-2", 1e-9, {"mixup": 0.4, "cutmix": 1.0, "accumulate": 2, "balance": "loss"}),
         ("float32", "1e-6", 1e-5, {}),
     ],

@@ -199,11 +199,20 @@ def outputs(
     for (count, _), cut in zip(planned, cuts, strict=True):
         with setup.precision.autocast():
             # A process may have no picture of a last small batch; it learns of the others what an output looks like.
-            output = exact(model(cut.pictures)) if len(cut.pictures) else cut.pictures
+            output = exact(_of_one_size(model, setup, cut.pictures)) if len(cut.pictures) else cut.pictures
         found.append(setup.world.gathered(output, count))
         done += count
         counted(done, len(numbers))
     return torch.cat(found)
+
+
+def _of_one_size(model: Callable[..., torch.Tensor], setup: Setup, pictures: torch.Tensor) -> torch.Tensor:
+    """The model's outputs; a compiled model sees a small last batch as a whole one, or it would be compiled anew."""
+    missing = setup.recipe.batch_size // setup.world.size - len(pictures)
+    if not setup.recipe.compile or missing <= 0:
+        return model(pictures)
+    whole = torch.cat([pictures, pictures[-1:].expand(missing, -1, -1, -1)])
+    return model(whole.contiguous(memory_format=torch.channels_last))[: len(pictures)]
 
 
 def probabilities(setup: Setup, output: torch.Tensor) -> torch.Tensor:
