@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from trainer.results.predictions import Predictions  # noqa: F401, named in docstrings
-
 BETWEEN = " | "  # the labels of a picture, in a cell of a table
 
 

@@ -328,7 +328,7 @@ def test_a_csv_of_very_many_probabilities_has_the_highest_ones(tmp_path: Path, m
 
 
 def test_neither_pandas_nor_pillow_is_imported_before_it_is_used() -> None:
-    names = "trainer.results.diagnosis, trainer.results.predictions, trainer.results.report"
+    names = "trainer.results.diagnosis, trainer.results.predictions, trainer.results.multilabel, trainer.results.report"
     code = f"import sys, {names}; print({{'pandas', 'PIL', 'openpyxl'}} & sys.modules.keys())"
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "set()\n"
