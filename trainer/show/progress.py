@@ -89,6 +89,7 @@ def _line(row: Mapping[str, float]) -> str:
     return (
         f"epoch {row['epoch']:>3g}  training loss {row['train_loss']:.4f}  validation loss {row['valid_loss']:.4f}  "
         f"error rate {row['error_rate']:.1%}  {row['pictures_per_second']:,.0f} pictures/s  {row['seconds']:.1f} s"
+        + ("  the head alone" if row.get("frozen") else "")
     )
 
 

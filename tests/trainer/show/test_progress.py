@@ -82,7 +82,10 @@ def test_a_line_an_epoch_where_nobody_sees_bars_move(capsys: pytest.CaptureFixtu
     with Epochs(1, 4, 8, 0) as shown:
         shown.step(0, 0, 0.5)
         shown.epoch(ROW)
-    assert capsys.readouterr().out.startswith("epoch   1  training loss 0.5000")
+        shown.epoch(ROW | {"frozen": True})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("epoch   1  training loss 0.5000")
+    assert second == f"{first}  the head alone"
     with Epochs(1, 4, 8, 0, shown=False) as shown, counting("x", shown=False) as counted:
         counted(1, 2)
         shown.epoch(ROW)
