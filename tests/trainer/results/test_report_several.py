@@ -50,9 +50,12 @@ def check(read: dict[str, np.ndarray], labels: np.ndarray, predicted: np.ndarray
     assert read["macro_f1"] == pytest.approx(np.mean(f1))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+TRICKY = ["=1+1", "\udce4rger", "x" * 200, "two\nlines", "*"]
+
+
 @pytest.mark.parametrize(
-    ("count", "classes"), [(1, ["a", "b"]), (30, ["alone"]), (80, ["=1+1", "\udce4rger", "x" * 200, "two\nlines", "*"])]
+    ("engine", "count", "classes"),
+    [("ironcalc", 1, ["a", "b"]), ("ironcalc", 30, ["alone"]), *((engine, 80, TRICKY) for engine in ENGINES)],
 )
 def test_every_number_is_that_of_sklearn(tmp_path: Path, engine: str, count: int, classes: list[str]) -> None:
     made = drawn(count, classes)
