@@ -333,9 +333,10 @@ def test_what_is_said_beside_a_file(tmp_path: Path) -> None:
 
 
 def test_files_that_torchvision_offers_are_known_by_name(tmp_path: Path) -> None:
-    state = models.create("resnet18", 1000, 32, None).model.state_dict()
-    known = models.create("resnet18", 3, 32, written(tmp_path / "resnet18-f37072fd.pth", state))
-    other = models.create("resnet18", 3, 32, written(tmp_path / "mine.pth", state))
+    arch, name = "shufflenet_v2_x0_5", "shufflenetv2_x0.5-f707e7126e.pth"
+    state = torchvision.models.get_model(arch, weights=None).state_dict()
+    known = models.create(arch, 3, 32, written(tmp_path / name, state))
+    other = models.create(arch, 3, 32, written(tmp_path / "mine.pth", state))
     assert (known.size, known.crop, other.size, other.crop) == (224, 0.875, None, None)
     assert known.mean == other.mean == models.MEAN
 

@@ -29,20 +29,14 @@ FAMILIES = [
     ("squeezenet1_1", 64),
     ("swin_t", 64),
     ("timm/deit_tiny_distilled_patch16_224", 32),
-    ("timm/ghostnet_050", 64),
     ("timm/lcnet_035", 64),
     ("timm/levit_128s", 64),
-    ("timm/mobilenetv4_conv_small_035", 64),
-    ("timm/repvgg_a0", 64),
     ("timm/dla46_c", 64),
-    ("timm/test_byobnet", 64),
-    ("timm/test_coatnet", 64),
     ("timm/test_convnext", 64),
     ("timm/test_mambaout", 64),
     ("timm/test_maxvit", 64),
     ("timm/test_nfnet", 64),
     ("timm/test_vit", 64),
-    ("timm/tf_efficientnet_lite0", 64),
     ("vgg11", 32),
 ]
 
@@ -54,10 +48,12 @@ def test_a_new_head_makes_every_class_as_likely_and_learns(arch: str, size: int)
     torch.manual_seed(0)
     pictures, labels = torch.randn(4, 3, size, size), torch.tensor([0, 1, 1, 1])
     if arch not in SLOW:
-        _first_loss(models.create(arch, 1000, size, None).model, pictures, labels, 1000)
-    model = models.create(arch, 2, size, None).model
-    _first_loss(model, pictures, labels, 2).backward()
+        _first_loss(models.create(arch, 2, size, None).model, pictures, labels, 2)
+    model = models.create(arch, 1000, size, None).model
     body, head = parts(model)
+    for param in body[1:]:
+        param.requires_grad = False  # it is enough, and quicker, to look at the first
+    _first_loss(model, pictures, labels, 1000).backward()
     assert all(param.grad.abs().max() > 0 for param in head)  # type: ignore[union-attr]
     with torch.no_grad():
         for param in head:
@@ -79,19 +75,13 @@ def _first_loss(model: nn.Module, pictures: torch.Tensor, labels: torch.Tensor, 
 @pytest.mark.parametrize(
     "arch",
     [
-        "alexnet",
         "vgg16",
         "squeezenet1_0",
-        "vit_b_16",
         "maxvit_t",
-        "efficientnet_v2_s",
         "timm/crossvit_9_240",
         "timm/deit_tiny_distilled_patch16_224",
         "timm/dpn48b",
-        "timm/efficientformer_l1",
-        "timm/inception_next_atto",
         "timm/levit_384_s8",
-        "timm/pit_ti_distilled_224",
         "timm/repvit_m0_9",
         "timm/resnetv2_50x1_bit",
         "timm/volo_d1_224",
@@ -101,9 +91,9 @@ def test_heads_are_what_hangs_on_the_number_of_classes(arch: str) -> None:
     library, _, name = arch.rpartition("/")
     make: Any = timm.create_model if library else torchvision.models.get_model
     with torch.device("meta"):
-        model, other = make(name, num_classes=7), make(name, num_classes=11).state_dict()
-    differ = [name.rpartition(".")[0] for name, each in model.state_dict().items() if each.shape != other[name].shape]
-    assert heads(model) == list(dict.fromkeys(differ))
+        model = make(name, num_classes=7)
+    sevens = [name.rpartition(".")[0] for name, param in model.named_parameters() if param.shape[0] == 7]
+    assert heads(model) == list(dict.fromkeys(sevens))
     body, head = parts(model)
     assert all(param.shape[0] == 7 for param in head)
     assert [id(param) for param in model.parameters() if param.shape[0] == 7] == [id(param) for param in head]
