@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from trainer.training.average import Average
 from trainer.training.cutting import Cutter
 from trainer.training.feed import Feed
 from trainer.training.finder import Found, search
-from trainer.training.frozen import KEPT, VIEWS, Features, ends_in
+from trainer.training.frozen import KEPT, Features, ends_in
 from trainer.training.precision import Precision, half
 from trainer.training.schedule import one_cycle
 
@@ -191,6 +192,8 @@ class Classifier:
         made = self._optimizer(lr)
         begun = self._begin(made, epochs)
         steps, first = self.data.steps(self.recipe.batch_size), len(self.history) - begun
+        started = time.perf_counter()
+        trained = self._ready() if begun < epochs else self._trained
         logs = self.out / "tensorboard" if self.out and self.world.first and begun < epochs else None
         with (
             Epochs(epochs, steps, self.recipe.batch_size, begun, self.show) as shown,
@@ -203,14 +206,17 @@ class Classifier:
                     stepped(epoch, step, steps, loss)
 
                 cycle = [one_cycle((epoch * steps + step) / (epochs * steps)) for step in range(steps)]
-                row, taken = self._epoch(made, first + epoch, cycle, after)
+                row, taken = self._epoch(trained, made, first + epoch, cycle, after, started)
+                started = time.perf_counter()
                 self.history.append(row)
                 self.steps = np.concatenate([self.steps, taken])
                 self._remember_best()
                 self._keep(made, epoch + 1)
                 log(row, taken)
                 shown.epoch(row)
-        said = diagnosis(self.history, len(self.data.valid))
+        softened = self.recipe.label_smoothing or self.recipe.augment.mixup or self.recipe.augment.cutmix
+        count = None if self.data.multi_label else len(self.data.valid)
+        said = diagnosis(self.history, count, softened=bool(softened))
         if self.show:
             say(said)
         self._back_to_best()
@@ -218,19 +224,16 @@ class Classifier:
 
     def _epoch(
         self,
+        trained: nn.Module,
         made: torch.optim.Optimizer,
         number: int,
         cycle: list[tuple[float, float]],
         after: Callable[[int, float | None], None],
+        started: float,
     ) -> tuple[dict[str, Any], np.ndarray]:
         """Trains for an epoch and validates: its row of the history, and its steps."""
-        started = time.perf_counter()
-        trained, steps = self._trained, None
-        if self.frozen and (features := self._kept_features()):
-            trained, steps = self._head_module, features.steps(number)
-        steps = steps or loop.steps(self.setup, loop.batches(self.setup, number))
         self._set_modes()
-        losses = loop.train(trained, made, self.setup, steps, cycle, after, self._average)
+        losses = loop.train(trained, made, self.setup, self._steps(number), cycle, after, self._average)
         seconds = time.perf_counter() - started
         valid_loss, error_rate = loop.judged(self.setup, self._valid_probabilities(), self.data.valid)
         if not np.isfinite(valid_loss):
@@ -249,6 +252,17 @@ class Classifier:
         }
         shares, momenta = np.array(cycle).T
         return row, np.stack([peak * shares, momenta, losses], 1)
+
+    def _ready(self) -> nn.Module:
+        """What is to be called in training: the model, or its head where what its frozen body makes is kept."""
+        features = self._kept_features() if self.frozen else None
+        self._set_modes()
+        return self._trained if features is None else self._head_module
+
+    def _steps(self, epoch: int) -> Iterator[loop.Step]:
+        """The steps of an epoch, of pictures or of what the frozen body makes of them."""
+        batches = loop.batches(self.setup, epoch)
+        return loop.steps(self.setup, batches) if self._features is None else self._features.steps(epoch, batches)
 
     def _set_modes(self) -> None:
         """Training, but for what is frozen: a frozen body makes in training what it will make in validation.
@@ -273,7 +287,7 @@ class Classifier:
             head, side = self.model.get_submodule(heads[0]), self.data.size
             self.model.eval()
             width = ends_in(self.model, head, torch.zeros(1, 3, side, side, device=self.device))
-            if not 0 < 4 * width * (VIEWS * len(self.data.train) + len(self.data.valid)) <= KEPT:
+            if not 0 < 4 * width * (len(self.data.train) + len(self.data.valid)) <= KEPT:
                 return None
             self._head_module = self.world.together(head)
             with counting("Pictures through the frozen body", self.show) as counted:
@@ -286,7 +300,7 @@ class Classifier:
             return loop.probabilities(self.setup, loop.outputs(scored, self.setup, self.data.valid))
         (head,) = models.heads(scored)
         with torch.no_grad():
-            return loop.probabilities(self.setup, scored.get_submodule(head)(self._features.valid()))
+            return loop.probabilities(self.setup, scored.get_submodule(head)(self._features.valid))
 
     def _average(self) -> None:
         if self.averaged is not None:
@@ -295,9 +309,9 @@ class Classifier:
     def find_lr(self, steps: int = 100) -> Found:
         """Tries learning rates from 1e-7 to 10, each a step, and suggests two; the model is as before after it."""
         modes = [(module, module.training) for module in self.model.modules()]
-        self._set_modes()
+        trained, endless = self._ready(), (step for epoch in count() for step in self._steps(epoch))
         with counting("Trying learning rates", self.show) as counted:
-            found = search(self._trained, self._optimizer(1.0), self.setup, steps, counted)
+            found = search(trained, self._optimizer(1.0), self.setup, islice(endless, steps), steps, counted)
         for module, training in modes:
             module.training = training
         if self.show:
@@ -483,10 +497,10 @@ class Classifier:
         if self.data.multi_label:
             from trainer.results.multilabel import MultiLabelPredictions
 
-            return MultiLabelPredictions(names, list(self.data.classes), labels, probabilities)
+            return MultiLabelPredictions(names, list(self.data.classes), labels, probabilities, part=part)
         from trainer.results.predictions import Predictions
 
-        return Predictions(names, list(self.data.classes), labels, probabilities)
+        return Predictions(names, list(self.data.classes), labels, probabilities, part)
 
     def show_batch(self, count: int = 9) -> Image.Image:
         """Pictures as training sees them, cut, turned, lit and mixed, each with its classes, in a grid."""

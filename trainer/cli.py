@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import Field, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,8 @@ from trainer.recipe import Augment, Recipe
 
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
+    from trainer.results.multilabel import MultiLabelPredictions
+    from trainer.results.predictions import Predictions
 
 PATH = click.Path(path_type=Path)
 
@@ -135,7 +137,7 @@ def fit(
         raise Error(f"--test: {options['pictures']} has no folder test")
     with _interrupted(classifier):
         if more is not None:
-            classifier.fit_more(more, *([lr] if lr else []))
+            classifier.fit_more(more, lr or 1e-3)
         else:
             _train(classifier, epochs, frozen_epochs, lr)
         _results(classifier, out, tta, ["valid", "test"] if test else ["valid"])
@@ -198,12 +200,11 @@ def _classifier(pictures: Path, *, seed: int, label_column: tuple[str, ...] = ()
 
 def _train(classifier: Classifier, epochs: int | None, frozen_epochs: int | None, lr: str | None) -> None:
     """With weights the head alone first, then all of it, unless it is said otherwise."""
-    rates = {"lr": lr} if lr else {}
     if classifier.network.source or frozen_epochs:
-        more = {} if frozen_epochs is None else {"frozen_epochs": frozen_epochs}
-        classifier.fine_tune(1 if epochs is None else epochs, **rates, **more)
+        head = 10 if frozen_epochs is None else frozen_epochs
+        classifier.fine_tune(1 if epochs is None else epochs, lr or 3e-4, frozen_epochs=head)
     else:
-        classifier.fit_one_cycle(4 if epochs is None else epochs, **rates)
+        classifier.fit_one_cycle(4 if epochs is None else epochs, lr or 3e-3)
 
 
 class _interrupted:  # noqa: N801, it reads as a word
@@ -231,35 +232,47 @@ def _results(classifier: Classifier, out: Path | None, tta: bool, parts: list[st
         classifier.save(out)
     for part in parts:
         predictions = classifier.predictions(part, tta=tta)
-        if classifier.world.first:
-            say(predictions.summary())
-            if out is not None:
-                for line in _write(classifier, predictions, out, "" if part == "valid" else f"{part}_"):
-                    say(line)
+        if not classifier.world.first:
+            continue
+        say(predictions.summary())
+        if out is not None:
+            _write(classifier, predictions, out, "" if part == "valid" else f"{part}_")
     if out is not None and classifier.world.first:
         say(f"{out}: {', '.join(sorted(each.name for each in out.iterdir() if each.is_file()))}")
 
 
-def _write(classifier: Classifier, predictions: Any, out: Path, prefix: str) -> Iterator[str]:
-    """Whatever a training leaves behind, as far as the packages for it are installed; yields why something is not."""
+def _write(classifier: Classifier, predictions: Predictions | MultiLabelPredictions, out: Path, prefix: str) -> None:
+    """Whatever a training leaves behind. A file that cannot be written is said, and costs none of the others."""
     from trainer.data.pictures import read
     from trainer.results import report
     from trainer.show import drawing
+    from trainer.show.progress import say
 
-    predictions.save_csv(out / f"{prefix}predictions.csv")
-    drawing.save(predictions.plot_confusion(), out / f"{prefix}confusion.png")
-    worst = predictions.show_top_losses(lambda name: read(classifier.data.listing.root / name))
-    drawing.save(worst, out / f"{prefix}top_losses.png")
-    if missing := _missing("openpyxl", "ironcalc"):
-        yield f"  {prefix}report.xlsx: not written; pip install {missing}"
-    else:
-        report.save(predictions, out / f"{prefix}report.xlsx", classifier.history)
-    if missing := _missing("matplotlib"):
-        yield f"  losses.png and lr.png: not written; pip install {missing}"
-    elif not prefix:
-        drawing.save(classifier.plot_losses(), out / "losses.png")
-        drawing.save(classifier.plot_lr(), out / "lr.png")
+    def worst(path: Path) -> None:
+        listing = classifier.data.listing
+        drawing.save(predictions.show_top_losses(lambda name: read(listing.root / name)), path)
 
-
-def _missing(*packages: str) -> str:
-    return " ".join(each for each in packages if find_spec(each) is None)
+    # What each needs besides what training needs, and how it is written.
+    files: dict[str, tuple[list[str], Callable[[Path], object]]] = {
+        f"{prefix}predictions.csv": ([], predictions.save_csv),
+        f"{prefix}top_losses.png": ([], worst),
+        f"{prefix}report.xlsx": (
+            ["openpyxl", "ironcalc"],
+            lambda path: report.save(predictions, path, classifier.history),
+        ),
+    }
+    if not classifier.data.multi_label:
+        confusion: Any = predictions
+        files[f"{prefix}confusion.png"] = ([], lambda path: drawing.save(confusion.plot_confusion(), path))
+    if not prefix:
+        files["losses.png"] = (["matplotlib"], lambda path: drawing.save(classifier.plot_losses(), path))
+        files["lr.png"] = (["matplotlib"], lambda path: drawing.save(classifier.plot_lr(), path))
+    for name, (packages, write) in files.items():
+        missing = [each for each in packages if find_spec(each) is None]
+        if missing:
+            say(f"  {name}: not written; pip install {' '.join(missing)}")
+            continue
+        try:
+            write(out / name)
+        except Error as error:
+            say(f"  {name}: not written: {error}")

@@ -290,6 +290,13 @@ def test_a_bar_and_a_line_an_epoch(data: ImageFolder, monkeypatch: pytest.Monkey
         rf"epoch 2 of 2 .* {2 * steps}/{2 * steps} loss [\d.]+  error rate [\d.]+%  [\d,]+ pictures/s", said
     )
     assert [int(number) for number in re.findall(r"epoch +(\d+)  training loss", said)] == [1, 2]
+    shown.truncate(0)
+    clf = classifier(data, show=True)
+    clf.freeze()
+    clf.find_lr(5)
+    clf.fit_one_cycle(2, lr=1e-2)
+    for bar in ("Pictures through the frozen body", "Trying learning rates", "epoch 2 of 2"):
+        assert bar in shown.getvalue()
 
 
 def test_saved_weights_can_be_loaded(data: ImageFolder, tmp_path: Path) -> None:

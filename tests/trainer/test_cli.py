@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from sgdsheet.errors import Error
 from trainer import files
 from trainer.cli import main
 
@@ -190,10 +191,15 @@ def test_what_is_written_afterwards_never_costs_what_was_trained(
             self.data.listing.file(int(number)).unlink()
         return predictions(self, *args, **options)
 
+    def fails(_: Classifier) -> None:
+        raise Error("the disk is full")
+
     monkeypatch.setattr(Classifier, "predictions", deleted)
+    monkeypatch.setattr(Classifier, "plot_losses", fails)
     result = fit(few, "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
-    for name in ("model.safetensors", "predictions.csv", "top_losses.png", "report.xlsx", "losses.png"):
+    assert "losses.png: not written: the disk is full" in result.output
+    for name in ("model.safetensors", "predictions.csv", "top_losses.png", "report.xlsx", "confusion.png", "lr.png"):
         assert (tmp_path / "run" / name).exists()
 
 

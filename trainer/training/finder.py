@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,20 +56,24 @@ class Found:
 
 
 def search(
-    model: nn.Module, optimizer: torch.optim.Optimizer, setup: loop.Setup, steps: int, counted: Counted
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    setup: loop.Setup,
+    steps: Iterator[loop.Step],
+    count: int,
+    counted: Counted,
 ) -> Found:
-    """Sweeps; weights, running statistics and torch's random numbers are put back, whatever happens."""
+    """Sweeps over `count` steps; weights, running statistics and torch's random numbers are put back in the end."""
     before = {name: each.detach().clone() for name, each in model.state_dict().items()}
     device, dtype = setup.feed.device, setup.precision.dtype
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
-    endless = (batch for epoch in count() for batch in loop.batches(setup, epoch))
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            for number, step in enumerate(loop.steps(setup, islice(endless, steps))):
-                rate = sweep(number, steps)
+            for number, step in enumerate(steps):
+                rate = sweep(number, count)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["peak"]
                 loss = loop.loss_of(model, setup, step)
@@ -83,7 +87,7 @@ def search(
                     break
                 rates.append(rate)
                 losses.append(smoothed)
-                counted(number + 1, steps)
+                counted(number + 1, count)
     finally:
         model.load_state_dict(before)
         optimizer.zero_grad()

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from trainer.data.image_folder import Batch
+from trainer.show.progress import Counted
 from trainer.training import loop
 from trainer.training.augment import draw
 
 KEPT = 2_000_000_000  # bytes of features at most
-VIEWS = 1  # times that each picture is cut anew; later epochs begin with the first again
 
 
 class Features:
-    """What the body of a model gives its head for each picture, in memory.
+    """What the body of a model gives its head for each picture, in memory: `valid` (n, width) for the validation ones.
 
-    Each training picture is cut once, as its number and the seed decide, so that a run that goes on and several
-    processes see the same; the validation pictures as always. `counted` shows how it goes on.
+    Each training picture is cut once, as the seed alone decides, so that a run that goes on and several processes see
+    the same. `counted` shows how it goes on.
     """
 
-    def __init__(self, model: nn.Module, head: nn.Module, setup: loop.Setup, counted: Any) -> None:
-        self.setup, self._body, self._counted = setup, _Body(model, head), counted
-        self._rows = np.empty(int(max(setup.data.train)) + 1, dtype=np.int64)
-        self._rows[setup.data.train] = np.arange(len(setup.data.train))
-        self._views: dict[int, torch.Tensor] = {}
-        self._looked: dict[str, torch.Tensor] = {}
+    def __init__(self, model: nn.Module, head: nn.Module, setup: loop.Setup, counted: Counted) -> None:
+        self.setup, train, body = setup, setup.data.train, _Body(model, head)
+        rng = np.random.default_rng([setup.recipe.seed, 0, 0])
+        drawn = draw(setup.recipe.augment, setup.data.cache.sizes[train], rng)
+        cut = lambda _, places: drawn.rows(places)  # noqa: E731
+        self._train = loop.outputs(body, setup, train, cut, counted=counted)
+        self._rows = np.empty(int(max(train)) + 1, dtype=np.int64)
+        self._rows[train] = np.arange(len(train))
+        self.valid = loop.outputs(body, setup, setup.data.valid)
 
-    def steps(self, epoch: int) -> Iterator[loop.Step]:
-        """The steps of an epoch of the head."""
-        setup, view = self.setup, epoch % VIEWS
-        if view not in self._views:
-            sizes = setup.data.cache.sizes[setup.data.train]
-            drawn = draw(setup.recipe.augment, sizes, np.random.default_rng([setup.recipe.seed, view, 0]))
-            cut = lambda _, places: drawn.rows(places)  # noqa: E731
-            self._views[view] = loop.outputs(self._body, setup, setup.data.train, cut, counted=self._counted)
-        for batch in loop.batches(setup, epoch):
+    def steps(self, epoch: int, batches: Iterable[Batch]) -> Iterator[loop.Step]:
+        """The steps of an epoch of the head, one for each batch."""
+        setup = self.setup
+        for batch in batches:
             numbers = batch.numbers[setup.world.part(len(batch.numbers))]
             rows = torch.from_numpy(self._rows[numbers]).to(setup.feed.device)
             target = setup.labels[torch.from_numpy(numbers).to(setup.feed.device)]
-            yield loop.Step(self._views[view][rows], target, int(batch.rng.integers(2**62)) + setup.world.rank)
-
-    def valid(self) -> torch.Tensor:
-        """Those of the validation pictures."""
-        if "valid" not in self._looked:
-            self._looked["valid"] = loop.outputs(self._body, self.setup, self.setup.data.valid)
-        return self._looked["valid"]
+            yield loop.Step(self._train[rows], target, int(batch.rng.integers(2**62)) + setup.world.rank)
 
 
 class _Body:
