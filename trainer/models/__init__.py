@@ -55,6 +55,7 @@ def create(arch: Arch, classes: int, size: int, weights: Any = "DEFAULT") -> Net
     elif isinstance(wanted, Path):
         network = _from_file(family, wanted, classes, size)
     else:
+        _require_its_own(family, wanted)
         network = family.pretrained(wanted, classes, size)
     require_scores(network.model, family.name, classes, size, family.expected(network.model)["size"])
     return network
@@ -100,6 +101,18 @@ def _named(name: str) -> Torchvision | Timm:
         known = [*known, *timm.names()]
     where = library or ("torchvision or timm" if timm.installed() else "torchvision, and timm is not installed")
     raise Error(f"there is no model {rest!r} in {where}{nearest(rest, known)}")
+
+
+def _require_its_own(family: Family, wanted: Any) -> None:
+    """Raises `Error` for weights of timm's with a name that means the network of torchvision."""
+    if isinstance(family, Torchvision) and isinstance(wanted, str) and timm.installed():
+        found = None
+        with suppress(Error):
+            found = timm.find(f"{family.name}.{wanted}")
+        if found:
+            raise Error(
+                f"{family.name} is torchvision's here, and {wanted!r} weights of timm's: arch timm/{found.arch}"
+            )
 
 
 def _from_file(family: Family, path: Path, classes: int, size: int) -> Network:

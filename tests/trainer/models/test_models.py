@@ -90,6 +90,11 @@ def test_a_class_of_the_users_has_no_weights() -> None:
         ("resnet50.a1_in1k", "a2_in1k", r"resnet50.a1_in1k says its weights itself, and is not to have 'a2_in1k' too"),
         ("botnet50ts_256", "DEFAULT", r"timm has no weights of botnet50ts_256; weights=None \(--weights none\)"),
         ("botnet50ts_256", "in1k", r"timm has no weights 'in1k' of botnet50ts_256, and .*; it has none of it at all"),
+        (
+            "convnext_tiny",
+            "fb_in22k",
+            r"convnext_tiny is torchvision's here, and .*: arch timm/convnext_tiny",
+        ),
         ("resnet50", torchvision.models.ResNet18_Weights.DEFAULT, r"expected one of ResNet50_Weights, got ResNet18_W"),
         ("resnet10t", torchvision.models.ResNet18_Weights.DEFAULT, r"resnet10t of timm has no weights ResNet18_W"),
         ("resnet18", 5, r"weights: expected \"DEFAULT\", another name, a file, or None for none, got 5"),
@@ -124,7 +129,7 @@ def test_what_cannot_be_made_is_said_in_a_line(arch: Any, weights: Any, said: st
     [
         ("alexnet", 32, "alexnet cannot take pictures of 32 x 32 pixels; choose another size, as 224"),
         ("vit_b_32", 100, "vit_b_32 cannot take pictures of 100 x 100 pixels; choose another size, as 224"),
-        ("test_maxvit", 100, "test_maxvit cannot take pictures of 100 x 100 pixels"),
+        ("test_maxvit", 100, "test_maxvit cannot take pictures of 100 x 100 pixels; choose another size, as 160"),
     ],
 )
 def test_sizes_that_a_model_cannot_take(arch: str, size: int, said: str) -> None:
