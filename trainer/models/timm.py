@@ -110,7 +110,15 @@ class Timm:
             chosen.made(classes, size)
         advice = {"instead": packaged.advice(self.arch)} if self.arch in packaged.PACKAGES else {}
         with downloading(f"timm's {chosen.name}", chosen._url(WEIGHTS[0]), **advice):
-            model = chosen._created(classes, size, pretrained=True)
+            try:
+                model = chosen._created(classes, size, pretrained=True)
+            except RuntimeError as error:
+                if "size mismatch" not in str(error):
+                    raise
+                usual = self._usual()
+                raise Error(
+                    f"the weights of {chosen.name} cannot be had for {size} x {size} pixels, only {usual}"
+                ) from None
         even(model)
         once = f", once {self.renamed}" if self.renamed else ""
         return Network(model, **self.expected(model), source=f"timm's {chosen.name}{once}")

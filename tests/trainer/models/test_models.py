@@ -151,6 +151,13 @@ def test_the_positions_of_a_vision_transformer_are_stretched_to_the_size(hubs: G
     assert rows[-1, 0, 0] == pytest.approx(1, abs=0.1)
 
 
+def test_weights_that_are_for_one_size_only(hubs: Give) -> None:
+    hubs(timm.create_model("levit_128s", num_classes=1000).state_dict())
+    with pytest.raises(Error, match="weights of levit_128s.fb_dist_in1k cannot be had for 160 x 160 pixels, only 224"):
+        models.create("levit_128s", 3, 160)
+    assert models.create("levit_128s", 3, 224).size == 224
+
+
 # --- weights of torchvision -------------------------------------------------------------------------------------------
 
 
