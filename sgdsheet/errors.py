@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
 
 class Error(ValueError):
@@ -18,14 +20,18 @@ class Error(ValueError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean …?` with the name most like this one, or else the first names that there are."""
     names = list(names)
+    if not names:
+        return ""
     near = difflib.get_close_matches(name, names, n=1) or [each for each in names if name.lower() in each.lower()]
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; there is {', '.join(names[:10])}" + (", …" if len(names) > 10 else "")
 
 
-def require(value: float, name: str, least: float, most: float = math.inf) -> None:
-    """Raises `Error` for a value beyond these."""
+def require(value: Any, name: str, least: float, most: float = math.inf, *, whole: bool = False) -> None:
+    """Raises `Error` for a value beyond these, and for what is no number, or no whole one where that is asked for."""
+    expected = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise Error(f"{name}: expected {'a whole' if whole else 'a'} number, {expected}, got {value!r}")
     if not least <= value <= most:
-        expected = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
         raise Error(f"{name}: expected {expected}, got {value:g}")

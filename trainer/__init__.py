@@ -1,11 +1,11 @@
-"""A fast trainer for image classifiers: any folder of pictures, any number of classes, any model of torchvision.
+"""A fast trainer for image classifiers: any folder of pictures, any classes, any model of torchvision or timm.
 
 from trainer import ImageFolder, Classifier
 
-data = ImageFolder("bears", valid_pct=0.2, seed=42, size=224)
-clf = Classifier(data, arch="resnet34")
-clf.find_lr()
-clf.fit_one_cycle(4, lr=3e-3)
+data = ImageFolder("bears", valid_pct=0.2, seed=42, size=160)
+clf = Classifier(data, arch="efficientnet_lite0")
+clf.fine_tune(1)
+print(clf.predictions().summary())
 clf.save("runs/bears")
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import count, islice
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, require
 from trainer import distributed, models
 from trainer import recipe as recipes
 from trainer.data.image_folder import ImageFolder
@@ -79,6 +80,8 @@ class Classifier:
         show: bool = True,
         **options: Any,
     ) -> None:
+        if not isinstance(data, ImageFolder):
+            raise Error(f"data: expected an ImageFolder, as ImageFolder({str(data)!r}), got {data!r}")
         self.data, self.arch = data, models.name_of(arch)
         recipe = recipes.make(recipe, options)
         self.world = distributed.join(device)
@@ -113,6 +116,8 @@ class Classifier:
         self._best: tuple[int, dict[str, torch.Tensor]] | None = None  # the epoch, and the weights after it
         self._fits: list[dict[str, Any]] = []  # each one's epochs, and the rates of its parameter groups
         self._held: tuple[dict[str, torch.Tensor], dict[str, Any]] | None = None
+        if not isinstance(out, (str, os.PathLike, type(None))):
+            raise Error(f"out: expected a folder, got {out!r}")
         self.out = None if out is None else Path(out).expanduser()
         self._open_out(resume, overwrite)
         if self.show and self.network.source:
@@ -170,6 +175,8 @@ class Classifier:
         For weights that have seen other pictures. A rate given as `slice(low, high)` says the first layers' itself. No
         `epochs` train the head alone. Returns what the losses say.
         """
+        for name, value in (("epochs", epochs), ("frozen_epochs", frozen_epochs)):
+            require(value, name, 0, whole=True)
         self.freeze()
         said = self.fit_one_cycle(frozen_epochs, frozen_lr) if frozen_epochs else None
         if epochs or said is None:
@@ -187,8 +194,7 @@ class Classifier:
         rate and the head the second; what `find_lr` has found will do too. `stepped` is called after each step. Raises
         `Error` at a loss that is not finite; the last checkpoint stays.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-            raise Error(f"epochs: expected at least 1, got {epochs!r}")
+        require(epochs, "epochs", 1, whole=True)
         made = self._optimizer(lr)
         begun = self._begin(made, epochs)
         steps, first = self.data.steps(self.recipe.batch_size), len(self.history) - begun
@@ -308,6 +314,7 @@ class Classifier:
 
     def find_lr(self, steps: int = 100) -> Found:
         """Tries learning rates from 1e-7 to 10, each a step, and suggests two; the model is as before after it."""
+        require(steps, "steps", 1, whole=True)
         modes = [(module, module.training) for module in self.model.modules()]
         trained, endless = self._ready(), (step for epoch in count() for step in self._steps(epoch))
         with counting("Trying learning rates", self.show) as counted:

@@ -38,11 +38,14 @@ class Augment:
     cutmix: float = _option(0.0, "The alpha of cutmix, as 1.")
 
     def __post_init__(self) -> None:
-        for name, (low, high), most in (("scale", self.scale, 1), ("ratio", self.ratio, math.inf)):
-            if not 0 < low <= high <= most:
-                raise Error(
-                    f"{name}: expected two numbers above 0 and up to {most:g}, the smaller first, got {low}, {high}"
-                )
+        for name, pair, most in (("scale", self.scale, 1), ("ratio", self.ratio, math.inf)):
+            try:
+                low, high = pair
+                fits = 0 < low <= high <= most
+            except (TypeError, ValueError):
+                fits = False
+            if not fits:
+                raise Error(f"{name}: expected two numbers above 0 and up to {most:g}, the smaller first, got {pair!r}")
         require(self.flip, "flip", 0, 1)
         require(self.rotate, "rotate", 0, 180)
         require(self.zoom, "zoom", 1)
@@ -77,16 +80,15 @@ class Recipe:
             if value not in known:
                 given = nearest(value, known) if isinstance(value, str) else ""
                 raise Error(f"{name}: expected {', '.join(known[:-1])} or {known[-1]}, got {value!r}{given}")
-        for name, least, most in (
-            ("batch_size", 1, float("inf")),
-            ("seed", 0, float("inf")),
-            ("weight_decay", 0, float("inf")),
-            ("label_smoothing", 0, 1),
-            ("clip", 0, float("inf")),
-            ("accumulate", 1, float("inf")),
-            ("ema", 0, 0.999999),
-        ):
-            require(getattr(self, name), name, least, most)
+        for name, least in (("batch_size", 1), ("seed", 0), ("accumulate", 1)):
+            require(getattr(self, name), name, least, whole=True)
+        for name, most in (("weight_decay", math.inf), ("label_smoothing", 1), ("clip", math.inf), ("ema", 0.999999)):
+            require(getattr(self, name), name, 0, most)
+        for name in ("keep_best", "compile", "amp"):
+            if not isinstance(getattr(self, name), bool) and not (name == "amp" and self.amp is None):
+                raise Error(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        if not isinstance(self.augment, Augment):
+            raise Error(f"augment: expected an Augment, as Augment(flip=0), got {self.augment!r}")
 
     def said(self) -> dict[str, Any]:
         """What a run that goes on must have in common with the one before, as JSON has it."""
@@ -98,11 +100,13 @@ class Recipe:
 
 def make(recipe: Recipe | None, options: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields changed; those of `Augment` go by their own names. Raises `Error` for unknown names."""
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise Error(f"recipe: expected a Recipe, as Recipe(batch_size=32), got {recipe!r}")
     own, drawn = ({each.name for each in fields(kind)} for kind in (Recipe, Augment))
     for name in options:
         if name not in own | drawn:
-            raise Error(f"there is no option {name!r}{nearest(name, own | drawn)}")
+            raise Error(f"there is no option {name!r}{nearest(name, sorted(own | drawn))}")
     changed = {name: value for name, value in options.items() if name in own}
     if changed.get("augment", 0) is None:
         del changed["augment"]

@@ -245,11 +245,12 @@ def transfer_of_fastai(folder: Path, _: Path, seed: int, size: int, epochs: int 
         order = 70  # after the Recorder
 
         def after_epoch(self) -> None:
-            found.append((time.perf_counter() - started, float(self.learn.recorder.values[-1][-1])))
+            found.append((time.perf_counter() - started, float(learner.recorder.values[-1][-1])))
 
     set_seed(seed)
     name = "tf_efficientnet_lite0"
-    learner = vision_learner(data, name, pretrained=False, normalize=False, metrics=error_rate, cbs=Timed())
+    options = {"pretrained": False, "normalize": False, "metrics": error_rate, "cbs": Timed()}
+    learner: Any = vision_learner(data, name, **options)
     weights = models.create("efficientnet_lite0", len(data.vocab), size).model.state_dict()
     body = {name: each for name, each in weights.items() if not name.startswith("classifier.")}
     learner.model[0].model.load_state_dict(body)

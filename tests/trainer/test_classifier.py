@@ -316,6 +316,14 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
         ({"batchsize": 8}, "there is no option 'batchsize'; did you mean 'batch_size'"),
         ({"balance": "samples"}, "balance: expected none, sampling or loss, got 'samples'; did you mean 'sampling'"),
         ({"flip": 2}, "flip: expected 0 to 1, got 2"),
+        ({"flip": True}, "flip: expected a number, 0 to 1, got True"),
+        ({"batch_size": "64"}, "batch_size: expected a whole number, at least 1, got '64'"),
+        ({"seed": 1.5}, "seed: expected a whole number, at least 0, got 1.5"),
+        ({"scale": 0.5}, "scale: expected two numbers above 0 and up to 1, the smaller first, got 0.5"),
+        ({"augment": "strong"}, "augment: expected an Augment"),
+        ({"recipe": {"ema": 0.9}}, "recipe: expected a Recipe"),
+        ({"amp": "yes"}, "amp: expected True or False, got 'yes'"),
+        ({"out": 5}, "out: expected a folder, got 5"),
         ({"optimizer": "adan"}, "expected adamw, adam or sgd"),
         ({"device": "cuda:7"}, "GPU"),
         ({"device": "abacus"}, "expected cpu, cuda"),
@@ -332,6 +340,8 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
     ]:
         with pytest.raises(Error, match=said):
             classifier(data, **options)
+    with pytest.raises(Error, match="data: expected an ImageFolder"):
+        classifier("bears")  # pyright: ignore[reportArgumentType]
     with pytest.raises(Error, match="did you mean 'resnet34'"):
         Classifier(data, "resnet43", batch_size=8, device="cpu")
     with pytest.raises(Error, match="has no weights 'IMAGENET', and there is no such file; did you mean"):
@@ -351,8 +361,12 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Error, match="this folder cannot be written to"):
         classifier(data, out=tmp_path / "file/run")
-    with pytest.raises(Error, match="epochs"):
-        clf.fit_one_cycle(0)
+    for epochs in (0, 1.0, "3", True):
+        with pytest.raises(Error, match="epochs: expected"):
+            clf.fit_one_cycle(epochs)  # pyright: ignore[reportArgumentType]
+    for wrong in ((32, 64), "64", 64.5, 4):
+        with pytest.raises(Error, match="size: expected"):
+            ImageFolder(data.listing.root, size=wrong)  # pyright: ignore[reportArgumentType]
     for lr in (-1, 0, "fast", "1:2:3", None, slice(1e-3, None), float("inf"), "1e-3:"):
         with pytest.raises(Error, match="lr: expected a rate above 0"):
             clf.fit_one_cycle(1, lr=lr)
@@ -366,7 +380,9 @@ class Noisy(Small):
 
     def __init__(self, num_classes: int = 3, **_: Any) -> None:
         super().__init__(num_classes)
-        self[1].momentum = self[4].momentum = 0.01
+        for layer in self:
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.01
         self.insert(7, nn.Dropout(0.5))
 
 
@@ -403,7 +419,7 @@ def test_the_frozen_bodys_features_train_the_head_as_the_pictures_do(
 def test_a_body_passes_each_picture_once(data: ImageFolder) -> None:
     clf = classifier(data)
     passed: list[int] = []
-    clf.model[0].register_forward_hook(lambda _, inputs, output: passed.append(len(inputs[0])))
+    clf.model.get_submodule("0").register_forward_hook(lambda _, inputs, output: passed.append(len(inputs[0])))
     clf.freeze()
     clf.fit_one_cycle(5, lr=1e-2)
     assert sum(passed) == 1 + len(data.train) + len(data.valid)  # one to see what the head is given
@@ -411,8 +427,8 @@ def test_a_body_passes_each_picture_once(data: ImageFolder) -> None:
 
 def test_a_model_that_goes_on_after_its_head_is_frozen_too(data: ImageFolder) -> None:
     class After(Small):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return 2 * super().forward(x)
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002, torch's own name
+            return 2 * super().forward(input)
 
     clf = Classifier(data, After, batch_size=16, device="cpu", show=False)
     clf.freeze()

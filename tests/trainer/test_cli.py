@@ -155,7 +155,7 @@ def test_help_is_fast_and_needs_no_torch() -> None:
 def test_a_second_run_in_the_same_folder_is_refused(few: Path, tmp_path: Path, fit: Any) -> None:
     out = ("--out", str(tmp_path / "run"))
     assert fit(few, *out).exit_code == 0
-    refused(fit(few, *out), "there is a run in it", "--resume", "--overwrite")
+    refused(fit(few, *out), "there is a run in it; go on with resume, or begin anew with overwrite")
     assert fit(few, *out, "--overwrite").exit_code == 0
     more = fit(few, *out, "--more", "2", "--lr", "1e-4")
     assert more.exit_code == 0, more.output

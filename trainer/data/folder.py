@@ -82,8 +82,8 @@ def listing(
     root = Path(root).expanduser()
     if csv is None and root.suffix.lower() in (".csv", ".tsv") and not root.is_dir():
         root, csv = root.parent, root
-    if not 0 < valid_pct < 1:
-        raise Error(f"valid_pct: expected a share between 0 and 1, such as 0.2, got {valid_pct}")
+    if isinstance(valid_pct, (bool, str)) or valid_pct is None or not 0 < valid_pct < 1:
+        raise Error(f"valid_pct: expected a share between 0 and 1, such as 0.2, got {valid_pct!r}")
     if not root.exists():
         raise Error(f"{root}: there is no such folder")
     if not root.is_dir():

@@ -67,8 +67,8 @@ class ImageFolder:
         suffix: str | None = None,
         without: Path | str | Sequence[Path | str] = (),
     ) -> None:
-        require(size, "size", 8)
-        require(seed, "seed", 0)
+        require(size, "size", 8, whole=True)
+        require(seed, "seed", 0, whole=True)
         cache = Path(cache).expanduser() if cache else default_folder()
         found = listing(
             root,

@@ -111,7 +111,7 @@ def train(
     called after each step, with the loss where it was looked at, `updated()` after each change of the weights. Raises
     `Error` at a loss that is not finite.
     """
-    losses = torch.zeros(len(rates), device=setup.feed.device)
+    losses = torch.empty(0)
     every, scaler = setup.recipe.accumulate, setup.precision.scaler
     for number, step in enumerate(steps):
         set_rates(optimizer, *rates[number])
@@ -128,6 +128,7 @@ def train(
             scaler.update()
             optimizer.zero_grad()
             updated()
+        losses = losses if number else loss.new_zeros(len(rates))
         losses[number] = loss.detach()
         look = number % CHECKED == 0 or number + 1 == len(rates)
         stepped(number, _finite(loss, number) if look else None)
