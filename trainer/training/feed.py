@@ -54,13 +54,18 @@ class Feed:
     def __call__(self, orders: Iterable[Order], size: int) -> Iterator[Cut]:
         """The batches, as squares of `size` pixels; orders are read a few ahead."""
         if self.sampled:
-            for order, pixels, rows, sent in ahead(orders, self._fetched):
+            for order, pixels, rows, sent in ahead(orders, self._fetched, self._in_a_thread):
                 self._arrived(sent, pixels, rows)
                 yield Cut(order, self.cutter.sampled(pixels, rows, size), rows[:, NUMBER].long())
             return
         for order in orders:
             pictures = [self.cache.picture(number) for number in order.numbers]
             yield Cut(order, self.cutter.each(pictures, order.drawn, size), torch.from_numpy(order.numbers))
+
+    def _in_a_thread(self) -> None:
+        """Has a thread of this process use its GPU, not the first one."""
+        if self._stream is not None:
+            torch.cuda.set_device(self.device)
 
     def _fetched(self, order: Order) -> tuple[Order, torch.Tensor, torch.Tensor, Any]:
         """Pixels and rows for the cutter, on their way to the device, and the event that says when they are there."""
@@ -88,10 +93,12 @@ class Feed:
                 each.record_stream(now)
 
 
-def ahead(orders: Iterable[Order], fetch: Callable[[Order], Any]) -> Iterator[Any]:
-    """What `fetch` makes of each order, in order, a few begun before they are asked for."""
+def ahead(
+    orders: Iterable[Order], fetch: Callable[[Order], Any], begin: Callable[[], None] = lambda: None
+) -> Iterator[Any]:
+    """What `fetch` makes of each order, in order, a few begun before they are asked for; `begin` begins a thread."""
     orders = iter(orders)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2, initializer=begin) as pool:
         begun: list[Future[Any]] = [pool.submit(fetch, order) for order in islice(orders, AHEAD)]
         while begun:
             found = begun.pop(0).result()
