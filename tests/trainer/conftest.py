@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# torchvision does not import beside every build of torch. `.ci/run` has an environment for it.
+# torchvision does not import beside every build of torch. `.ci/run` has an environment for it, and for matplotlib.
 try:
     import torchvision  # noqa: F401
 except (ImportError, RuntimeError):
     collect_ignore = ["test_classifier.py", "test_cli.py", "test_distributed.py", "models", "test_benchmarks.py"]
+    collect_ignore += ["show/test_plots.py"]
 
 
 def draw(path: Path, kind: int, seed: int, side: int = 40) -> None:
