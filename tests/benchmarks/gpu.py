@@ -46,6 +46,7 @@ from peers import SCALE, finished, loader, photographs, train  # noqa: E402
 
 from trainer import Augment, Classifier, ImageFolder  # noqa: E402
 from trainer.training import loop  # noqa: E402
+from trainer.training.precision import half  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 ALIKE = 0.02  # by how much, relatively, the mean loss in bfloat16 may differ from the one in float32
@@ -163,7 +164,8 @@ def difference_of_bf16(data: ImageFolder, device: torch.device, sizes: Sizes) ->
 
 def classifier(data: ImageFolder, device: torch.device, sizes: Sizes, bf16: bool) -> Classifier:
     augment = Augment(SCALE, rotate=0, zoom=1, lighting=0)
-    options: dict[str, Any] = {"batch_size": sizes.batch_size, "device": str(device), "amp": bf16, "weights": None}
+    amp = bf16 and half(device) is not None  # without instructions for it, bfloat16 takes a CPU minutes
+    options: dict[str, Any] = {"batch_size": sizes.batch_size, "device": str(device), "amp": amp, "weights": None}
     return Classifier(data, sizes.arch, augment=augment, show=False, **options)
 
 
