@@ -27,7 +27,7 @@ from sgdsheet.errors import Error
 from trainer import Augment, Classifier, ImageFolder
 from trainer import classifier as module
 from trainer.show import plots
-from trainer.training import frozen, loop
+from trainer.training import checkpoint, frozen, loop
 from trainer.training.augment import draw, plain
 from trainer.training.average import Average
 from trainer.training.finder import Found, suggestions
@@ -447,6 +447,29 @@ def test_fine_tune_is_the_head_and_then_all(data: ImageFolder) -> None:
     assert [row["frozen"] for row in head_alone.history] == [True]
     with pytest.raises(Error, match="epochs: expected at least 1, got 0"):
         classifier(data).fine_tune(0, frozen_epochs=0)
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_fine_tuning_goes_on_where_it_was_interrupted(data: ImageFolder, tmp_path: Path, last: int) -> None:
+    """In an epoch of the head, whose features are then calculated anew, and in one of all."""
+    whole = classifier(data)
+    whole.fine_tune(3, frozen_epochs=3)
+
+    def full(path: Path, *_: Any) -> None:
+        if len(first.history) > last:
+            raise KeyboardInterrupt
+        keep(path, *_)
+
+    first, keep = classifier(data, out=tmp_path / "run"), checkpoint.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "write", full)
+        with pytest.raises(KeyboardInterrupt):
+            first.fine_tune(3, frozen_epochs=3)
+    second = classifier(data, out=tmp_path / "run", resume=True)
+    assert len(second.history) == last
+    second.fine_tune(3, frozen_epochs=3)
+    assert same(weights(second), weights(whole))
+    assert [row["frozen"] for row in second.history] == [True] * 3 + [False] * 3
 
 
 def test_norms_of_given_weights_keep_their_statistics(data: ImageFolder, tmp_path: Path) -> None:
