@@ -31,7 +31,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def require(value: Any, name: str, least: float, most: float = math.inf, *, whole: bool = False) -> None:
     """Raises `Error` for a value beyond these, and for what is no number, or no whole one where that is asked for."""
     expected = f"at least {least:g}" if math.isinf(most) else f"{least:g} to {most:g}"
-    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+    kind: type = Integral if whole else Real
+    if isinstance(value, bool) or not isinstance(value, kind):
         raise Error(f"{name}: expected {'a whole' if whole else 'a'} number, {expected}, got {value!r}")
     if not least <= value <= most:
         raise Error(f"{name}: expected {expected}, got {value:g}")
