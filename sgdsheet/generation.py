@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sgdsheet import lessons
-from sgdsheet.book import difference, save
-from sgdsheet.engines import engine
+from sgdsheet.book import difference
 from sgdsheet.lessons.data import Source
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was written: the file, its number of cells and of formulas, and its size in bytes."""
-
-    path: Path
-    cells: int
-    formulas: int
-    size: int
+from sgdsheet.writing import Written, write
 
 
 def generate(
@@ -49,11 +38,7 @@ def generate(
     """
     lesson = lessons.find(name)
     values = lesson.values(inputs)
-    made = lesson.build(values, lesson.load(Source(_path(data), _path(image), size, rgb)))
-    path = Path(path)
-    save(made, path, engine("ironcalc").calculate)
-    kinds = [content.kind for sheet in made.sheets for row in sheet.cells.values() for content in row.values()]
-    return Written(path, len(kinds), kinds.count("f"), path.stat().st_size)
+    return write(lesson.build(values, lesson.load(Source(_path(data), _path(image), size, rgb))), path)
 
 
 def check(name: str, path: str | Path, **arguments: Any) -> str | None:

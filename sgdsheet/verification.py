@@ -159,7 +159,7 @@ def _reference(saved: Saved) -> Reference:
     if saved.lesson == NO_LESSON:
         raise Error(f"{saved.path}: no PyTorch program stands behind this workbook, so there is nothing to verify")
     if saved.program or saved.lesson == COMPILED:
-        from sgdsheet.torch_frontend.reference import reference
+        from sgdsheet.torch_frontend.program.reference import reference
 
         return reference(saved)
     try:

@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from sgdsheet.book import Book, save
-from sgdsheet.engines import engine
+from sgdsheet.book import Book
 from sgdsheet.errors import Error
-from sgdsheet.generation import Written
 from sgdsheet.reference import float64_by_default
-from sgdsheet.torch_frontend.batches import batches, unfit
-from sgdsheet.torch_frontend.build import build
-from sgdsheet.torch_frontend.estimate import Estimate, estimate, require_fits
-from sgdsheet.torch_frontend.finite import require_finite, watcher
-from sgdsheet.torch_frontend.graph import RANDOM, Graph, Node
-from sgdsheet.torch_frontend.program import Program
-from sgdsheet.torch_frontend.supported import counted, refusal, require_supported, unsupported
-from sgdsheet.torch_frontend.trace import float64, trace, unwrapped
-from sgdsheet.torch_frontend.training import Settings, Training, kind, settings, training
+from sgdsheet.torch_frontend.program.finite import require_finite, watcher
+from sgdsheet.torch_frontend.program.graph import RANDOM, Graph, Node
+from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.build import build
+from sgdsheet.torch_frontend.sheets.estimate import Estimate, estimate, require_fits
+from sgdsheet.torch_frontend.tracing.batches import batches, unfit
+from sgdsheet.torch_frontend.tracing.supported import counted, refusal, require_supported, unsupported
+from sgdsheet.torch_frontend.tracing.trace import float64, trace, unwrapped
+from sgdsheet.torch_frontend.tracing.training import Settings, Training, kind, settings, training
+from sgdsheet.writing import Written, write
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,7 @@ class Compiled:
         Returns the path, the numbers of cells and formulas, and the size in bytes. Raises `Error` if the folder cannot
         be written, or the name does not end with .xlsx.
         """
-        path = Path(path)
-        if path.suffix.lower() != ".xlsx":
-            raise Error(f"{path}: expected a name that ends with .xlsx")
-        book = self.book()
-        save(book, path, engine("ironcalc").calculate)
-        kinds = [content.kind for sheet in book.sheets for row in sheet.cells.values() for content in row.values()]
-        return Written(path, len(kinds), kinds.count("f"), path.stat().st_size)
+        return write(self.book(), path)
 
 
 @dataclass(frozen=True)

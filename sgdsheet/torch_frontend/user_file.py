@@ -12,7 +12,7 @@ from typing import Any
 
 from sgdsheet.errors import Error, nearest
 from sgdsheet.torch_frontend.compiled import compile
-from sgdsheet.torch_frontend.origins import line_of
+from sgdsheet.torch_frontend.tracing.origins import line_of
 
 
 def arguments(target: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import sgdsheet
-from sgdsheet.torch_frontend.build import LONGEST, _pieces, joined
 from sgdsheet.torch_frontend.compiled import compile
+from sgdsheet.torch_frontend.sheets.build import LONGEST, _pieces, joined
 
 mse = nn.functional.mse_loss
 X = torch.tensor([[0.5, -1.0], [2.0, 0.25], [1.5, -0.5]])

@@ -23,7 +23,7 @@ from sgdsheet.eve import Eve
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.compiled import survey
-from sgdsheet.torch_frontend.supported import INSTEAD
+from sgdsheet.torch_frontend.tracing.supported import INSTEAD
 
 HERE = Path(__file__).name
 X = torch.tensor([[0.0, 0.5], [-1.0, 1.0], [1.5, 0.25]])

@@ -21,10 +21,10 @@ import sgdsheet
 from sgdsheet import Error
 from sgdsheet.engines.libreoffice import find_soffice
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.build import build
 from sgdsheet.torch_frontend.compiled import Compiled
-from sgdsheet.torch_frontend.graph import MOST, Graph
-from sgdsheet.torch_frontend.program import Program
+from sgdsheet.torch_frontend.program.graph import MOST, Graph
+from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.build import build
 
 Rows = list[list[str]]
 needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")

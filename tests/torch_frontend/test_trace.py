@@ -16,8 +16,8 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from sgdsheet import Error
-from sgdsheet.torch_frontend.graph import Graph
-from sgdsheet.torch_frontend.trace import float64, trace, unwrapped
+from sgdsheet.torch_frontend.program.graph import Graph
+from sgdsheet.torch_frontend.tracing.trace import float64, trace, unwrapped
 
 D = torch.float64
 HERE = Path(__file__).name

@@ -19,7 +19,7 @@ from sgdsheet.book import Input
 from sgdsheet.errors import Error
 from sgdsheet.hyperparameters import MEANINGS, OF_ONE, TUPLES, arguments
 from sgdsheet.optim import OPTIMIZERS
-from sgdsheet.torch_frontend.graph import UNREADABLE, Draw, Graph, Node
+from sgdsheet.torch_frontend.program.graph import UNREADABLE, Draw, Graph, Node
 
 
 @dataclass(frozen=True)

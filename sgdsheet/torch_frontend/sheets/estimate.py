@@ -8,9 +8,9 @@ from typing import Any
 
 from sgdsheet.errors import Error
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.build import INLINE, _Plan
-from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node
-from sgdsheet.torch_frontend.program import Program
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node
+from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.build import INLINE, _Plan
 
 # So many cells take about 4 GB and two minutes to make, and spreadsheet programs need as much to open them.
 MOST_CELLS = 3_000_000

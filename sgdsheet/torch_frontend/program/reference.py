@@ -9,8 +9,8 @@ import numpy as np
 from sgdsheet.book import PROGRAM, Saved
 from sgdsheet.errors import Error
 from sgdsheet.reference import Blocks, Reference, Values
-from sgdsheet.torch_frontend.build import joined
-from sgdsheet.torch_frontend.program import Program
+from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.build import joined
 
 TOLERANCE, LEAST, NUDGE = 1e-10, 1e-3, 1e-13
 

@@ -17,7 +17,7 @@ from sgdsheet.errors import Error
 from sgdsheet.eve import Eve
 from sgdsheet.hyperparameters import parts
 from sgdsheet.optim import OPTIMIZERS
-from sgdsheet.torch_frontend.program import Group
+from sgdsheet.torch_frontend.program.program import Group
 
 # The hyperparameters of each group, by torch's names.
 Settings = Sequence[Mapping[str, Any]]

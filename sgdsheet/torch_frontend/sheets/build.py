@@ -35,11 +35,11 @@ from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.reference import COMPILED
 from sgdsheet.tensor import Array, pieces, span
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.decompositions import TERMS
-from sgdsheet.torch_frontend.graph import CONSTANT, FED, ITEM, Graph, Node, Use
-from sgdsheet.torch_frontend.notation import notation
-from sgdsheet.torch_frontend.program import Program
-from sgdsheet.torch_frontend.trace import LOSS
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, Graph, Node, Use
+from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.notation import notation
+from sgdsheet.torch_frontend.tracing.decompositions import TERMS
+from sgdsheet.torch_frontend.tracing.trace import LOSS
 
 LONGEST = 30_000  # characters in a cell; Excel takes 32,767
 INLINE = 6  # a formula that only one other uses stands inside it if it refers to no more cells than this

@@ -24,11 +24,11 @@ from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
 from sgdsheet.reference import float64_by_default
-from sgdsheet.torch_frontend import decompositions
-from sgdsheet.torch_frontend.graph import Graph, silently
-from sgdsheet.torch_frontend.origins import LOSS, Origin, Origins, line_of, place
-from sgdsheet.torch_frontend.reader import read
-from sgdsheet.torch_frontend.supported import instead
+from sgdsheet.torch_frontend.program.graph import Graph, silently
+from sgdsheet.torch_frontend.tracing import decompositions
+from sgdsheet.torch_frontend.tracing.origins import LOSS, Origin, Origins, line_of, place
+from sgdsheet.torch_frontend.tracing.reader import read
+from sgdsheet.torch_frontend.tracing.supported import instead
 
 _CHOOSE = "choose with torch.where, and give sizes such as num_classes as numbers"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sgdsheet.torch_frontend.graph import CONSTANT, ITEM, Node, Use
+from sgdsheet.torch_frontend.program.graph import CONSTANT, ITEM, Node, Use
 
 LONGEST = 110
 

@@ -1,0 +1,1 @@
+"""From a caller's own model, loss, optimiser and scheduler to a program."""
