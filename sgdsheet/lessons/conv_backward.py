@@ -421,8 +421,8 @@ def _grey(source: Source) -> dict[str, Any]:
 
 INPUTS = (
     Input("label", 7, "the digit that the picture shows", minimum=0, maximum=9, whole=True),
-    Input("padding", 1, "rows and columns of 0 around the picture", minimum=0, whole=True, fixed=True),
-    Input("stride", 1, "how many cells a filter moves at a time", minimum=1, whole=True, fixed=True),
+    Input("padding", 1, "rows and columns of 0 around the picture", minimum=0, maximum=10, whole=True, fixed=True),
+    Input("stride", 1, "how many cells a filter moves at a time", minimum=1, maximum=10, whole=True, fixed=True),
     Input("fd_filter", 1, "the filter whose weight is nudged", minimum=1, maximum=FILTERS, whole=True),
     Input("fd_row", 1, "the weight's row in the filter", minimum=1, maximum=KERNEL, whole=True),
     Input("fd_column", 1, "the weight's column in the filter", minimum=1, maximum=KERNEL, whole=True),

@@ -237,8 +237,16 @@ INPUTS = (
     Input("filter_1", "top edge", "what the first filter looks for", choices=tuple(PRESETS)),
     Input("filter_2", "left edge", "what the second filter looks for", choices=tuple(PRESETS)),
     Input("label", 7, "the digit that the picture shows", minimum=0, maximum=9, whole=True),
-    Input("padding", 1, "rows and columns of 0 around what a layer looks at", minimum=0, whole=True, fixed=True),
-    Input("stride", 1, "how many cells a filter moves at a time", minimum=1, whole=True, fixed=True),
+    Input(
+        "padding",
+        1,
+        "rows and columns of 0 around what a layer looks at",
+        minimum=0,
+        maximum=10,
+        whole=True,
+        fixed=True,
+    ),
+    Input("stride", 1, "how many cells a filter moves at a time", minimum=1, maximum=10, whole=True, fixed=True),
     Input("p", 0.5, "the share of the cells that dropout drops", minimum=0, below=1),
 )
 DIMS = {
