@@ -28,7 +28,7 @@ def generate(
       name: a lesson of the catalogue, as in `"linear_sgd"`.
       path: the .xlsx file to write; an existing one is replaced when the new one is complete.
       data: a CSV file whose numbers take the place of the built-in data.
-      image: a picture of any kind that Pillow reads, to take the place of the built-in picture.
+      image: a picture (JPEG, PNG, GIF, WebP, BMP, TIFF, …), to take the place of the built-in picture.
       size: how many pixels wide and high the picture becomes; the lesson's own choice by default.
       rgb: whether the picture keeps its three colours; it becomes grey by default.
       inputs: starting values for the workbook's inputs, as in `lr=0.01`.

@@ -243,7 +243,7 @@ def _results(classifier: Classifier, out: Path | None, tta: bool, parts: list[st
 
 def _write(classifier: Classifier, predictions: Predictions | MultiLabelPredictions, out: Path, prefix: str) -> None:
     """Whatever a training leaves behind. A file that cannot be written is said, and costs none of the others."""
-    from trainer.data.pictures import read
+    from sgdsheet.pictures import read
     from trainer.results import report
     from trainer.show import drawing
     from trainer.show.progress import say

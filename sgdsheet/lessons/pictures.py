@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +11,10 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
 from sgdsheet.lessons.data import Source, read_grid
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 SEVEN = 7  # the place of a good one among scikit-learn's digits; it is a 7
 SIZE = 28  # of a reader's picture, if nothing else is said
 SIDE = 8  # scikit-learn's digits have so many rows and columns
 INK = 16  # and whole numbers from 0, no ink, to this
-MAX_PIXELS = 50_000_000  # of a picture that is read
 MAX_SIDE = 256  # of a picture on a sheet
 
 
@@ -57,33 +51,24 @@ def read_digits(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_picture(path: str | Path, size: int, rgb: bool = False) -> np.ndarray:
-    """A picture of any kind that Pillow reads, as numbers from 0, dark, to 1, light.
+    """A picture of a kind that `sgdsheet.pictures` reads, as numbers from 0, dark, to 1, light.
 
     The largest square in its middle is resized to `size` x `size`; turned as its camera says, and with white behind
     what is transparent. Shape (3, size, size) in colour, (1, size, size) in grey. Raises `Error` for a file that is no
-    picture or is damaged, for more than 50 megapixels, and for a size that no sheet has room for.
+    picture, is damaged or has too many pixels, and for a size that no sheet has room for.
     """
     from PIL import Image, ImageOps
+
+    from sgdsheet.pictures import Unreadable, read
 
     if size < 1:
         raise Error(f"--size: expected a size of at least 1, got {size:,}")
     check_size(size, size, f"--size {size}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of size: that is checked here
-            with Image.open(path) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise _too_large(path, f"{opened.width:,} x {opened.height:,}")
-                turned = ImageOps.exif_transpose(_eight_bit(opened))
-            square = ImageOps.fit(_on_white(turned), (size, size), Image.Resampling.LANCZOS)
-    except Image.DecompressionBombError:
-        raise _too_large(path, "many more") from None
-    except Image.UnidentifiedImageError:
-        kind = "a file of another kind" if Path(path).stat().st_size else "an empty file"
-        raise Error(f"{path}: expected a picture, got {kind}") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise Error(f"{path}: cannot be read as a picture: {reason}") from None
+        picture = read(Path(path))
+    except Unreadable as reason:
+        raise Error(f"{path}: no picture can be read from it: {reason}") from None
+    square = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
     values = np.asarray(square.convert("RGB" if rgb else "L"), dtype=float) / 255
     return values.transpose(2, 0, 1) if rgb else values[None]
 
@@ -95,7 +80,9 @@ def load_picture(source: Source) -> dict[str, np.ndarray]:
         check_size(grid.shape[1], grid.shape[2], str(source.csv))
         return {"picture": grid}
     if source.image:
-        return {"picture": read_picture(source.image, source.size or SIZE, source.rgb).round(3)}
+        return {
+            "picture": read_picture(source.image, SIZE if source.size is None else source.size, source.rgb).round(3)
+        }
     return {"picture": digits()[0][[SEVEN]] / INK}
 
 
@@ -111,28 +98,3 @@ def check_size(rows: int, columns: int, what: str) -> None:
             f"{what}: expected a picture of at most {MAX_SIDE} x {MAX_SIDE} pixels, got {rows:,} x {columns:,}: each "
             "needs some twenty formulas"
         )
-
-
-def _too_large(path: str | Path, pixels: str) -> Error:
-    return Error(f"{path}: expected at most {MAX_PIXELS // 1_000_000} megapixels, got {pixels} pixels")
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """A picture of 16 or more bits a pixel with 8 instead: Pillow would cut off all that is above 255."""
-    from PIL import Image
-
-    if picture.mode[0] not in "IF":
-        return picture
-    values = np.asarray(picture, dtype=float)
-    full = 65535 if picture.mode[0] == "I" else max(float(values.max()), 1e-300)
-    return Image.fromarray(np.clip(values / full * 255, 0, 255).round().astype(np.uint8))
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """The picture in colour, with white behind what is transparent."""
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")

@@ -84,20 +84,21 @@ def test_refusals(tmp_path: Path) -> None:
     empty.write_bytes(b"")
     whole = saved(tmp_path, Image.effect_noise((50, 50), 90))
     cut.write_bytes(whole.read_bytes()[:900])
-    assert "expected a picture, got a file of another kind" in refused(text)
-    assert "got an empty file" in refused(empty)
-    assert "cannot be read as a picture" in refused(cut)
-    assert "No such file" in refused(tmp_path / "missing.png")
-    assert "cannot be read" in refused(tmp_path)
+    assert refused(text) == f"{text}: no picture can be read from it: not a picture"
+    assert "the file is empty" in refused(empty)
+    assert "cut off after 900 bytes" in refused(cut)
+    assert "no such file" in refused(tmp_path / "missing.png")
+    assert "directory" in refused(tmp_path)
     assert "at least 1, got 0" in refused(whole, 0)
     assert "at most 256 x 256 pixels, got 257 x 257" in refused(whole, 257)
     assert "16,384 columns" in refused(whole, 16_385)
+    with pytest.raises(Error, match="at least 1, got 0"):
+        load_picture(Source(image=whole, size=0))
 
 
-@pytest.mark.parametrize("side", [7_072, 10_000, 14_000])
-def test_more_than_50_megapixels(tmp_path: Path, side: int) -> None:
-    path = saved(tmp_path, Image.new("1", (side, side)))
-    assert "expected at most 50 megapixels" in refused(path)
+def test_twelve_bits_in_sixteen_are_not_dark(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(HALF.astype(np.uint16) * 16))  # white is 4,080 of 4,095
+    np.testing.assert_array_equal(read_picture(path, 2)[0] * 255, [[0, 254], [0, 254]])
 
 
 def test_a_csv_is_a_picture(tmp_path: Path) -> None:

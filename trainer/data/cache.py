@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.errors import Error
+from sgdsheet.pictures import Refused, Unreadable, decoders
 from trainer.data.folder import Listing
-from trainer.data.pictures import Refused, Unreadable, decoders, shrunk
+from trainer.data.pictures import shrunk
 from trainer.files import put
 
 HELD = 500_000_000  # bytes of the file that are mapped into memory at most

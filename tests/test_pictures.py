@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile, ImageOps, features
+import torch
+from PIL import EpsImagePlugin, Image, ImageCms, ImageFile, ImageOps, features
 
-from trainer.data import pictures
-from trainer.data.pictures import Refused, Unreadable, read, shrunk
+from sgdsheet import pictures
+from sgdsheet.pictures import Refused, Unreadable, read
+from trainer.data.pictures import shrunk
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 RNG = np.random.default_rng(5)
@@ -448,6 +450,33 @@ def test_not_a_picture(tmp_path: Path, content: bytes) -> None:
     assert reasons(path) == "not a picture"
 
 
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+(file) (w) file
+"""
+
+
+def test_no_other_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(EPS)
+    started: list[Any] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **_: started.append(given) or NOISE.im)
+    with Image.open(path) as image:
+        image.load()
+    assert len(started) == 1  # so Pillow by itself would
+    assert reasons(path) == "not a picture"
+    assert len(started) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    os.mkfifo(path)
+    assert reasons(path) == "it is a pipe or a device, not a file"
+    assert reasons(Path("/dev/zero")) == "it is a pipe or a device, not a file"
+
+
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     assert reasons(path) == "there is no such file"
@@ -464,6 +493,7 @@ def test_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refused)
+    (tmp_path / "picture.jpg").touch()
     assert reasons(tmp_path / "picture.jpg") == "there is no permission to read it"
 
 
@@ -576,7 +606,7 @@ def test_memory_that_does_not_suffice_is_a_reason(saved: Any, monkeypatch: pytes
         assert refusal(path) == "it does not fit in memory"
     monkeypatch.undo()
     no_room = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
-    monkeypatch.setattr(pictures.torch.nn.functional, "interpolate", _raises(no_room))
+    monkeypatch.setattr(torch.nn.functional, "interpolate", _raises(no_room))
     with pytest.raises(Refused, match="it does not fit in memory"):
         shrunk(path, 16)
 
