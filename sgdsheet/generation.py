@@ -38,7 +38,7 @@ def generate(
     """
     lesson = lessons.find(name)
     values = lesson.values(inputs)
-    return write(lesson.build(values, lesson.load(Source(_path(data), _path(image), size, rgb))), path)
+    return write(lesson.book(values, lesson.load(Source(_path(data), _path(image), size, rgb))), path)
 
 
 def check(name: str, path: str | Path, **arguments: Any) -> str | None:

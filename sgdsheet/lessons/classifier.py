@@ -14,7 +14,8 @@ from sgdsheet.book.style import HEADING, LABEL
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range, compare
 from sgdsheet.lessons.data import Data, Source
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, LEFT, POOL, labelled, show
 from sgdsheet.lessons.pictures import INK as FULL
 from sgdsheet.lessons.pictures import SIDE, digits, held_out, read_digits, read_picture
@@ -339,6 +340,6 @@ CLASSIFIER = Lesson(
     "a trained classifier of handwritten digits: paint one and read ten probabilities",
     INPUTS,
     Data(DIMS, load, ("csv", "image")),
-    build,
-    reference,
+    build=build,
+    reference=reference,
 )

@@ -14,7 +14,8 @@ from sgdsheet.book.style import HEADING, LABEL, NOTE
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data, Source
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, POOL, pooled_from, show, unpooled, weights, zeros
 from sgdsheet.lessons.pictures import INK as FULL
 from sgdsheet.lessons.pictures import SIDE, digits, read_digits
@@ -658,6 +659,6 @@ CNN_TRAINING = Lesson(
     "a small convolutional network learns to read digits: forward, backward and update, one sheet a step",
     INPUTS,
     Data(DIMS, load, ("csv",)),
-    build,
-    reference,
+    build=build,
+    reference=reference,
 )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sgdsheet.book import Book, Input
-from sgdsheet.lessons.data import NO_DATA
 from sgdsheet.lessons.lesson import Lesson, Values
 
 if TYPE_CHECKING:
@@ -18,7 +16,10 @@ if TYPE_CHECKING:
 
     from sgdsheet.torch_frontend.compiled import Compiled
 
-STEPS = Input("steps", 5, "how many steps there are", minimum=1, maximum=50, whole=True, fixed=True)
+
+def _inputs(lr: float) -> tuple[Input, ...]:
+    steps = Input("steps", 5, "how many steps there are", minimum=1, maximum=50, whole=True, fixed=True)
+    return Input("lr", lr, "learning rate", above=0), steps
 
 
 def xor_mlp(values: Values) -> Compiled:
@@ -113,63 +114,53 @@ def _compiled(
     return compile(model, inputs, targets, loss, optimizer, steps=int(values["steps"]), title=title)
 
 
-def _lesson(
-    name: str,
-    summary: str,
-    make: Callable[[Values], Compiled],
-    lr: float,
-    about: list[str],
-    things_to_try: list[str],
-) -> Lesson:
-    def build(values: Values, data: Values) -> Book:
-        book = make(values).book()
-        book.summary = [*about, *book.summary]
-        book.things_to_try = [*things_to_try, *book.things_to_try]
+@dataclass(frozen=True)
+class CompiledLesson(Lesson):
+    """A lesson whose `build(values)` compiles a model: its workbook carries the program that `verify` runs."""
+
+    def book(self, values: Values, data: Values) -> Book:
+        book = self.build(values).book()
+        book.summary = [*self.about, *book.summary]
+        book.things_to_try = [*self.things_to_try, *book.things_to_try]
         return book
 
-    inputs = (Input("lr", lr, "learning rate", above=0), STEPS)
-    return Lesson(name, summary, inputs, NO_DATA, build, _unused)
 
-
-def _unused(values: Values) -> dict[str, np.ndarray]:
-    """What `verify` never calls: a compiled workbook carries its own program."""
-    raise NotImplementedError
-
-
-XOR_MLP = _lesson(
+XOR_MLP = CompiledLesson(
     "xor_mlp",
     "a PyTorch model compiled into cells: a network of two layers learns XOR with Adam",
-    xor_mlp,
-    0.1,
-    [
+    _inputs(0.1),
+    build=xor_mlp,
+    about=[
         "XOR is 1 where exactly one of two numbers is 1. No straight line parts its four points; two linear layers "
         "with tanh between them do. sgdsheet.compile has made this workbook from six lines of PyTorch: see the README."
     ],
-    ["On 'data', make it OR: type 1 as the last target. Is that easier to learn?"],
+    things_to_try=["On 'data', make it OR: type 1 as the last target. Is that easier to learn?"],
 )
-LSTM = _lesson(
+LSTM = CompiledLesson(
     "lstm",
     "an LSTM compiled into cells: it reads five values of a wave and learns to tell the next",
-    lstm,
-    0.05,
-    [
+    _inputs(0.05),
+    build=lstm,
+    about=[
         "A recurrent network reads a sequence value by value and keeps a state between them. An LSTM (long short-term "
         "memory) has two states, and three gates, numbers between 0 and 1: what to forget, what to take in and what to "
         "show. On the sheet of the LSTM the five readings follow each other; each gate is a sigmoid."
     ],
-    ["On the LSTM's sheet of step 0, find the forget gates. What happens to the loss if you raise their bias by 1?"],
+    things_to_try=[
+        "On the LSTM's sheet of step 0, find the forget gates. What happens to the loss if you raise their bias by 1?"
+    ],
 )
-ATTENTION = _lesson(
+ATTENTION = CompiledLesson(
     "attention",
     "an attention layer compiled into cells: it learns which word comes next",
-    attention,
-    0.05,
-    [
+    _inputs(0.05),
+    build=attention,
+    about=[
         f"The sentence is 'the cat sat on the mat', its words numbered: {NUMBERED}. At each place the model guesses "
         "the next word. A word's four numbers and its place's are added; attention then mixes in those of the words "
         "before, each by a weight that is a softmax; no word sees those after it.",
     ],
-    [
+    things_to_try=[
         "On the attention's sheet of step 0, look at the softmax: what does each word look at? Then look at step 4.",
         "On 'data', change a word's number, in the input and in the target before it.",
     ],

@@ -13,7 +13,8 @@ from sgdsheet.book import DIVERGING, WHOLE, Book, Input, Sheet
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data, Source
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.network import (
     EXPLAINED,
     KERNEL,
@@ -434,7 +435,7 @@ CONV_BACKWARD = Lesson(
     "backpropagation through a convolution, every gradient a block of cells, with a finite difference beside it",
     INPUTS,
     Data(DIMS, _grey, ("csv", "image")),
-    build,
-    reference,
-    sizes,
+    build=build,
+    reference=reference,
+    sizes=sizes,
 )

@@ -12,7 +12,8 @@ from sgdsheet.book import DIVERGING, SHORT, WHOLE, Book, Input, Sheet, Typed
 from sgdsheet.book.style import HEADING, LABEL, NOTE
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.network import (
     KERNEL,
     LEFT,
@@ -264,6 +265,6 @@ CONVOLUTION = Lesson(
     "a picture goes through two convolutions, pooling and a dense layer to ten probabilities",
     INPUTS,
     Data(DIMS, load_picture, ("csv", "image")),
-    build,
-    reference,
+    build=build,
+    reference=reference,
 )

@@ -29,7 +29,8 @@ from sgdsheet.lessons.bumps import (
     training_columns,
 )
 from sgdsheet.lessons.data import Data, Source, check_columns, read_csv
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.tensor import Array, index, previous
 
 EPOCHS, MANY = 40, 300
@@ -504,7 +505,7 @@ LEARNING_RATE = Lesson(
     "a rate too low, good, too high; too few and too many epochs; a rate finder; one-cycle",
     INPUTS,
     Data(dict.fromkeys(("train_x", "train_y", "valid_x", "valid_y"), 1), load, ("csv",)),
-    build,
-    reference,
-    sizes,
+    build=build,
+    reference=reference,
+    sizes=sizes,
 )

@@ -10,7 +10,8 @@ from sgdsheet import tensor
 from sgdsheet.book import SHORT, WHOLE, Book, Input, Series, Sheet, Typed, scatter
 from sgdsheet.book.style import LABEL, NOTE
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.surface import FAR, reference_visits, visits
 from sgdsheet.tensor import Array, previous
 
@@ -383,6 +384,6 @@ MINIBATCH = Lesson(
     "the same line with mini-batches of 1, 8 and all points: path, noise and cost",
     INPUTS,
     csv_columns(noisy_line(seed=5, count=64, x=(-1, 1), slope=2, intercept=1, noise=(-0.8, 0.8))),
-    build,
-    reference,
+    build=build,
+    reference=reference,
 )

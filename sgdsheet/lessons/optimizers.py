@@ -12,7 +12,8 @@ from sgdsheet import tensor
 from sgdsheet.book import NUMBER, WHOLE, Book, Input, Series, Sheet, Typed, scatter
 from sgdsheet.hyperparameters import MEANINGS, OF_ONE, arguments, parts
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.schedules import cosine, one_cycle
 from sgdsheet.optim import OPTIMIZERS as RECURRENCES
 from sgdsheet.tensor import previous
@@ -503,7 +504,7 @@ OPTIMIZERS = Lesson(
     "sixteen optimisers on the same data, a sheet each, a choice of schedules, and their race",
     INPUTS,
     csv_columns(noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5))),
-    build,
-    reference,
-    sizes,
+    build=build,
+    reference=reference,
+    sizes=sizes,
 )

@@ -15,7 +15,8 @@ from sgdsheet.book.style import HEADING, NOTE
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call
 from sgdsheet.lessons.data import csv_columns
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.tensor import Array, previous
 
 RUNS = {"line": 1, "parabola": 2, "ninth": 9, "decayed": 9}
@@ -424,6 +425,6 @@ OVERFITTING = Lesson(
     "polynomials of degree 1, 2 and 9 fitted to few points; weight decay and early stopping",
     INPUTS,
     csv_columns(_bend(seed=66, count=20)),
-    build,
-    reference,
+    build=build,
+    reference=reference,
 )

@@ -14,7 +14,8 @@ from sgdsheet.book import DIVERGING, WHOLE, Book, Input, Series, Sheet, Typed, s
 from sgdsheet.book.style import HEADING, LABEL, LINES, NOTE
 from sgdsheet.expr import Call, compare
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy, read_csv
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.tensor import Array, previous, span
 
 STEPS = 200
@@ -856,7 +857,7 @@ RELU_NET = Lesson(
     "two neurons with and without ReLU, by hand and trained, and a small network that bends a plane",
     INPUTS,
     Data(DIMS, load, ("csv",)),
-    build,
-    reference,
-    sizes,
+    build=build,
+    reference=reference,
+    sizes=sizes,
 )

@@ -11,7 +11,8 @@ from sgdsheet import tensor
 from sgdsheet.book import HEAT, WHOLE, Book, Input, Series, Sheet, Table, Typed, scatter
 from sgdsheet.book.style import LABEL
 from sgdsheet.lessons.data import Data, Source
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.tensor import Array
 
 ANIMALS = ("cat", "dog", "bird", "fish", "horse")
@@ -395,7 +396,7 @@ SOFTMAX_CROSS_ENTROPY = Lesson(
     "from logits to probabilities, the loss and its gradient; the sigmoid; what a confident mistake costs",
     INPUTS,
     Data(DIMS, load),
-    build,
-    reference,
-    sizes,
+    build=build,
+    reference=reference,
+    sizes=sizes,
 )

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sgdsheet.expr import Call, compare
 from sgdsheet.tensor import Array, span
 
 FAR = 1e300  # where a run that diverged beyond all numbers is on its path
+
+
+def axis(low: Any, high: Any, cells: int) -> tuple[Array, Any]:
+    """The centres of a map's cells along one axis, from `low` to `high`, and half a cell's width, as formulas."""
+    return low + (high - low) * (np.arange(cells).astype(object) / (cells - 1)), (high - low) / (2 * (cells - 1))
+
+
+def reference_axis(low: float, high: float, cells: int) -> tuple[Any, float]:
+    """The same as a tensor and a number."""
+    import torch
+
+    return low + (high - low) * (torch.arange(cells) / (cells - 1)), (high - low) / (2 * (cells - 1))
 
 
 def visits(across: tuple[Array, Array, Any], down: tuple[Array, Array, Any]) -> list[list[Call]]:

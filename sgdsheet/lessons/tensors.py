@@ -29,7 +29,8 @@ from sgdsheet.book import (
 from sgdsheet.book.style import HEADING, LABEL, NOTE, TEXT, Scale
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy_line, read_csv
-from sgdsheet.lessons.lesson import Lesson, Values
+from sgdsheet.lessons.lesson import OldLesson as Lesson
+from sgdsheet.lessons.lesson import Values
 from sgdsheet.lessons.network import LEFT, explain, maps_sheet
 from sgdsheet.tensor import Array, span
 
@@ -834,7 +835,7 @@ TENSORS = Lesson(
     "shapes, sums, the matrix product, broadcasting, and a batch of points through x @ a",
     INPUTS,
     Data(DATA_DIMS, _load, ("csv",)),
-    build,
-    reference,
-    sizes,
+    build=build,
+    reference=reference,
+    sizes=sizes,
 )
