@@ -51,7 +51,19 @@ class Expr:
     binds = _ATOM
 
     def text(self, sheet: str) -> str:
-        """The formula's text without `=`, as it stands on `sheet` (references to other sheets name them)."""
+        """Returns the formula's text without `=`, for a cell on `sheet` (references to other sheets name them)."""
+        done: list[str] = []
+        waiting: list[Expr | str] = [self]
+        while waiting:  # not by recursion: a sum that was added up in a loop is as deep as it is long
+            part = waiting.pop()
+            if isinstance(part, str):
+                done.append(part)
+            else:
+                waiting += reversed(part.parts(sheet))
+        return "".join(done)
+
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
+        """Returns what the text consists of, from left to right: texts, and the expressions between them."""
         raise NotImplementedError
 
     def __add__(self, other: Any) -> Expr:
@@ -85,7 +97,7 @@ class Expr:
         return NotImplemented if isinstance(other, np.ndarray) else power(other, self)
 
     def __neg__(self) -> Expr:
-        return Number(-self.value) if isinstance(self, Number) else Negative(self)
+        return negative(self)
 
     def __pos__(self) -> Expr:
         return self
@@ -106,9 +118,9 @@ class Number(Expr):
         # A leading minus binds like one: before a power or behind another operator it needs parentheses.
         self.binds = _ATOM if math.copysign(1, value) > 0 else _ADD
 
-    def text(self, sheet: str) -> str:
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
         # Python's shortest text is the one that reads back as the same float64.
-        return repr(float(self.value)).upper().removesuffix(".0")
+        return [repr(float(self.value)).upper().removesuffix(".0")]
 
 
 class Text(Expr):
@@ -119,8 +131,8 @@ class Text(Expr):
     def __init__(self, value: str) -> None:
         self.value = value
 
-    def text(self, sheet: str) -> str:
-        return '"' + self.value.replace('"', '""') + '"'
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
+        return ['"' + self.value.replace('"', '""') + '"']
 
 
 class Ref(Expr):
@@ -136,12 +148,12 @@ class Ref(Expr):
         """The address within its sheet, as in `D12`."""
         return f"{column_letters(self.column)}{self.row}"
 
-    def text(self, sheet: str) -> str:
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
         if self.name:
-            return self.name
+            return [self.name]
         letters = column_letters(self.column)
         cell = f"${letters}${self.row}" if self.absolute else f"{letters}{self.row}"
-        return cell if self.sheet == sheet else f"{quoted(self.sheet)}!{cell}"
+        return [cell if self.sheet == sheet else f"{quoted(self.sheet)}!{cell}"]
 
     def __repr__(self) -> str:
         return f"Ref({quoted(self.sheet)}!{self.address})"
@@ -180,9 +192,9 @@ class Range(Expr):
         last = f"${column_letters(self.right)}${self.bottom}"
         return f"{quoted(self.sheet)}!{first}" + ("" if first == last else f":{last}")
 
-    def text(self, sheet: str) -> str:
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
         place = self.absolute_place if self.absolute else self.place
-        return place.rpartition("!")[2] if self.sheet == sheet else place
+        return [place.rpartition("!")[2] if self.sheet == sheet else place]
 
     def __repr__(self) -> str:
         return f"Range({self.place})"
@@ -197,12 +209,12 @@ class Negative(Expr):
     def __init__(self, operand: Expr) -> None:
         self.operand = operand
 
-    def text(self, sheet: str) -> str:
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
         operand = self.operand
         if isinstance(operand, Binary) and operand.binds == _MULTIPLY:
             # IronCalc 0.9 loses the parentheses of -(a*b): the first factor takes the minus, to the same number.
-            return Binary(operand.operator, -operand.left, operand.right).text(sheet)
-        return "-" + _inside(operand, sheet, _ATOM)
+            return [Binary(operand.operator, -operand.left, operand.right)]
+        return ["-", *_inside(operand, _ATOM)]
 
 
 class Binary(Expr):
@@ -214,14 +226,9 @@ class Binary(Expr):
         self.operator, self.left, self.right = operator, left, right
         self.binds = _BINDS[operator]
 
-    def text(self, sheet: str) -> str:
-        left, right, (left_binds, right_binds) = self.left, self.right, _OPERANDS[self.binds]
-        left_text, right_text = left.text(sheet), right.text(sheet)
-        if left.binds < left_binds:
-            left_text = f"({left_text})"
-        if right.binds < right_binds:
-            right_text = f"({right_text})"
-        return f"{left_text}{self.operator}{right_text}"
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
+        left_binds, right_binds = _OPERANDS[self.binds]
+        return [*_inside(self.left, left_binds), self.operator, *_inside(self.right, right_binds)]
 
 
 class Sum(Expr):
@@ -233,9 +240,12 @@ class Sum(Expr):
     def __init__(self, terms: Sequence[Expr]) -> None:
         self.terms = tuple(terms)
 
-    def text(self, sheet: str) -> str:
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
         first, *rest = self.terms
-        return "+".join([_inside(first, sheet, _ADD), *(_inside(term, sheet, _MULTIPLY) for term in rest)])
+        found = [*_inside(first, _ADD)]
+        for term in rest:
+            found += ["+", *_inside(term, _MULTIPLY)]
+        return found
 
 
 class Call(Expr):
@@ -246,8 +256,11 @@ class Call(Expr):
     def __init__(self, function: str, *arguments: Any) -> None:
         self.function, self.arguments = function, tuple(lift(argument) for argument in arguments)
 
-    def text(self, sheet: str) -> str:
-        return f"{self.function}({','.join(argument.text(sheet) for argument in self.arguments)})"
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
+        found: list[Expr | str] = [self.function, "("]
+        for number, argument in enumerate(self.arguments):
+            found += [",", argument] if number else [argument]
+        return [*found, ")"]
 
 
 def lift(value: Any) -> Expr:
@@ -318,6 +331,15 @@ def multiply(left: Any, right: Any) -> Expr:
             if factor.value == 1:
                 return other
     return Binary("*", left, right)
+
+
+def negative(value: Any) -> Expr:
+    """Returns `-value`; of a negative what it is the negative of, of a number the number."""
+    value = lift(value)
+    if isinstance(value, Negative):
+        # Two in a row would be lost on IronCalc 0.9 too: it reads (-(-A1*B1))^2 as (-A1)*B1^2.
+        return value.operand
+    return Number(-value.value) if isinstance(value, Number) else Negative(value)
 
 
 def divide(left: Any, right: Any) -> Expr:
@@ -401,7 +423,6 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _inside(operand: Expr, sheet: str, binds: int) -> str:
-    """The operand's text, in parentheses if it binds less tightly than that."""
-    text = operand.text(sheet)
-    return f"({text})" if operand.binds < binds else text
+def _inside(operand: Expr, binds: int) -> list[Expr | str]:
+    """Returns the operand, in parentheses if it binds less tightly than that."""
+    return ["(", operand, ")"] if operand.binds < binds else [operand]

@@ -228,6 +228,17 @@ def _truth(x: Array) -> Array:
     )
 
 
+def lgamma(x: Array) -> Array:
+    """ln|gamma(x)|; what worksheets know of positive numbers says it of the others too, by reflection."""
+
+    def build(a: Any) -> Any:
+        to_whole = a - Call("ROUND", a, 0)  # not a itself, whose sine loses digits when a is large
+        reflected = math.log(math.pi) - Call("LN", Call("ABS", Call("SIN", math.pi * to_whole)))
+        return expr.choose(expr.compare(">", a, 0), Call("GAMMALN", a), reflected - Call("GAMMALN", 1 - a))
+
+    return each_element(build, math.lgamma)(x)
+
+
 def _never(x: Array, holds: Function) -> Array:
     """A condition on numbers that no cell can hold: it holds for constants alone."""
     return each_element(lambda a: False, holds, holds)(x)
@@ -349,7 +360,7 @@ ELEMENTWISE: dict[str, Function] = {
     "round.decimals": lambda x, decimals=0: divide(_round(multiply(x, 10.0**decimals)), 10.0**decimals),
     "softshrink_backward.default": lambda grad, x, limit: where(comparison("<=")(absolute(x), limit), 0, grad),
     "hardshrink_backward.default": lambda grad, x, limit: where(comparison("<=")(absolute(x), limit), 0, grad),
-    "lgamma.default": call("GAMMALN", np.vectorize(math.lgamma)),
+    "lgamma.default": lgamma,
 }
 
 # Operations that take some of their arguments as conditions; all others get 1 and 0 in their place.

@@ -33,6 +33,10 @@ def mask(x: torch.Tensor) -> torch.Tensor:
     return x > 0.25
 
 
+def negative_twice(x: torch.Tensor) -> torch.Tensor:
+    return torch.neg(torch.neg(x))
+
+
 # By name: of a matrix of 3 x 4, unless a later table says otherwise.
 ELEMENTWISE: dict[str, Function] = {
     **{name: getattr(torch, name) for name in "sin cos tan atan sinh cosh asinh floor trunc ceil frac exp2".split()},
@@ -44,7 +48,17 @@ ELEMENTWISE: dict[str, Function] = {
     "sgn": lambda x: x.detach().sgn(),
     "logarithms": lambda x: [each(x.abs() + 0.5) for each in (torch.log, torch.log2, torch.log10, torch.log1p)],
     "roots": lambda x: [each(x.abs() + 0.5) for each in (torch.sqrt, torch.rsqrt, torch.reciprocal)],
-    "lgamma": lambda x: (x.detach().abs() + 0.5).lgamma(),
+    "lgamma": lambda x: [
+        (x.detach().abs() + 0.5).lgamma(),
+        (x.detach() * 0.99 - 0.37).lgamma(),
+        (x.detach() - 1e6 - 0.1).lgamma(),
+    ],
+    "two minuses": lambda x: [
+        negative_twice(x * 3) ** 2,
+        x / negative_twice((x + 0.1) * (x + 0.1) * 3),
+        1 / negative_twice((x + 0.1) / 3),
+        5 - x / negative_twice((x + 0.1) / 7),
+    ],
     "add": lambda x: [x + x.flip(0), x + 1.5, 1.5 + x, torch.add(x, x.flip(1), alpha=-3)],
     "sub": lambda x: [x - x.flip(0), x - 1.5, 1.5 - x, torch.sub(x, x.flip(1), alpha=2)],
     "mul": lambda x: [x * x.flip(0), x * -1.5, x * x[:1], x[:, :1] * x],
