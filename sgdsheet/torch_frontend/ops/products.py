@@ -12,6 +12,8 @@ from sgdsheet.expr import Call
 from sgdsheet.tensor import Array
 from sgdsheet.torch_frontend.ops.elementwise import add, multiply
 
+TERMS = 64  # products of two ranges that certainly fit into a formula's 8,192 characters, whatever their sheets' names
+
 
 def mm(a: Array, b: Array) -> Array:
     """The matrix product."""

@@ -21,7 +21,7 @@ MOST = 2**26  # the most numbers that one step may compute: half a gigabyte in f
 # What a node is that no operation computes: fed from outside, or known since the workbook was made.
 RANDOM, CONSTANT, ITEM = "random", "constant", "getitem"
 FED = ("param", "buffer", "input", "target", RANDOM)
-
+LOSS = "loss"  # the path of what is computed after the model, and the output that it leads to
 
 # What Python raises for a text that is not what it should be.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -201,6 +201,13 @@ class Graph:
                 if watch is not None:
                     watch(node, value)
         return values
+
+
+def place(path: str, line: str) -> str:
+    """Where an operation is, to begin a message with: `net.py, line 3, in module 'encoder.0': `, or less."""
+    parts = [line, f"in module {path!r}" if path and path != LOSS else "in the loss" if path else ""]
+    said = ", ".join(part for part in parts if part)
+    return f"{said}: " if said else ""
 
 
 @contextmanager

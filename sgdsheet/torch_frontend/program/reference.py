@@ -10,7 +10,7 @@ from sgdsheet.book import PROGRAM, Saved
 from sgdsheet.errors import Error
 from sgdsheet.reference import Blocks, Reference, Values
 from sgdsheet.torch_frontend.program.program import Program
-from sgdsheet.torch_frontend.sheets.build import joined
+from sgdsheet.torch_frontend.program.text import joined
 
 TOLERANCE, LEAST, NUDGE = 1e-10, 1e-3, 1e-13
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sgdsheet import tensor
 from sgdsheet.book import (
     DIVERGING,
     NUMBER,
@@ -33,15 +34,14 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, Binary, Call, Expr, Negative, Number, Range, Ref, Sum
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.reference import COMPILED
-from sgdsheet.tensor import Array, pieces, span
+from sgdsheet.tensor import Array, span
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, Graph, Node, Use
+from sgdsheet.torch_frontend.ops.products import TERMS
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, LOSS, Graph, Node, Use
 from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.program.text import pieces
 from sgdsheet.torch_frontend.sheets.notation import notation
-from sgdsheet.torch_frontend.tracing.decompositions import TERMS
-from sgdsheet.torch_frontend.tracing.trace import LOSS
 
-LONGEST = 30_000  # characters in a cell; Excel takes 32,767
 INLINE = 6  # a formula that only one other uses stands inside it if it refers to no more cells than this
 SUMS = ("sum.default", "sum.dim_IntList", "mean.default", "mean.dim")
 PIECES = 4  # ranges that a row may be in, to be multiplied with another; else it gets cells of its own
@@ -475,7 +475,7 @@ class _Builder:
         )
         row = sheet.next_row
         for texts in self.program.rows():
-            cells = [piece for text in texts for piece in _pieces(text)]
+            cells = [piece for text in texts for piece in pieces(text)]
             for column, text in enumerate(cells, start=1):
                 sheet.write(row, column, text)
             row += 1
@@ -565,7 +565,7 @@ def _in_ranges(array: Array) -> bool:
 def _in_lines(array: Array, most: int = PIECES) -> bool:
     """Whether each row is in few ranges."""
     for row in array.reshape(-1, array.shape[-1] if array.ndim else 1):
-        found = pieces(row) if len(row) > most else []
+        found = tensor.pieces(row) if len(row) > most else []
         if found is None or len(found) > most:
             return False
     return True
@@ -616,26 +616,6 @@ def _owners(program: Program) -> dict[str, str]:
         if node.op in ("param", "buffer")
     ]
     return {name: name.rpartition(".")[0] for name in names}
-
-
-def _pieces(text: str) -> list[str]:
-    """A text as cells can hold it; each but the last ends with an ellipsis."""
-    parts = [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)] or [""]
-    return [part + "…" for part in parts[:-1]] + parts[-1:]
-
-
-def joined(cells: list[Any]) -> list[str]:
-    """The texts that `_pieces` made cells of."""
-    texts: list[str] = []
-    more = False
-    for cell in cells:
-        text = "" if cell is None else str(cell)
-        if more:
-            texts[-1] = texts[-1][:-1] + text
-        else:
-            texts.append(text)
-        more = len(text) == LONGEST + 1 and text.endswith("…")
-    return texts
 
 
 def _summary(program: Program) -> list[str]:

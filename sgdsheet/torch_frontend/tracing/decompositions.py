@@ -15,10 +15,10 @@ import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 
 from sgdsheet.torch_frontend import ops
+from sgdsheet.torch_frontend.ops.products import TERMS
 
 aten = torch.ops.aten
 
-TERMS = 64  # products of two ranges that certainly fit into a formula's 8,192 characters, whatever their sheets' names
 
 # What torch's table takes apart, but not torch's core set.
 APART = (

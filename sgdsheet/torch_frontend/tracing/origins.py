@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
+from sgdsheet.torch_frontend.program.graph import LOSS, place
 
-LOSS = "loss"
 _TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 _weight_norm: Any = torch._weight_norm  # pyright: ignore[reportPrivateImportUsage]
 # What is called in place of some functions: float64 for what is less precise, plain formulas for what is fused.
@@ -43,13 +43,6 @@ class Origin:
     def place(self) -> str:
         """Where this is, to begin a message with."""
         return place(self.path, self.line)
-
-
-def place(path: str, line: str) -> str:
-    """Where an operation is, to begin a message with: `net.py, line 3, in module 'encoder.0': `, or less."""
-    parts = [line, f"in module {path!r}" if path and path != LOSS else "in the loss" if path else ""]
-    said = ", ".join(part for part in parts if part)
-    return f"{said}: " if said else ""
 
 
 class Origins(TorchFunctionMode):

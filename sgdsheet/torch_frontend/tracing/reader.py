@@ -10,8 +10,8 @@ from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
-from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, RANDOM, Graph, Node, Use
-from sgdsheet.torch_frontend.tracing.origins import Origin, place
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, RANDOM, Graph, Node, Use, place
+from sgdsheet.torch_frontend.tracing.origins import Origin
 
 aten = torch.ops.aten
 

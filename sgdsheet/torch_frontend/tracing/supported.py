@@ -6,8 +6,7 @@ from collections import Counter
 
 from sgdsheet.errors import Error
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, Graph, Node
-from sgdsheet.torch_frontend.tracing.origins import place
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, Graph, Node, place
 
 # By how the operation's name begins: the nearest form that can.
 INSTEAD = {

@@ -24,9 +24,9 @@ from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
 from sgdsheet.reference import float64_by_default
-from sgdsheet.torch_frontend.program.graph import Graph, silently
+from sgdsheet.torch_frontend.program.graph import LOSS, Graph, place, silently
 from sgdsheet.torch_frontend.tracing import decompositions
-from sgdsheet.torch_frontend.tracing.origins import LOSS, Origin, Origins, line_of, place
+from sgdsheet.torch_frontend.tracing.origins import Origin, Origins, line_of
 from sgdsheet.torch_frontend.tracing.reader import read
 from sgdsheet.torch_frontend.tracing.supported import instead
 

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import openpyxl
-import pytest
 import torch
 from torch import nn
 
 import sgdsheet
 from sgdsheet.torch_frontend.compiled import compile
-from sgdsheet.torch_frontend.sheets.build import LONGEST, _pieces, joined
 
 mse = nn.functional.mse_loss
 X = torch.tensor([[0.5, -1.0], [2.0, 0.25], [1.5, -0.5]])
@@ -157,14 +155,6 @@ def test_sheets_of_deep_modules_have_names_of_their_own(tmp_path: Path) -> None:
     book = saved(tmp_path / "m.xlsx", inner, X)
     assert all(len(name) <= 31 for name in book.sheetnames)
     assert len({name.lower() for name in book.sheetnames}) == len(book.sheetnames) == 7
-
-
-@pytest.mark.parametrize("length", [0, 1, LONGEST, LONGEST + 1, 3 * LONGEST])
-def test_long_texts_are_put_together_again(length: int) -> None:
-    text = "".join(chr(97 + i % 26) for i in range(length))
-    cells = [*_pieces(text), *_pieces("second")]
-    assert joined(cells) == [text, "second"]
-    assert all(len(cell) < 32_767 for cell in cells)
 
 
 def test_one_batch_a_step(tmp_path: Path) -> None:
