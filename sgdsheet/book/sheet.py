@@ -540,10 +540,11 @@ class Table:
         title: str | None = None,
         parts: Sequence[str] = (),
         width: float = 13,
+        absolute: bool = False,
     ) -> Array:
         """Sets aside one column for each of the parts, the table's own or others, as one block of two dimensions."""
         shape = (self.length, len(parts or self.parts))
-        return self._column(name, role, shape, None, words, torch, title, parts, style.NUMBER, width, False)
+        return self._column(name, role, shape, None, words, torch, title, parts, style.NUMBER, width, absolute)
 
     def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:
         """Fills a column that was set aside."""

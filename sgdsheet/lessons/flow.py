@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet.book import NUMBER, WHOLE, Book, Series, Sheet, Table, Typed, scatter
+from sgdsheet.book.style import LABEL, Look
+from sgdsheet.tensor import index
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +45,9 @@ class Column:
 
     `formula` is an array of formulas, numbers or `Typed` cells, or a function that makes it of the other columns, by
     their names in the table. `words` is the formula in plain notation, `torch` what the block is in PyTorch, `digits`
-    its number format, `width` the least width of its column in characters. A block of two dimensions has as many
-    columns as `parts` has names, which stand above them. An `absolute` one is referred to as `$A$1`.
+    its number format, `width` the least width of its column in characters where it is not the table's. A block of two
+    dimensions has as many columns as `parts` has names, which stand above them. An `absolute` one is referred to as
+    `$A$1`.
     """
 
     role: str
@@ -52,7 +55,7 @@ class Column:
     words: str
     torch: str = ""
     digits: str = NUMBER
-    width: float = 13
+    width: float | None = None
     parts: Sequence[str] = ()
     absolute: bool = False
     title: str | None = None
@@ -68,20 +71,20 @@ check = partial(Column, "check")
 counter = partial(Column, "check", digits=WHOLE)
 
 
-def columns(table: Table, prefix: str = "", *, short: bool = False, **given: Column) -> Named:
+def columns(table: Table, prefix: str = "", *, short: bool = False, width: float = 13, **given: Column) -> Named:
     """Adds columns to a table, each named `prefix` and its own name. Returns their references by their own names.
 
-    One dimension is `(rows,)`, a column with parts `(rows, parts)`. `short` leaves the prefix out of the heads.
+    One dimension is `(rows,)`, a column with parts `(rows, parts)`. `short` leaves the prefix out of the heads. Columns
+    that say no width of their own are at least `width` characters wide.
     """
     t = Named()
     for name, each in given.items():
-        says: dict[str, Any] = {"words": each.words, "torch": each.torch, "width": each.width}
-        says["title"] = each.title or (name if short else None)
+        says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
+        says |= {"title": each.title or (name if short else None), "width": each.width or width}
         if each.parts:
-            made = table.columns(prefix + name, each.role, parts=each.parts, **says)
-        else:
-            made = table.column(prefix + name, each.role, absolute=each.absolute, **says)
-        setattr(t, name, made)
+            says["parts"] = each.parts
+        add = table.columns if each.parts else table.column
+        setattr(t, name, add(prefix + name, each.role, **says))
     for name, each in given.items():
         table.fill(prefix + name, _made(each, t), each.digits)
     return t
@@ -97,20 +100,21 @@ def steps(
     parts: Sequence[str] = (),
     freeze: int | None = 1,
     short: bool = False,
+    width: float = 13,
     **given: Column,
 ) -> Named:
     """A table of `length` rows at the next free row, or at `row` from column `left`. Returns its columns by name.
 
     Its head stays in view and is printed on every page, with the columns left of column `freeze` (None: neither).
-    `parts` name the elements of columns of two dimensions; `prefix` and `short` are those of `columns`. Beside the
-    columns, `head` and `first` are the rows in which its head and its numbers begin, and `table` is what `columns`
+    `parts` name the elements of columns of two dimensions; `prefix`, `short` and `width` are those of `columns`. Beside
+    the columns, `head` and `first` are the rows in which its head and its numbers begin, and `table` is what `columns`
     adds more columns to.
     """
     table = sheet.table(sheet.next_row if row is None else row, left, length, parts)
     if freeze is not None:
         sheet.freeze(table.first, freeze)
         sheet.repeat_rows(table.head, table.first - 1)
-    t = columns(table, prefix, short=short, **given)
+    t = columns(table, prefix, short=short, width=width, **given)
     t.table, t.head, t.first = table, table.head, table.first
     return t
 
@@ -158,6 +162,20 @@ def charts(sheet: Sheet, *made: Any, across: int = 2, row: int | None = None, le
     for position, chart in enumerate(made):
         down, beside = divmod(position, across)
         sheet.chart(row + down * CHART_ROWS, left + beside * CHART_COLUMNS, chart)
+
+
+def labels(
+    sheet: Sheet, row: int, column: int, texts: Iterable[str], look: Look = LABEL, *, across: bool = False
+) -> None:
+    """Texts below each other, or beside each other if they run `across`."""
+    for offset, text in enumerate(texts):
+        down, beside = (0, offset) if across else (offset, 0)
+        sheet.write(row + down, column + beside, text, look)
+
+
+def row_of(block: Any, row: Any) -> np.ndarray:
+    """The numbers of a block of shape `(rows, columns)` in the row that a cell says, counted from 1, as formulas."""
+    return np.array([index(column, row) for column in block.T], dtype=object)
 
 
 def typed(numbers: Any) -> np.ndarray:
