@@ -45,9 +45,9 @@ class Column:
 
     `formula` is an array of formulas, numbers or `Typed` cells, or a function that makes it of the other columns, by
     their names in the table. `words` is the formula in plain notation, `torch` what the block is in PyTorch, `digits`
-    its number format, `width` the least width of its column in characters where it is not the table's. A block of two
-    dimensions has as many columns as `parts` has names, which stand above them. An `absolute` one is referred to as
-    `$A$1`.
+    its number format, `width` the least width of its column in characters: by default the table's, or what its words
+    need. A block of two dimensions has as many columns as `parts` has names, which stand above them. An `absolute` one
+    is referred to as `$A$1`.
     """
 
     role: str
@@ -71,7 +71,9 @@ check = partial(Column, "check")
 counter = partial(Column, "check", digits=WHOLE)
 
 
-def columns(table: Table, prefix: str = "", *, short: bool = False, width: float = 13, **given: Column) -> Named:
+def columns(
+    table: Table, prefix: str = "", *, short: bool = False, width: float | None = None, **given: Column
+) -> Named:
     """Adds columns to a table, each named `prefix` and its own name. Returns their references by their own names.
 
     One dimension is `(rows,)`, a column with parts `(rows, parts)`. `short` leaves the prefix out of the heads. Columns
@@ -80,7 +82,7 @@ def columns(table: Table, prefix: str = "", *, short: bool = False, width: float
     t = Named()
     for name, each in given.items():
         says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
-        says |= {"title": each.title or (name if short else None), "width": each.width or width}
+        says |= {"title": each.title or (name if short else None), "width": each.width or width or _width(each)}
         if each.parts:
             says["parts"] = each.parts
         add = table.columns if each.parts else table.column
@@ -100,7 +102,7 @@ def steps(
     parts: Sequence[str] = (),
     freeze: int | None = 1,
     short: bool = False,
-    width: float = 13,
+    width: float | None = None,
     **given: Column,
 ) -> Named:
     """A table of `length` rows at the next free row, or at `row` from column `left`. Returns its columns by name.
@@ -233,6 +235,13 @@ def descend(
         if after is not None:
             after(batch, note)
     return Named(**{name: torch.stack(values) for name, values in rows.items()})
+
+
+def _width(column: Column) -> float:
+    """Returns the width that shows the numbers, and the words in a few lines."""
+    if column.parts:
+        return 13
+    return max(9 if column.digits == WHOLE else 13, min(16, len(column.words) / 2.6))
 
 
 def _made(column: Column, t: Named) -> Any:

@@ -83,7 +83,7 @@ def sgd_sheet(book: Book, data_x: Any, data_y: Any, epochs: int) -> Named:
         points * epochs,
         freeze=3,
         step=counter(lambda t: previous(t.step + 1, 1), "counts the rows", width=12),
-        epoch=counter(lambda t: floor((t.step - 1) / points) + 1, "passes over the data", width=12),
+        epoch=counter(lambda t: floor((t.step - 1) / points) + 1, "passes over the data"),
         x=data(np.tile(data_x, epochs), "the point's x", "x"),
         y=data(np.tile(data_y, epochs), "the point's y", "y"),
         intercept=parameter(
@@ -99,19 +99,15 @@ def sgd_sheet(book: Book, data_x: Any, data_y: Any, epochs: int) -> Named:
         grad_intercept=gradient(lambda t: 2 * (t.y_hat - t.y), "2 * (y_hat - y)", "model.bias.grad"),
         grad_slope=gradient(lambda t: 2 * t.x * (t.y_hat - t.y), "2 * x * (y_hat - y)", "model.weight.grad"),
         loss_intercept_nudged=loss(
-            lambda t: (t.slope * t.x + (t.intercept + cell.nudge) - t.y) ** 2,
-            "the loss with intercept + nudge",
-            width=15,
+            lambda t: (t.slope * t.x + (t.intercept + cell.nudge) - t.y) ** 2, "the loss with intercept + nudge"
         ),
         fd_grad_intercept=gradient(
-            lambda t: (t.loss_intercept_nudged - t.loss) / cell.nudge, NUDGED, "finite difference", width=14
+            lambda t: (t.loss_intercept_nudged - t.loss) / cell.nudge, NUDGED, "finite difference"
         ),
         loss_slope_nudged=loss(
-            lambda t: ((t.slope + cell.nudge) * t.x + t.intercept - t.y) ** 2, "the loss with slope + nudge", width=15
+            lambda t: ((t.slope + cell.nudge) * t.x + t.intercept - t.y) ** 2, "the loss with slope + nudge"
         ),
-        fd_grad_slope=gradient(
-            lambda t: (t.loss_slope_nudged - t.loss) / cell.nudge, NUDGED, "finite difference", width=14
-        ),
+        fd_grad_slope=gradient(lambda t: (t.loss_slope_nudged - t.loss) / cell.nudge, NUDGED, "finite difference"),
         in_batch=counter(lambda t: mod(mod(t.step - 1, points), cell.batch_size) + 1, "the row's place in its batch"),
         batch_ends=counter(
             lambda t: where(either(equal(t.in_batch, cell.batch_size), equal(mod(t.step, points), 0)), 1, 0),
@@ -120,7 +116,6 @@ def sgd_sheet(book: Book, data_x: Any, data_y: Any, epochs: int) -> Named:
         sum_grad_intercept=gradient(
             lambda t: where(equal(t.in_batch, 1), 0, previous(t.sum_grad_intercept, 0)) + t.grad_intercept,
             "added up within the batch",
-            width=15,
         ),
         new_intercept=parameter(
             lambda t: where(
@@ -128,18 +123,15 @@ def sgd_sheet(book: Book, data_x: Any, data_y: Any, epochs: int) -> Named:
             ),
             "where a batch ends: intercept - lr * mean gradient",
             "optimizer.step()",
-            width=14,
         ),
         sum_grad_slope=gradient(
             lambda t: where(equal(t.in_batch, 1), 0, previous(t.sum_grad_slope, 0)) + t.grad_slope,
             "added up within the batch",
-            width=15,
         ),
         new_slope=parameter(
             lambda t: where(equal(t.batch_ends, 1), t.slope - cell.lr * (t.sum_grad_slope / t.in_batch), t.slope),
             "where a batch ends: slope - lr * mean gradient",
             "optimizer.step()",
-            width=14,
         ),
     )
 
@@ -155,10 +147,10 @@ def epochs_sheet(book: Book, sgd: Named, epochs: int) -> Named:
         sheet,
         epochs,
         freeze=2,
-        epoch_number=counter(lambda t: previous(t.epoch_number + 1, 1), "counts the epochs", width=15),
-        epoch_loss=loss(list(map(mean, sgd.loss.reshape(epochs, points))), "mean loss of its rows", width=15),
-        epoch_intercept=parameter(sgd.new_intercept[points - 1 :: points], "when the epoch ends", width=15),
-        epoch_slope=parameter(sgd.new_slope[points - 1 :: points], "when the epoch ends", width=15),
+        epoch_number=counter(lambda t: previous(t.epoch_number + 1, 1), "counts the epochs"),
+        epoch_loss=loss(list(map(mean, sgd.loss.reshape(epochs, points))), "mean loss of its rows"),
+        epoch_intercept=parameter(sgd.new_intercept[points - 1 :: points], "when the epoch ends"),
+        epoch_slope=parameter(sgd.new_slope[points - 1 :: points], "when the epoch ends"),
     )
 
 
@@ -222,8 +214,8 @@ def path_sheet(book: Book, sgd: Named) -> Named:
         sheet,
         len(sgd.step[some]),
         path_step=counter(sgd.step[some], "step of 'sgd'"),
-        path_intercept=parameter(finite_or(sgd.intercept[some], FAR), "intercept at that step", width=15),
-        path_slope=parameter(finite_or(sgd.slope[some], FAR), "slope at that step", width=15),
+        path_intercept=parameter(finite_or(sgd.intercept[some], FAR), "intercept at that step"),
+        path_slope=parameter(finite_or(sgd.slope[some], FAR), "slope at that step"),
     )
 
 
@@ -316,10 +308,10 @@ def rates_sheet(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> None:
             slope=parameter(lambda t, lr=lr: previous(t.slope - lr * t.grad_slope, slope), ABOVE, "model.weight"),
             loss=loss(lambda t: [mean(error**2) for error in errors(t)], "mean of (y_hat - y)^2", MSE),
             grad_intercept=gradient(
-                lambda t: [2 * mean(error) for error in errors(t)], "2 * mean of (y_hat - y)", ".grad", width=15
+                lambda t: [2 * mean(error) for error in errors(t)], "2 * mean of (y_hat - y)", ".grad"
             ),
             grad_slope=gradient(
-                lambda t: [2 * mean(error * x) for error in errors(t)], "2 * mean of x * (y_hat - y)", ".grad", width=15
+                lambda t: [2 * mean(error * x) for error in errors(t)], "2 * mean of x * (y_hat - y)", ".grad"
             ),
         )
         curves.append(Series(f"lr_{rate}", t.rate_step, run.loss, width=2.25))
