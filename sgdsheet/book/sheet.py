@@ -37,6 +37,14 @@ class Typed:
     input: Input | None = None
 
 
+def typed(values: Any) -> np.ndarray:
+    """Returns cells that the reader may replace, one for each element of an array of numbers or texts, in its shape."""
+    array = np.array(values)
+    cells = np.empty(array.size, dtype=object)
+    cells[:] = [Typed(each) for each in array.ravel().tolist()]
+    return cells.reshape(array.shape)
+
+
 @dataclass(frozen=True)
 class Known:
     """A formula whose value the book's maker knows: no engine has to calculate it for the file to hold it."""

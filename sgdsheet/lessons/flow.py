@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sgdsheet.book import NUMBER, WHOLE, Book, Series, Sheet, Table, Typed, scatter
+from sgdsheet.book import NUMBER, WHOLE, Book, Series, Sheet, Table, scatter, typed
 from sgdsheet.book.style import LABEL, Look
 from sgdsheet.tensor import index
 
@@ -178,14 +178,6 @@ def labels(
 def row_of(block: Any, row: Any) -> np.ndarray:
     """The numbers of a block of shape `(rows, columns)` in the row that a cell says, counted from 1, as formulas."""
     return np.array([index(column, row) for column in block.T], dtype=object)
-
-
-def typed(numbers: Any) -> np.ndarray:
-    """Cells that the reader may change, in the shape of the numbers."""
-    array = np.array(numbers)
-    made = np.empty(array.size, dtype=object)
-    made[:] = [Typed(number) for number in array.ravel().tolist()]
-    return made.reshape(array.shape)
 
 
 def points_sheet(book: Book, data_x: Any, data_y: Any, *notes: str, absolute: bool = False) -> tuple[Any, Any]:

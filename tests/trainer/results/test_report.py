@@ -282,7 +282,7 @@ def test_the_same_predictions_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("sgdsheet.book")]:
+    for name in [name for name in sys.modules if name.startswith(("sgdsheet.book", "sgdsheet.writing"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(Error, match="needs openpyxl, which is not installed; pip install openpyxl"):

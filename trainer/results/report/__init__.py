@@ -23,15 +23,12 @@ def save(
     not installed.
     """
     try:
-        from sgdsheet.book import save as write
-        from sgdsheet.engines import engine
+        from sgdsheet.writing import write
         from trainer.results.report import common, one_label, several_labels
-
-        calculate = engine("ironcalc").calculate
     except ImportError as error:
         raise Error(f"{path}: writing it needs {error.name}, which is not installed; pip install openpyxl") from None
     several = isinstance(predictions, MultiLabelPredictions)
     book = several_labels.book(predictions) if several else one_label.book(predictions)
     if history:
         common.history_sheet(book, history)
-    write(book, path, calculate)
+    write(book, path)

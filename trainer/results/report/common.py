@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import NUMBER, PRECISE, WHOLE, Book, Series, Sheet, Table, Typed, scatter
+from sgdsheet.book import NUMBER, PRECISE, WHOLE, Book, Series, Sheet, Table, Typed, scatter, typed
 from sgdsheet.book.style import Scale
 from sgdsheet.expr import Call, Range
 from sgdsheet.tensor import equal, span, where
@@ -21,9 +21,9 @@ SHARE = "0.0%"
 POOR = Scale(("E8853B", "FDD49E", "FFFFFF"), "percent")  # a heat map of shares that are good when they are large
 
 
-def typed(values: Any) -> list[Any]:
-    """Cells that the reader may change. A text stays a text, also one that begins with `=`."""
-    return [Typed(held(each) if isinstance(each, str) else each) for each in np.asarray(values, dtype=object).tolist()]
+def texts(values: Sequence[str]) -> np.ndarray:
+    """Cells that the reader may change, a text each. It stays a text, also one that begins with `=`."""
+    return typed(np.array([held(each) for each in values], dtype=object))
 
 
 def held(text: str) -> str:
@@ -38,7 +38,7 @@ def column_width(names: Sequence[str], most: int = 40) -> int:
 
 def class_column(table: Table, names: Sequence[str]) -> np.ndarray:
     """The column of the classes' names, for the reader to change."""
-    cells = typed([cut(held(name), NAME) for name in names])
+    cells = texts([cut(held(name), NAME) for name in names])
     layout: dict[str, Any] = {"width": column_width(names), "absolute": True}
     return table.column("class_name", "data", cells, words="type here to rename it", **layout)
 

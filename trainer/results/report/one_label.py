@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import expr, tensor
-from sgdsheet.book import HEAT, NO_LESSON, WHOLE, Book, Known, Sheet, Table
+from sgdsheet.book import HEAT, NO_LESSON, WHOLE, Book, Known, Sheet, Table, typed
 from sgdsheet.book.style import HEADING, TABLE_HEAD
 from sgdsheet.expr import Call, Range
 from trainer.results.predictions import LEAST, PARTS, Predictions, among, totals
@@ -22,7 +22,7 @@ from trainer.results.report.common import (
     fixed,
     left_out,
     score_columns,
-    typed,
+    texts,
 )
 from trainer.show.text import width
 
@@ -188,7 +188,7 @@ def _predictions_sheet(made: Book, predictions: Predictions, classes: np.ndarray
     table = sheet.table(sheet.next_row, 1, kept)
     column, wide, named = table.column, column_width(predictions.classes), fixed(classes)
 
-    column("picture", "data", typed(names), words="its file", width=column_width(names, 60))
+    column("picture", "data", texts(names), words="its file", width=column_width(names, 60))
     layout: dict[str, Any] = {"number_format": SPACED, "torch": "labels"}
     label = column("label", "data", typed(labels), words="the number of what it is: type here", **layout)
     column("actual", "check", [Call("INDEX", named, each + 1) for each in label], words="its name", width=wide)

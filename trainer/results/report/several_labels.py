@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import HEAT, NO_LESSON, PRECISE, WHOLE, Book, Input, Sheet, Table, Typed
+from sgdsheet.book import HEAT, NO_LESSON, PRECISE, WHOLE, Book, Input, Sheet, Table, Typed, typed
 from sgdsheet.book.style import LABEL
 from sgdsheet.expr import Binary, Call, Expr, Number, Range
 from trainer.results.multilabel import MultiLabelPredictions
@@ -22,7 +22,7 @@ from trainer.results.report.common import (
     held,
     left_out,
     score_columns,
-    typed,
+    texts,
 )
 from trainer.show.text import cut, width
 
@@ -109,17 +109,17 @@ def _predictions_sheet(
     table = sheet.table(top + 2, 1, len(listed), classes)
     sheet.row_heights[table.head + 3] = 13.5 * max(math.ceil(width(name) / NARROW) for name in classes) + 2
     layout: dict[str, Any] = {"parts": [""]} if count == 1 else {}
-    table.column("picture", "data", typed(names), words="its file", width=column_width(names, 60), **layout)
+    table.column("picture", "data", texts(names), words="its file", width=column_width(names, 60), **layout)
     words = "decisions that differ from its labels"
     wrong = table.column("wrong_decisions", "check", words=words, **layout)
     words, torch = "when this workbook was made", "F.binary_cross_entropy(probabilities, labels)"
     loss = predictions.losses[listed]
     table.column("picture_loss", "loss", loss, words=words, torch=torch, width=15, **layout)
-    data = np.array(typed(predictions.labels[listed].ravel()), object).reshape(-1, count)
+    data = typed(predictions.labels[listed])
     words = "1 for what it is: type here"
     layout = {"width": NARROW}
     labels = table.column("labels", "data", data, words=words, torch="labels", number_format="0;;", **layout)
-    data = np.array(typed(predictions.probabilities[listed].astype(float).ravel()), object).reshape(-1, count)
+    data = typed(predictions.probabilities[listed].astype(float))
     words, left = "of each class", table.next_column
     layout |= {"words": words, "torch": "scores.sigmoid()", "number_format": SHARE}
     probabilities = table.column("probabilities", "data", data, **layout)
