@@ -43,11 +43,11 @@ class Named(SimpleNamespace):
 class Column:
     """A block of a table or of a list of values: what it holds, and what it says of itself.
 
-    `formula` is an array of formulas, numbers or `Typed` cells, or a function that makes it of the other columns, by
-    their names in the table. `words` is the formula in plain notation, `torch` what the block is in PyTorch, `digits`
-    its number format, `width` the least width of its column in characters: by default the table's, or what its words
-    need. A block of two dimensions has as many columns as `parts` has names, which stand above them. An `absolute` one
-    is referred to as `$A$1`.
+    `formula` is an array of formulas, numbers or `Typed` cells, a function that makes it of the other columns, by their
+    names in the table, or None for a column that `table.fill` is to fill later. `words` is the formula in plain
+    notation, `torch` what the block is in PyTorch, `digits` its number format, `width` the least width of its column in
+    characters: by default the table's, or what its words need. A block of two dimensions has as many columns as `parts`
+    has names, which stand above them. An `absolute` one is referred to as `$A$1`.
     """
 
     role: str
@@ -88,7 +88,8 @@ def columns(
         add = table.columns if each.parts else table.column
         setattr(t, name, add(prefix + name, each.role, **says))
     for name, each in given.items():
-        table.fill(prefix + name, _made(each, t), each.digits)
+        if each.formula is not None:
+            table.fill(prefix + name, _made(each, t), each.digits)
     return t
 
 
