@@ -43,6 +43,7 @@ def one_example_sheet(book: Book, logits: Any) -> None:
     flow.labels(sheet, table.first, 1, ANIMALS)
     t = flow.columns(
         table,
+        width=13,
         class_number=counter(np.arange(len(ANIMALS)), "counts from 0"),
         logits=data(typed(logits), "scores: type here", "logits"),
         scaled=activation(lambda t: (t.logits + cell.shift) / cell.temperature, "(logits + shift) / temperature"),
@@ -54,7 +55,7 @@ def one_example_sheet(book: Book, logits: Any) -> None:
             "F.log_softmax(scaled, 0)",
         ),
         one_hot=data(
-            lambda t: where(equal(t.class_number, cell.label), 1, 0), "1 at the label", "F.one_hot(target, 5)", WHOLE, 13
+            lambda t: where(equal(t.class_number, cell.label), 1, 0), "1 at the label", "F.one_hot(target, 5)", WHOLE
         ),
         grad=gradient(lambda t: t.softmax - t.one_hot, "softmax - one_hot", "scaled.grad"),
         fd_grad=gradient(None, "(loss_up - loss_down) / (2 * nudge), see below", "finite difference", width=15),
