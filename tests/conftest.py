@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,22 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     Or a quicker one: `small` is linear_sgd with 5 points, `brief` is cnn_training with 3 steps, `few` is classifier
     with 9 held-out digits.
     """
-    folder = tmp_path_factory.mktemp("fresh")
+    folder = given = tmp_path_factory.mktemp("fresh")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # what several processes test is generated once for all
+        folder = tmp_path_factory.getbasetemp().parent
 
     def generated(name: str) -> Path:
         path = folder / f"{name}.xlsx"
         if path.exists():
             return path
         if name == "small":
-            points = folder / "points.csv"
+            points = given / "points.csv"
             points.write_text("x,y\n0.5,4\n1,5.25\n0.25,3\n1.75,6.5\n1.5,6\n", encoding="utf-8")
             sgdsheet.generate("linear_sgd", path, data=points)
         elif name == "brief":
             sgdsheet.generate("cnn_training", path, steps=3)
         elif name == "few":
-            digits = folder / "digits.csv"
+            digits = given / "digits.csv"
             pixels, labels = pictures.digits()
             table = np.column_stack([labels[:9], pixels[:9].reshape(9, -1)])
             np.savetxt(digits, table, fmt="%d", delimiter=",")

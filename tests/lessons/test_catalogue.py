@@ -12,33 +12,22 @@ import pytest
 
 import sgdsheet
 from sgdsheet import book, lessons
-from sgdsheet.engines.libreoffice import find_soffice
 from sgdsheet.reference import COMPILED
 
 Workbook = Callable[[str], Path]
 
 NAMES = list(lessons.catalogue())
-LARGE = ("lesson2_sgd", "cnn_training", "classifier")  # .ci/run verifies these too in LibreOffice
 ALLOWED = set(
     "SUM SUMPRODUCT MMULT MAX MIN ABS SIGN SQRT EXP LN TANH POWER IF AND OR INDEX MATCH AVERAGE NA MOD INT COS PI "
     "IFERROR".split()
 )
-needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")
-
-
-def bad(path: Path, engine: str) -> dict[str, str]:
-    return {row.block: row.verdict for row in sgdsheet.verify(path, engine).rows if not row.ok}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_agrees_with_torch(workbook: Workbook, name: str) -> None:
-    assert bad(workbook(name), "ironcalc") == {}
-
-
-@needs_soffice
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in LARGE])
-def test_every_block_agrees_with_torch_in_libreoffice(workbook: Workbook, name: str) -> None:
-    assert bad(workbook(name), "libreoffice") == {}
+    """As IronCalc calculates it; .ci/run does the same for LibreOffice."""
+    report = sgdsheet.verify(workbook(name))
+    assert {row.block: row.verdict for row in report.rows if not row.ok} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
