@@ -16,7 +16,7 @@ from sgdsheet.expr import Call, Range, compare
 from sgdsheet.lessons.data import Data, Source
 from sgdsheet.lessons.lesson import OldLesson as Lesson
 from sgdsheet.lessons.lesson import Values
-from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, LEFT, POOL, labelled, show
+from sgdsheet.lessons.old_network import CELL, CLASSES, KERNEL, LEFT, POOL, labelled, show
 from sgdsheet.lessons.pictures import INK as FULL
 from sgdsheet.lessons.pictures import SIDE, digits, held_out, read_digits, read_picture
 from sgdsheet.tensor import Array

@@ -16,7 +16,7 @@ from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data, Source
 from sgdsheet.lessons.lesson import OldLesson as Lesson
 from sgdsheet.lessons.lesson import Values
-from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, POOL, pooled_from, show, unpooled, weights, zeros
+from sgdsheet.lessons.old_network import CELL, CLASSES, KERNEL, POOL, pooled_from, show, unpooled, weights, zeros
 from sgdsheet.lessons.pictures import INK as FULL
 from sgdsheet.lessons.pictures import SIDE, digits, read_digits
 from sgdsheet.tensor import Array

@@ -15,7 +15,7 @@ from sgdsheet.expr import Call, Range
 from sgdsheet.lessons.data import Data, Source
 from sgdsheet.lessons.lesson import OldLesson as Lesson
 from sgdsheet.lessons.lesson import Values
-from sgdsheet.lessons.network import (
+from sgdsheet.lessons.old_network import (
     EXPLAINED,
     KERNEL,
     LEFT,

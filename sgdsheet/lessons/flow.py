@@ -89,7 +89,7 @@ def columns(
         setattr(t, name, add(prefix + name, each.role, **says))
     for name, each in given.items():
         if each.formula is not None:
-            table.fill(prefix + name, _made(each, t), each.digits)
+            table.fill(prefix + name, formulas(each, t), each.digits)
     return t
 
 
@@ -132,8 +132,9 @@ def values(
     t = Named()
     row = sheet.next_row if row is None else row
     for offset, (name, each) in enumerate(given.items()):
-        says: dict[str, Any] = {"words": each.words, "torch": each.torch, "number_format": each.digits}
-        made = sheet.value(row + offset, left, prefix + name, _made(each, t), each.role, absolute=each.absolute, **says)
+        says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
+        says["number_format"] = each.digits
+        made = sheet.value(row + offset, left, prefix + name, formulas(each, t), each.role, **says)
         setattr(t, name, made)
     sheet.next_row = max(sheet.next_row, row + len(given) + gap)
     return t
@@ -237,5 +238,6 @@ def _width(column: Column) -> float:
     return max(9 if column.digits == WHOLE else 13, min(16, len(column.words) / 2.6))
 
 
-def _made(column: Column, t: Named) -> Any:
+def formulas(column: Column, t: Named) -> Any:
+    """Returns what a declaration holds, made of the blocks that are there by now where it is a function of them."""
     return column.formula(t) if callable(column.formula) else column.formula

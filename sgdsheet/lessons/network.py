@@ -1,18 +1,34 @@
-"""What the lessons about convolutions share: how maps are shown, and the last steps from ten scores to the loss."""
+"""What the lessons about convolutions share: maps side by side, and the last steps from ten scores to the loss."""
 
 from __future__ import annotations
 
 import math
 import random
 import textwrap
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, HEAT, LIGHT, SHORT, WHOLE, Book, Sheet, Typed
+from sgdsheet.book import DIVERGING, HEAT, INK, LIGHT, SHORT, WHOLE, Book, Sheet
 from sgdsheet.book.style import HEADING, LABEL, TEXT, Scale
 from sgdsheet.errors import Error
+from sgdsheet.lessons.flow import (
+    Column,
+    Named,
+    activation,
+    check,
+    counter,
+    data,
+    formulas,
+    loss,
+    parameter,
+    steps,
+    typed,
+    values,
+)
 from sgdsheet.tensor import Array
 
 CLASSES = 10
@@ -21,20 +37,50 @@ POOL = 2
 LEFT = 3  # the column in which maps begin, right of the words
 CELL = 6.0  # a map's cells are so many characters wide
 EXPLAINED = 8  # rows for the words left of a layer
+FIXED: dict[str, Any] = {"maximum": 10, "whole": True, "fixed": True}  # padding and stride
+DENSE = {"dense_weight": 4, "dense_bias": 1}  # their dimensions
 PADDED = "with cells of 0 around it"
+FOUR = "0.0000"
+WINDOW = "sum of window * filter, + bias"
+LARGEST = "the largest of each 2 x 2 cells"
+PLACES = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
+PASSED = "grad_relu where conv is above 0"
+RANDOM = "random at first: type here"
 
 
-def check_layers(lesson: str, rows: int, columns: int, layers: int, padding: int, stride: int) -> None:
+@dataclass(frozen=True)
+class Map(Column):
+    """A block among maps, whose numbers give its cells their colours on a `scale` (None: no colours).
+
+    It takes `takes` columns, by default what it or its heading needs and a blank one. One dimension runs down, or
+    `across`. Without a `note` the words are not in its heading.
+    """
+
+    digits: str = SHORT
+    scale: Scale | None = HEAT
+    takes: int = 0
+    across: bool = False
+    note: bool = True
+
+
+picture_map = partial(Map, "data", scale=LIGHT)
+ink_map = partial(Map, "data", scale=INK)
+weight_map = partial(Map, "parameter", scale=DIVERGING, absolute=True)
+feature_map = partial(Map, "activation")
+signed_map = partial(Map, "activation", scale=DIVERGING)
+gradient_map = partial(Map, "gradient", scale=DIVERGING, digits="0.000")
+check_map = partial(Map, "check", scale=None, digits=WHOLE)
+
+
+def check_layers(lesson: str, picture: Array, layers: int, padding: int, stride: int) -> None:
     """Raises `Error` if a picture is too small for so many convolutions and the max-pooling after them."""
     chosen = f"with padding={padding}, stride={stride}; choose a larger padding, smaller stride or larger picture"
+    rows, columns = picture.shape[1:]
     for layer in range(1, layers + 1):
         rows, columns = rows + 2 * padding, columns + 2 * padding
         if min(rows, columns) < KERNEL:
-            which = f"layer {layer}" if layers > 1 else "the convolution"
-            raise Error(
-                f"{lesson}: a kernel of {KERNEL} x {KERNEL} is larger than the {rows} x {columns} that {which} looks "
-                f"at {chosen}"
-            )
+            which = f"{rows} x {columns} that {f'layer {layer}' if layers > 1 else 'the convolution'} looks at"
+            raise Error(f"{lesson}: a kernel of {KERNEL} x {KERNEL} is larger than the {which} {chosen}")
         rows, columns = ((side - KERNEL) // stride + 1 for side in (rows, columns))
     if min(rows, columns) < POOL:
         raise Error(f"{lesson}: max-pooling takes {POOL} x {POOL} cells, but has {rows} x {columns} {chosen}")
@@ -50,45 +96,73 @@ def maps_sheet(book: Book, name: str, title: str, *notes: str) -> Sheet:
     return sheet
 
 
-def show(
-    sheet: Sheet, name: str, array: Any, role: str, row: int, column: int, scale: Scale | None = HEAT, **layout: Any
-) -> Array:
-    """A block below a heading that keeps to its columns, as a heat map. `layout` as for `place`."""
-    array = np.asarray(array, dtype=object)
-    beside = 1 if array.ndim < 3 or layout.get("down") else array.shape[-3]
-    wide = beside * (array.shape[-1] + 1) - 1 if array.ndim > 1 else 1
-    room = max(3, wide, math.ceil(1.3 * len(layout.get("title", name)) / CELL))
-    references = sheet.headed(
-        name, array, role, row, column, room=room, **{"number_format": SHORT, "absolute": role == "parameter"} | layout
-    )
-    if scale is not None:
-        sheet.heat_map(references, scale)
-    return references
+def maps(
+    sheet: Sheet,
+    prefix: str = "",
+    *,
+    row: int | None = None,
+    left: int = LEFT,
+    band: int | None = None,
+    down: bool = False,
+    short: bool = False,
+    **given: Map,
+) -> Named:
+    """Blocks side by side, each below a heading that keeps to its columns. Returns their references by name.
+
+    A formula may be a function of the blocks left of it. The last two dimensions are a map, of which one begins every
+    `band` rows; of three dimensions the maps are side by side, or one below the other with `down`. `prefix` and
+    `short` are those of `columns`. `right` is the first column that is free beside them.
+    """
+    m = Named()
+    row = sheet.next_row if row is None else row
+    for name, each in given.items():
+        array = np.asarray(formulas(each, m), dtype=object)
+        rows, columns = (1, 1, *array.shape)[-2:] if array.ndim > 1 or each.across else (array.size, 1)
+        below, beside = (1, 1, *array.shape[:-2])[-2:]
+        if down and array.ndim == 3:
+            below, beside = beside, 1
+        title = name if short else each.title or prefix + name
+        room = max(3, beside * (columns + 1) - 1, math.ceil(1.3 * len(title) / CELL))
+        says: dict[str, Any] = {"words": each.words, "torch": each.torch, "title": title, "note": each.note}
+        layout: dict[str, Any] = {"across": each.across, "down": down and array.ndim == 3, "band": band}
+        layout |= {"number_format": each.digits, "absolute": each.absolute, "room": room}
+        placed = sheet.headed(prefix + name, array, each.role, row, left, **says, **layout)
+        if each.scale is not None:
+            sheet.heat_map(placed, each.scale)
+        setattr(m, name, placed)
+        left += each.takes or room + 1
+        sheet.next_row = max(sheet.next_row, row + 2 + below * (band or rows + 1))
+    m.right = left
+    return m
+
+
+def labelled(sheet: Sheet, row: int, **given: Column) -> Named:
+    """Numbers, or a few below each other, left of the maps. Returns their references by name."""
+    t = Named()
+    for name, each in given.items():
+        says: dict[str, Any] = {"words": each.words, "torch": each.torch, "number_format": each.digits}
+        sheet.write(row, 1, name, LABEL)
+        placed = sheet.place(name, formulas(each, t), each.role, row, 2, **says)
+        setattr(t, name, placed if placed.ndim else placed.item())
+        row += placed.size
+    return t
 
 
 def show_picture(sheet: Sheet, picture: Any, padding: int, row: int) -> tuple[Array, int]:
     """The picture, for the reader to change, and with its padding: what a convolution looks at, and the next column."""
-    pixels = np.array([Typed(float(value)) for value in np.ravel(picture)], dtype=object).reshape(picture.shape)
     words = "from 0, dark, to 1, light: type here"
-    seen = show(sheet, "picture", pixels, "data", row, LEFT, LIGHT, words=words, torch="x[0]", down=True)
-    left = LEFT + seen.shape[2] + 1
-    if padding:
-        seen = tensor.pad2d(seen, padding)
-        seen = show(sheet, "padded", seen, "data", row, left, LIGHT, words=PADDED, torch="F.pad(x, ...)[0]", down=True)
-        left += seen.shape[2] + 1
-    return seen, left
+    m = maps(sheet, row=row, down=True, picture=picture_map(typed(picture), words, "x[0]"))
+    if not padding:
+        return m.picture, m.right
+    padded = picture_map(tensor.pad2d(m.picture, padding), PADDED, "F.pad(x, ...)[0]")
+    m = maps(sheet, row=row, left=m.right, down=True, padded=padded)
+    return m.padded, m.right
 
 
 def weights(generator: random.Random, shape: tuple[int, ...]) -> Array:
     """Untrained weights that the reader may change: uniform within 1 / sqrt(inputs), as torch begins, and rounded."""
-    bound = float(np.prod(shape[1:])) ** -0.5
-    numbers = [Typed(round(generator.uniform(-bound, bound), 3)) for _ in range(int(np.prod(shape)))]
-    return np.array(numbers, dtype=object).reshape(shape)
-
-
-def zeros(count: int) -> Array:
-    """Biases of 0 that the reader may change."""
-    return np.array([Typed(0) for _ in range(count)], dtype=object)
+    bound = math.prod(shape[1:]) ** -0.5
+    return typed(np.reshape([round(generator.uniform(-bound, bound), 3) for _ in range(math.prod(shape))], shape))
 
 
 def explain(sheet: Sheet, row: int, heading: str, text: str) -> None:
@@ -98,74 +172,47 @@ def explain(sheet: Sheet, row: int, heading: str, text: str) -> None:
         sheet.write(row + offset, 1, line, TEXT)
 
 
-def labelled(sheet: Sheet, name: str, array: Any, role: str, row: int, **layout: Any) -> Array:
-    """A number, or a few below each other, left of the maps. `layout` as for `place`."""
-    sheet.write(row, 1, name, LABEL)
-    return sheet.place(name, array, role, row, 2, **layout)
-
-
 def conv_layer(
-    sheet: Sheet, number: str, row: int, left: int, seen: Any, weight: Any, words: str, stride: int
-) -> dict[str, Array]:
-    """The filters, the maps and the maps after ReLU of one layer, side by side: `weight`, `bias`, `conv`, `relu`."""
-    band = max(seen.shape[1], KERNEL) + 1
-    count, channels = weight.shape[:2]
-    conv, relu = f"conv{number}", f"relu{number}"
-    bias = labelled(sheet, f"{conv}_bias", zeros(count), "parameter", row + EXPLAINED, torch=f"{conv}.bias")
-    weight = show(
-        sheet,
-        f"{conv}_weight",
-        weight,
-        "parameter",
-        row,
-        left,
-        DIVERGING,
-        words=words,
-        torch=f"{conv}.weight",
-        band=band,
-    )
-    left += channels * (KERNEL + 1)
-    maps = tensor.conv2d(seen[None], weight, bias, stride)[0]
-    layout = {"down": True, "band": band}
-    words = "sum of window * filter, + bias"
-    maps = show(sheet, conv, maps, "activation", row, left, DIVERGING, words=words, torch=f"{conv}(x)[0]", **layout)
-    left += maps.shape[2] + 1
-    words = "the same, but 0 where it is below 0"
-    after = tensor.relu(maps)
-    after = show(sheet, relu, after, "activation", row, left, words=words, torch="F.relu(x)[0]", **layout)
-    sheet.next_row = row + 2 + max(count * band, len(seen) * (seen.shape[1] + 1), EXPLAINED + count) + 1
-    return {"weight": weight, "bias": bias, "conv": maps, "relu": after}
+    sheet: Sheet, name: str, row: int, left: int, seen: Array, weight: Array, words: str, stride: int
+) -> Named:
+    """A layer, side by side: its `weight` and `bias`, the maps `conv`, after ReLU `relu`; `right` as for `maps`."""
+    after, count = name.replace("conv", "relu"), len(weight)
+    bias = parameter(typed([0] * count), "", f"{name}.bias")
+    (bias,) = vars(labelled(sheet, row + EXPLAINED, **{f"{name}_bias": bias})).values()
+    layer: dict[str, Any] = {
+        f"{name}_weight": weight_map(weight, words, f"{name}.weight"),
+        name: signed_map(
+            lambda m: tensor.conv2d(seen[None], m[f"{name}_weight"], bias, stride)[0], WINDOW, f"{name}(x)[0]"
+        ),
+        after: feature_map(lambda m: tensor.relu(m[name]), "the same, but 0 where it is below 0", "F.relu(x)[0]"),
+    }
+    m = maps(sheet, row=row, left=left, band=max(seen.shape[1], KERNEL) + 1, down=True, **layer)
+    sheet.next_row = max(sheet.next_row, row + 2 + EXPLAINED + count) + 1
+    return Named(weight=m[f"{name}_weight"], bias=bias, conv=m[name], relu=m[after], right=m.right)
 
 
-def pool_layer(sheet: Sheet, row: int, maps: Any) -> Array:
-    """The maps after max-pooling, right of what is pooled."""
-    left = int(maps.flat[-1].column) + 2
-    pool = tensor.max_pool2d(maps[None], POOL)[0]
-    words = "the largest of each 2 x 2 cells"
-    return show(sheet, "pool", pool, "activation", row, left, words=words, torch="F.max_pool2d(x, 2)[0]", down=True)
+def pool_layer(sheet: Sheet, row: int, layer: Named) -> Array:
+    """The maps after max-pooling, right of the layer that is pooled."""
+    pool = feature_map(tensor.max_pool2d(layer.relu[None], POOL)[0], LARGEST, "F.max_pool2d(x, 2)[0]")
+    return maps(sheet, row=row, left=layer.right, down=True, pool=pool).pool
 
 
 def pooled_from(maps: Array, pool: Array) -> Array:
     """Which cell of each window was the largest, as expressions: 0 1, below them 2 3; the first if several were."""
-    windows = tensor.windows(maps, (POOL, POOL), POOL)
-    places = np.empty(pool.shape, dtype=object)
-    for position in np.ndindex(*pool.shape):
-        places[position] = tensor.argmax(windows[position], pool[position])
-    return places
+    looked_at = zip(tensor.windows(maps, (POOL, POOL), POOL).reshape(-1, POOL, POOL), pool.flat, strict=True)
+    return np.array([tensor.argmax(window, top) for window, top in looked_at], dtype=object).reshape(pool.shape)
 
 
 def unpooled(grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
     """The gradient of max-pooling's input, of that shape: the largest of each window gets it all, the others 0."""
     back = np.zeros(shape, dtype=object)
-    for position in np.ndindex(*places.shape):
-        *leading, i, j = position
-        for place, (a, b) in enumerate(np.ndindex(POOL, POOL)):
-            arrives = tensor.where(tensor.equal(places[position], place), grad[position], 0)
-            back[(*leading, POOL * i + a, POOL * j + b)] = arrives
+    for place, (i, j) in enumerate(np.ndindex(POOL, POOL)):
+        arrives = tensor.where(tensor.equal(places, place), grad, 0)
+        back[..., i : POOL * grad.shape[-2] : POOL, j : POOL * grad.shape[-1] : POOL] = arrives
     return back
 
 
-def dense_sheet(book: Book, pool: Any) -> tuple[Sheet, Array, Array]:
+def dense_sheet(book: Book, pool: Array) -> tuple[Sheet, Array, Array]:
     """The sheet `dense`, with weights of shape (10, *pool.shape), and biases."""
     sheet = book.sheet(
         "dense",
@@ -175,60 +222,68 @@ def dense_sheet(book: Book, pool: Any) -> tuple[Sheet, Array, Array]:
     )
     sheet.width(1, 17)
     sheet.width(2, CELL, 700)
-    weight = weights(random.Random(3), (CLASSES, *pool.shape))
-    row = sheet.next_row
-    band = pool.shape[1] + 1
-    words = "random at first: type here"
-    torch = "dense.weight.view(10, 2, rows, columns)"
-    weight = show(sheet, "dense_weight", weight, "parameter", row, 2, DIVERGING, words=words, torch=torch, band=band)
+    row, band = sheet.next_row, pool.shape[1] + 1
+    weight = weight_map(
+        weights(random.Random(3), (CLASSES, *pool.shape)), RANDOM, "dense.weight.view(10, 2, rows, columns)"
+    )
+    m = maps(sheet, row=row, left=2, band=band, dense_weight=weight)
     for digit in range(CLASSES):
         sheet.write(row + 2 + digit * band, 1, f"digit {digit}", LABEL)
-    left = int(weight.flat[-1].column) + 2
-    sheet.width(left, 14)
-    bias = sheet.headed("dense_bias", zeros(CLASSES), "parameter", row, left, words="one a digit", torch="dense.bias")
-    return sheet, weight, bias
+    sheet.width(m.right, 14)
+    layout: dict[str, Any] = {"words": "one a digit", "torch": "dense.bias"}
+    bias = sheet.headed("dense_bias", typed([0] * CLASSES), "parameter", row, m.right, **layout)
+    return sheet, m.dense_weight, bias
 
 
-def dense(maps: Any, weight: Any, bias: Any) -> Any:
+def dense(maps: Array, weight: Array, bias: Array) -> Array:
     """Ten scores: the sum of all cells of the maps, each times its weight, and the bias."""
     return np.array([tensor.sum(maps * each) for each in weight], dtype=object) + bias
 
 
-def answers(sheet: Sheet, row: int, column: int, logits: Any, label: Any, prefix: str = "") -> dict[str, Any]:
-    """A table from ten scores to probabilities, and the loss below it.
+def answers(sheet: Sheet, logits: Array, label: Any, prefix: str = "", row: int | None = None, left: int = 1) -> Named:
+    """A table from ten scores to probabilities, and the loss below it. Returns what `steps` does, and `loss`."""
+    t = steps(
+        sheet,
+        CLASSES,
+        prefix,
+        row=row,
+        left=left,
+        freeze=None,
+        digit=counter(np.arange(CLASSES), "the ten possible answers"),
+        logits=activation(logits, "a score for each digit", "model(x)", FOUR),
+        exp_logits=activation(
+            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest logit)", "", FOUR
+        ),
+        softmax=activation(
+            lambda t: t.exp_logits / tensor.sum(t.exp_logits), "its share of all of them", "F.softmax(logits)", FOUR
+        ),
+        log_softmax=activation(
+            lambda t: t.logits - tensor.largest(t.logits) - tensor.log(tensor.sum(t.exp_logits)),
+            "the logarithm of softmax",
+            "F.log_softmax(logits)",
+            FOUR,
+        ),
+        one_hot=data(tensor.one_hot(label, CLASSES), "1 at the label", "F.one_hot(label)", WHOLE),
+    )
+    sheet.heat_map(t.softmax, HEAT)
+    below = values(
+        sheet,
+        prefix,
+        row=t.first + CLASSES + 1,
+        left=left,
+        loss=loss(
+            -tensor.sum(t.one_hot * t.log_softmax),
+            "minus the log_softmax of the label: 0 if the network is sure and right",
+            "F.cross_entropy(logits, label)",
+        ),
+        predicted=check(tensor.argmax(t.logits), "the digit with the largest logit", "argmax", WHOLE),
+    )
+    t.loss = below.loss
+    return t
 
-    Gives its blocks by name, without the prefix, and the `table`.
-    """
-    table = sheet.table(row, column, CLASSES)
 
-    def put(name: str, role: str, array: Any, words: str, torch: str = "", digits: str = "0.0000") -> Array:
-        return table.column(f"{prefix}{name}", role, array, words=words, torch=torch, number_format=digits)
-
-    classes = np.arange(CLASSES)
-    put("digit", "check", classes, "the ten possible answers", digits=WHOLE)
-    logits = put("logits", "activation", logits, "a score for each digit", "model(x)")
-    powers = tensor.exp(logits - tensor.largest(logits))
-    powers = put("exp_logits", "activation", powers, "e ^ (logit - largest logit)")
-    softmax = put("softmax", "activation", powers / tensor.sum(powers), "its share of all of them", "F.softmax(logits)")
-    sheet.heat_map(softmax, HEAT)
-    log_softmax = logits - tensor.largest(logits) - tensor.log(tensor.sum(powers))
-    words = "the logarithm of softmax"
-    log_softmax = put("log_softmax", "activation", log_softmax, words, "F.log_softmax(logits)")
-    one_hot = put("one_hot", "data", tensor.one_hot(label, CLASSES), "1 at the label", "F.one_hot(label)", WHOLE)
-    below = table.first + CLASSES + 1
-    words = "minus the log_softmax of the label: 0 if the network is sure and right"
-    loss = -tensor.sum(one_hot * log_softmax)
-    torch = "F.cross_entropy(logits, label)"
-    loss = sheet.value(below, column, f"{prefix}loss", loss, "loss", words=words, torch=torch)
-    words = "the digit with the largest logit"
-    predicted = tensor.argmax(logits)
-    layout = {"words": words, "torch": "argmax", "number_format": WHOLE}
-    sheet.value(below + 1, column, f"{prefix}predicted", predicted, "check", **layout)
-    return {"table": table, "softmax": softmax, "one_hot": one_hot, "loss": loss}
-
-
-def reference_answers(logits: Any, label: Any, prefix: str = "") -> dict[str, Any]:
-    """The blocks of `answers` by torch, from logits of shape (10) and the label as a whole number."""
+def reference_answers(logits: Any, label: int, prefix: str = "") -> dict[str, Any]:
+    """The blocks of `answers` by torch, from logits of shape (10) and the label."""
     import torch
     from torch.nn import functional as F  # noqa: N812
 

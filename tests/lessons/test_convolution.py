@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image
 from scipy.signal import correlate2d
@@ -54,6 +55,16 @@ def test_a_csv_of_any_shape(tmp_path: Path) -> None:
     blocks = sgdsheet.read(path)
     assert blocks["pool"].shape == (2, 1, 4)
     assert bad(path) == {}
+
+
+@pytest.mark.parametrize(("lesson", "stride"), [("convolution", 2)])
+def test_headings_of_small_maps_do_not_overlap(tmp_path: Path, lesson: str, stride: int) -> None:
+    """Excel calls a file damaged in which a cell is in two merged ranges."""
+    path = tmp_path / "made.xlsx"
+    sgdsheet.generate(lesson, path, stride=stride)
+    for sheet in openpyxl.load_workbook(path):
+        cells = [cell for merged in sheet.merged_cells.ranges for cell in merged.cells]
+        assert len(cells) == len(set(cells)), sheet.title
 
 
 def test_the_maps_are_what_scipy_computes(workbook: Workbook) -> None:
