@@ -72,22 +72,23 @@ counter = partial(Column, "check", digits=WHOLE)
 
 
 def columns(
-    table: Table, prefix: str = "", *, short: bool = False, width: float | None = None, **given: Column
+    table: Table, prefix: str = "", *, short: bool = False, width: float | None = None, **given: Column | None
 ) -> Named:
     """Adds columns to a table, each named `prefix` and its own name. Returns their references by their own names.
 
     One dimension is `(rows,)`, a column with parts `(rows, parts)`. `short` leaves the prefix out of the heads. Columns
-    that say no width of their own are at least `width` characters wide.
+    that say no width of their own are at least `width` characters wide. None is no column.
     """
     t = Named()
-    for name, each in given.items():
+    there = {name: each for name, each in given.items() if each is not None}
+    for name, each in there.items():
         says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
         says |= {"title": each.title or (name if short else None), "width": each.width or width or _width(each)}
         if each.parts:
             says["parts"] = each.parts
         add = table.columns if each.parts else table.column
         setattr(t, name, add(prefix + name, each.role, **says))
-    for name, each in given.items():
+    for name, each in there.items():
         if each.formula is not None:
             table.fill(prefix + name, formulas(each, t), each.digits)
     return t
@@ -104,7 +105,7 @@ def steps(
     freeze: int | None = 1,
     short: bool = False,
     width: float | None = None,
-    **given: Column,
+    **given: Column | None,
 ) -> Named:
     """A table of `length` rows at the next free row, or at `row` from column `left`. Returns its columns by name.
 
