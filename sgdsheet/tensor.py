@@ -256,9 +256,11 @@ def index(array: Array, position: Any) -> Expr:
     `position` may be an expression, so that a reader can choose it. The references must lie in one row or column.
     """
     found = span(array)
-    if 1 not in found.shape:
+    rows, columns = found.shape
+    if 1 not in (rows, columns):
         raise ValueError(f"expected references in one row or column, got {found!r}")
-    return Call("INDEX", found, position)
+    # In a row Gnumeric takes a single number for the row's, and Google Sheets complains of it.
+    return Call("INDEX", found, *([1] if columns > 1 else []), position)
 
 
 def smallest(array: Any) -> Any:

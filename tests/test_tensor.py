@@ -149,7 +149,7 @@ def test_span_refuses_references_that_fill_no_range(references: Any) -> None:
 
 def test_index_smallest_and_largest_take_one_range() -> None:
     assert printed(t.index(A, 2)) == "INDEX(A1:A5,2)"
-    assert printed(t.index(SQUARE[1], E1 + 1)) == "INDEX(A2:C2,E1+1)"
+    assert printed(t.index(SQUARE[1], E1 + 1)) == "INDEX(A2:C2,1,E1+1)"
     assert printed(t.smallest(A)) == "MIN(A1:A5)"
     assert printed(t.largest(SQUARE)) == "MAX(A1:C3)"
     for function in (lambda x: t.index(x, 1), t.span):
