@@ -104,7 +104,11 @@ def compile_(target: str, out: Path | None, steps: int | None, dry_run: bool) ->
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--engine", "engine_name", default="ironcalc", show_default=True, help="ironcalc, libreoffice, excel or all."
+    "--engine",
+    "engine_name",
+    default="ironcalc",
+    show_default=True,
+    help="ironcalc, libreoffice, gnumeric, excel or all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def verify(paths: Sequence[Path], engine_name: str, as_json: bool) -> None:

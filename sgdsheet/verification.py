@@ -60,7 +60,7 @@ def read(path: str | Path, engine: str = "ironcalc") -> dict[str, np.ndarray]:
 
     Arguments:
       path: a workbook that sgdsheet made.
-      engine: what recalculates it: `ironcalc`, `libreoffice` or `excel`.
+      engine: what recalculates it: `ironcalc`, `libreoffice`, `gnumeric` or `excel`.
 
     Returns float64 arrays, NaN where a cell holds an error; an input that is a text comes as an array of text. Raises
     `Error` for a file that cannot be read and an engine that is not there.

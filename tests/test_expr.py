@@ -390,6 +390,8 @@ def test_python_and_the_engine_agree(exam: Exam, name: str) -> None:
     [values] = engines.engine(name).calculate(exam.path, [Range("s", 1, 3, len(exam.trees), 3)])
     wrong = []
     for tree, value in zip(exam.trees, values[:, 0], strict=True):
+        if name == "gnumeric" and OTHER_SHEET.replace("'", "''") in printed(tree.expr):
+            continue  # it cannot read a sheet's name with an apostrophe
         number = isinstance(value, float | bool) and not isinstance(value, str)
         if not number or not abs(float(value) - tree.value) <= TOLERANCE * tree.largest:
             wrong.append(f"{formula(tree.expr, 's')} is {tree.value!r} in Python, {value!r} in {name}")

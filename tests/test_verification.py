@@ -552,7 +552,7 @@ def test_zip_of_something_else(tmp_path: Path) -> None:
     refused(path)
 
 
-@pytest.mark.parametrize(("name", "said"), [("libreofice", "'libreoffice'"), ("gnumeric", "ironcalc")])
+@pytest.mark.parametrize(("name", "said"), [("libreofice", "'libreoffice'"), ("works", "ironcalc")])
 def test_unknown_engine(workbook: Workbook, name: str, said: str) -> None:
     with pytest.raises(sgdsheet.Error, match=said):
         sgdsheet.verify(workbook("small"), name)

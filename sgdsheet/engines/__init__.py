@@ -18,7 +18,7 @@ from sgdsheet.expr import Range
 
 __all__ = ["ENGINES", "CellError", "Engine", "Value", "available", "engine"]
 
-ENGINES = ("ironcalc", "libreoffice", "excel")
+ENGINES = ("ironcalc", "libreoffice", "gnumeric", "excel")
 
 
 class Engine(Protocol):
@@ -73,6 +73,10 @@ def _engine(name: str) -> Engine:
         from sgdsheet.engines.libreoffice import LibreOffice
 
         return LibreOffice()
+    if name == "gnumeric":
+        from sgdsheet.engines.gnumeric import Gnumeric
+
+        return Gnumeric()
     if name == "excel":
         from sgdsheet.engines.excel import Excel
 

@@ -1,12 +1,19 @@
-"""What the engines share: the values of cells, and the checks that give the same `Error` whichever engine is used."""
+"""What the engines share: the values of cells, the checks that give the same `Error` whichever engine is used, and how
+another program is run."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 
@@ -39,6 +46,18 @@ def require_workbook(path: Path) -> None:
         raise Error(f"{path}: not an .xlsx workbook, or a damaged or password-protected one")
 
 
+def require_whole(path: Path) -> None:
+    """Raises `Error` if part of the file cannot be read: office programs show such a sheet as blank, without a word."""
+    with zipfile.ZipFile(path) as parts:
+        for name in parts.namelist():
+            if name.endswith((".xml", ".rels")):
+                try:
+                    with parts.open(name) as part:
+                        expat.ParserCreate().ParseFile(part)
+                except (*DAMAGED, expat.ExpatError) as error:
+                    raise Error(f"{path}: {name} in this file is damaged: {one_line(error)}") from None
+
+
 def require_sheets(path: Path, ranges: Iterable[Range], sheets: Iterable[str]) -> None:
     """Raises `Error` if a range lies on a sheet that is not among `sheets`."""
     sheets = list(sheets)
@@ -58,3 +77,29 @@ def one_line(text: object) -> str:
     """What somebody else's program had to say, fit to be part of an `Error`."""
     line = " ".join(str(text).split())
     return line if len(line) <= 300 else line[:299] + "…"
+
+
+def run(command: list[str], timeout: float) -> str:
+    """Runs a program and returns what it printed.
+
+    If it takes longer than `timeout` seconds, or the user interrupts, it dies with all that it started.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.communicate(timeout=timeout)[0]
+        except BaseException:
+            # soffice is a script around the program that does the work: to kill the script alone ends nothing.
+            if sys.platform == "win32":
+                subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+            else:
+                with contextlib.suppress(OSError):  # it may just have ended by itself
+                    os.killpg(process.pid, signal.SIGKILL)
+            raise

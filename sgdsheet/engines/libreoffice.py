@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from xml.parsers import expat
 
 import numpy as np
 
-from sgdsheet.engines.common import DAMAGED, one_line, require_workbook
+from sgdsheet.engines.common import one_line, require_whole, require_workbook, run
 from sgdsheet.engines.stored import read_stored
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
@@ -64,7 +59,7 @@ class LibreOffice:
 
     def calculate(self, path: Path, ranges: Sequence[Range]) -> list[np.ndarray]:
         require_workbook(path)
-        _require_whole(path)
+        require_whole(path)
         soffice = find_soffice()
         if soffice is None:
             raise Error(f"engine {self.name}: {self.missing()}")
@@ -80,7 +75,7 @@ class LibreOffice:
             command = [soffice, f"-env:UserInstallation={profile.as_uri()}", "--headless", "--norestore"]
             command += ["--convert-to", "xlsx", "--outdir", str(folder / "out"), str(copy)]
             try:
-                printed = _run(command, self.timeout)
+                printed = run(command, self.timeout)
             except subprocess.TimeoutExpired:
                 raise Error(f"{path}: LibreOffice was stopped after {self.timeout:g} seconds") from None
             except OSError as error:
@@ -100,18 +95,6 @@ def find_soffice() -> str | None:
     return next((place for pattern in PLACES for place in glob.glob(os.path.expanduser(pattern))), None)
 
 
-def _require_whole(path: Path) -> None:
-    """Raises `Error` if part of the file cannot be read: LibreOffice shows such a sheet as blank, without a word."""
-    with zipfile.ZipFile(path) as parts:
-        for name in parts.namelist():
-            if name.endswith((".xml", ".rels")):
-                try:
-                    with parts.open(name) as part:
-                        expat.ParserCreate().ParseFile(part)
-                except (*DAMAGED, expat.ExpatError) as error:
-                    raise Error(f"{path}: {name} in this file is damaged: {one_line(error)}") from None
-
-
 def _write_settings(profile: Path) -> None:
     items = "\n".join(
         f'<item oor:path="/{path}"><prop oor:name="{name}" oor:op="fuse"><value>{value}</value></prop></item>'
@@ -121,26 +104,3 @@ def _write_settings(profile: Path) -> None:
     (profile / "user" / "registrymodifications.xcu").write_text(
         f'<oor:items xmlns:oor="http://openoffice.org/2001/registry">\n{items}\n</oor:items>\n', encoding="utf-8"
     )
-
-
-def _run(command: list[str], timeout: float) -> str:
-    """What the program printed. If it takes too long, or the user interrupts, it dies with all that it started."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            return process.communicate(timeout=timeout)[0]
-        except BaseException:
-            # soffice is a script around the program that does the work: to kill the script alone frees nobody.
-            if sys.platform == "win32":
-                subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
-            else:
-                with contextlib.suppress(OSError):  # it may just have ended by itself
-                    os.killpg(process.pid, signal.SIGKILL)
-            raise

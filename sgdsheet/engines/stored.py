@@ -5,6 +5,7 @@ Not through openpyxl: that turns numbers which are formatted as dates into dates
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,20 +66,24 @@ def _cells(part: IO[bytes], texts: list[str]) -> dict[tuple[int, int], Value]:
             continue
         number = row.attrib["r"]
         for cell in row:
-            stored = cell.find(_MAIN + "v")
+            place = int(number), column_number(cell.attrib["r"].removesuffix(number))
+            stored, kind = cell.find(_MAIN + "v"), cell.get("t", "n")
+            if kind == "inlineStr":
+                cells[place] = "".join(each.text or "" for each in cell.iter(_MAIN + "t"))
             if stored is None:
                 continue
-            text, kind = stored.text or "", cell.get("t", "n")
+            text = stored.text or ""
             value: Value
             if kind == "n":
-                value = float(text)
+                # Gnumeric calculates with more than float64 where it can, and beyond its largest number.
+                value = float(text) if math.isfinite(float(text)) else CellError("#NUM!")
             elif kind == "b":
                 value = text == "1"
             elif kind == "e":
                 value = CellError(text)
             else:
                 value = texts[int(text)] if kind == "s" else text
-            cells[int(number), column_number(cell.attrib["r"].removesuffix(number))] = value
+            cells[place] = value
         row.clear()
     return cells
 
