@@ -48,7 +48,9 @@ def list_() -> None:
 @main.command()
 @click.argument("names", nargs=-1)
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="The folder to write to."
+    "--out",
+    type=click.Path(path_type=Path),
+    help=f"The folder to write to; by default {FOLDER}, and the current one for a lesson of your own.",
 )
 @click.option(
     "--set", "settings", metavar="INPUT=VALUE", multiple=True, help="An input's starting value, as in lr=0.01."
@@ -58,21 +60,24 @@ def list_() -> None:
 @click.option("--size", type=int, help="How many pixels wide and high the picture becomes.")
 @click.option("--rgb", is_flag=True, help="Keep the picture's three colours.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what would be written now.")
-def generate(names: Sequence[str], out: Path, settings: Sequence[str], check: bool, **source: Any) -> None:
-    """Write the named workbooks, or all of them."""
+def generate(names: Sequence[str], out: Path | None, settings: Sequence[str], check: bool, **source: Any) -> None:
+    """Write the named workbooks, or all of them. A name that ends with .py is a file with a lesson of your own."""
     from sgdsheet import generation, lessons
+    from sgdsheet.lessons import own
 
     inputs: dict[str, Any] = dict(_setting(text) for text in settings)
-    chosen = [lessons.find(name) for name in names or lessons.catalogue()]
-    for lesson in chosen:  # before anything is written
-        lesson.values(inputs)
+    chosen = {}
+    for name in names or lessons.catalogue():
+        lesson = own.load(name) if name.endswith(".py") else lessons.find(name)
+        lesson.values(inputs)  # before anything is written
+        chosen[(out or (Path() if name.endswith(".py") else FOLDER)) / f"{lesson.name}.xlsx"] = lesson
     if check:
-        problems = {lesson.name: _check(lesson.name, out, source | inputs) for lesson in chosen}
-        sys.exit(1 if any(problems.values()) else 0)
+        problems = [_check(lesson, path, source | inputs) for path, lesson in chosen.items()]
+        sys.exit(1 if any(problems) else 0)
     with _Progress(len(chosen)) as advance:
-        for lesson in chosen:
+        for path, lesson in chosen.items():
             started = time.perf_counter()
-            written = generation.generate(lesson.name, out / f"{lesson.name}.xlsx", **source, **inputs)
+            written = generation.generate(lesson, path, **source, **inputs)
             advance(_said(written, time.perf_counter() - started))
 
 
@@ -155,11 +160,10 @@ def _setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _check(name: str, out: Path, arguments: dict[str, Any]) -> str | None:
+def _check(lesson: Any, path: Path, arguments: dict[str, Any]) -> str | None:
     from sgdsheet import generation
 
-    path = out / f"{name}.xlsx"
-    problem = generation.check(name, path, **arguments)
+    problem = generation.check(lesson, path, **arguments)
     click.echo(f"{path}: {problem or 'is what would be written now'}")
     return problem
 

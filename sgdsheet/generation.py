@@ -8,12 +8,13 @@ from typing import Any
 
 from sgdsheet import lessons
 from sgdsheet.book import difference
+from sgdsheet.lessons import Lesson
 from sgdsheet.lessons.data import Source
 from sgdsheet.writing import Written, write
 
 
 def generate(
-    name: str,
+    name: str | Lesson,
     path: str | Path,
     *,
     data: str | Path | None = None,
@@ -25,7 +26,7 @@ def generate(
     """Writes the workbook of a lesson, every formula with its value.
 
     Arguments:
-      name: a lesson of the catalogue, as in `"linear_sgd"`.
+      name: a lesson of the catalogue, as in `"linear_sgd"`, or a `Lesson` of your own.
       path: the .xlsx file to write; an existing one is replaced when the new one is complete.
       data: a CSV file whose numbers take the place of the built-in data.
       image: a picture (JPEG, PNG, GIF, WebP, BMP, TIFF, …), to take the place of the built-in picture.
@@ -36,12 +37,12 @@ def generate(
     Raises `Error` for an unknown name or input, a value that makes no sense, a file that does not fit, and a folder
     that cannot be written.
     """
-    lesson = lessons.find(name)
+    lesson = name if isinstance(name, Lesson) else lessons.find(name)
     values = lesson.values(inputs)
     return write(lesson.book(values, lesson.load(Source(_path(data), _path(image), size, rgb))), path)
 
 
-def check(name: str, path: str | Path, **arguments: Any) -> str | None:
+def check(name: str | Lesson, path: str | Path, **arguments: Any) -> str | None:
     """What makes the workbook at `path` other than `generate` would write it now, in one line; None if nothing does.
 
     Formulas, inputs, styles and layout are compared exactly, stored values to 1e-12. Arguments as for `generate`.

@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from functools import cache
 
 from sgdsheet.errors import Error, nearest
 from sgdsheet.lessons.lesson import Lesson
 
+# The order in which to read them. A lesson that is not named here comes last.
+ORDER = (
+    "tensors",
+    "linear_sgd",
+    "lesson2_sgd",
+    "learning_rate",
+    "minibatch",
+    "optimizers",
+    "overfitting",
+    "relu_net",
+    "softmax_cross_entropy",
+    "convolution",
+    "conv_backward",
+    "cnn_training",
+    "classifier",
+    "xor_mlp",
+    "lstm",
+    "attention",
+)
+
 
 @cache
 def catalogue() -> dict[str, Lesson]:
-    """Every lesson by name, in the order in which to read them."""
-    from sgdsheet.lessons import (
-        classifier,
-        cnn_training,
-        compiled_models,
-        conv_backward,
-        convolution,
-        learning_rate,
-        linear_sgd,
-        minibatch,
-        optimizers,
-        overfitting,
-        relu_net,
-        softmax_cross_entropy,
-        tensors,
-    )
-
-    lessons = (
-        tensors.TENSORS,
-        linear_sgd.LINEAR_SGD,
-        linear_sgd.LESSON2_SGD,
-        learning_rate.LEARNING_RATE,
-        minibatch.MINIBATCH,
-        optimizers.OPTIMIZERS,
-        overfitting.OVERFITTING,
-        relu_net.RELU_NET,
-        softmax_cross_entropy.SOFTMAX_CROSS_ENTROPY,
-        convolution.CONVOLUTION,
-        conv_backward.CONV_BACKWARD,
-        cnn_training.CNN_TRAINING,
-        classifier.CLASSIFIER,
-        compiled_models.XOR_MLP,
-        compiled_models.LSTM,
-        compiled_models.ATTENTION,
-    )
-    return {lesson.name: lesson for lesson in lessons}
+    """Returns every lesson that a file of this folder makes, by name, in the order in which to read them."""
+    modules = [importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__)]
+    found = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Lesson)}
+    return {name: found[name] for name in sorted(found, key=_place)}
 
 
 def find(name: str) -> Lesson:
-    """The lesson of that name. Raises `Error`, with the nearest name, if there is none."""
+    """Returns the lesson of that name. Raises `Error`, with the nearest name, if there is none."""
     lessons = catalogue()
     if name not in lessons:
         raise Error(f"no workbook is called {name!r}{nearest(name, lessons)}")
     return lessons[name]
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (ORDER.index(name) if name in ORDER else len(ORDER)), name
 
 
 __all__ = ["Lesson", "catalogue", "find"]

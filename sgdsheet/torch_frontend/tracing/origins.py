@@ -146,17 +146,6 @@ def line() -> str:
     return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 
-def line_of(error: BaseException) -> str:
-    """The last line of the user's source that led to an error, like `line`."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((_TORCH, _OURS, "<")):
-            found = f"{Path(file).name}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
-
-
 def _in_place(func: Any) -> bool:
     """Whether a function changes its first argument, as `add_`, `__iadd__` and `__setitem__` do."""
     name = getattr(func, "__name__", "")

@@ -26,9 +26,10 @@ from sgdsheet.errors import Error
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.graph import LOSS, Graph, place, silently
 from sgdsheet.torch_frontend.tracing import decompositions
-from sgdsheet.torch_frontend.tracing.origins import Origin, Origins, line_of
+from sgdsheet.torch_frontend.tracing.origins import Origin, Origins
 from sgdsheet.torch_frontend.tracing.reader import read
 from sgdsheet.torch_frontend.tracing.supported import instead
+from sgdsheet.user_code import line_of
 
 _CHOOSE = "choose with torch.where, and give sizes such as num_classes as numbers"
 
