@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -12,20 +13,10 @@ from typing import Any
 import click
 
 from sgdsheet import __version__
+from sgdsheet.commands import Commands
 from sgdsheet.errors import Error
 
 FOLDER = Path("workbooks")
-
-
-class Commands(click.Group):
-    """A group whose commands end with one clear line and exit code 2 when what they were given cannot be used."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Error as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,8 +60,11 @@ def generate(names: Sequence[str], out: Path | None, settings: Sequence[str], ch
     chosen = {}
     for name in names or lessons.catalogue():
         lesson = own.load(name) if name.endswith(".py") else lessons.find(name)
-        lesson.values(inputs)  # before anything is written
+        lesson.values(inputs)
         chosen[(out or (Path() if name.endswith(".py") else FOLDER)) / f"{lesson.name}.xlsx"] = lesson
+    if len(chosen) > 1 and not check and (inputs or any(source.values())):
+        for lesson in chosen.values():  # with what is given one may be impossible: before anything is written
+            generation.build(lesson, generation.source(**source), inputs)
     if check:
         problems = [_check(lesson, path, source | inputs) for path, lesson in chosen.items()]
         sys.exit(1 if any(problems) else 0)
@@ -204,7 +198,8 @@ class _Progress:
 
         columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        seen = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
+        self._progress = Progress(*columns, console=console, transient=True, disable=not seen)
         self._task = self._progress.add_task("writing", total=total)
 
     def __enter__(self) -> Any:
@@ -234,7 +229,7 @@ def _show(report: Any) -> None:
         verdict = Text(row.verdict, style="" if row.ok else "bold red")
         table.add_row(Text(row.block), shape, f"{row.max_abs:.2g}", f"{row.max_rel:.2g}", verdict)
     # A narrow pipe must not cut a cell's address short.
-    width = None if sys.stdout.isatty() else 10_000
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 10_000
     Console(width=width).print(table)
     bad = sum(not row.ok for row in report.rows)
     total = len(report.rows)
@@ -245,11 +240,11 @@ def _show(report: Any) -> None:
 
 
 def _plain(report: Any) -> dict[str, Any]:
-    """A report as JSON holds it; a difference that is not known is null."""
+    """A report as JSON holds it; a difference that is not known, or infinite, is null."""
     rows = []
     for row in report.rows:
         fields = dict(vars(row)) | {"shape": list(row.shape)}
         for name in ("max_abs", "max_rel"):
-            fields[name] = None if fields[name] != fields[name] else fields[name]
+            fields[name] = found if math.isfinite(found := getattr(row, name)) else None
         rows.append(fields)
     return {"file": str(report.path), "engine": report.engine, "ok": report.ok, "blocks": rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -15,6 +16,21 @@ class Error(ValueError):
     The message is one line: what was expected, what came, where (file, sheet, cell, row) and what to do. The command
     line prints it and exits with code 2.
     """
+
+
+def one_line(said: object, most: int = 300) -> str:
+    """Returns what another program or somebody's code had to say, an exception perhaps, fit to be part of an `Error`.
+
+    It has at most `most` characters and no terminal codes; of an exception that says nothing it is the type.
+    """
+    try:
+        text = str(said)
+    except Exception:  # an exception whose text raises another one
+        text = ""
+    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    if not line and isinstance(said, BaseException):
+        line = type(said).__name__
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

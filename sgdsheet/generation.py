@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sgdsheet import lessons
-from sgdsheet.book import difference
+from sgdsheet.book import Book, difference
+from sgdsheet.errors import Error
 from sgdsheet.lessons import Lesson
 from sgdsheet.lessons.data import Source
-from sgdsheet.writing import Written, write
+from sgdsheet.writing import Written, cells, write
+
+MOST_CELLS = 3_000_000  # of a workbook: some 2 GB while it is written, and a minute or two
+FEW = 20  # rows of data of a workbook that tells how large one of all rows would be
 
 
 def generate(
@@ -37,9 +44,46 @@ def generate(
     Raises `Error` for an unknown name or input, a value that makes no sense, a file that does not fit, and a folder
     that cannot be written.
     """
-    lesson = name if isinstance(name, Lesson) else lessons.find(name)
-    values = lesson.values(inputs)
-    return write(lesson.book(values, lesson.load(Source(_path(data), _path(image), size, rgb))), path)
+    return write(
+        build(name if isinstance(name, Lesson) else lessons.find(name), source(data, image, size, rgb), inputs), path
+    )
+
+
+def source(
+    data: str | Path | None = None, image: str | Path | None = None, size: int | None = None, rgb: bool = False
+) -> Source:
+    """Returns what is to take the place of a lesson's own numbers, with the arguments that `generate` has."""
+    csv, picture = (None if each is None else Path(each) for each in (data, image))
+    return Source(csv, picture, size, rgb)
+
+
+def build(lesson: Lesson, given: Source, inputs: Mapping[str, float | str]) -> Book:
+    """Returns a lesson's workbook, not yet written.
+
+    Raises `Error` for inputs and numbers that it cannot be built with, and if it would be too large.
+    """
+    values, data = lesson.values(inputs), lesson.load(given)
+    _require_room(lesson, values, data)
+    return lesson.book(values, data)
+
+
+def _require_room(lesson: Lesson, values: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Raises `Error` if the workbook would be too large, judged by those of a few of its many rows of data."""
+    rows = max((len(each) for each in data.values() if np.ndim(each)), default=0)
+    if rows <= 10 * FEW:
+        return
+
+    def with_rows(few: int) -> int:
+        part = {name: each[: few * len(each) // rows] if len(each) > FEW else each for name, each in data.items()}
+        return cells(lesson.book(values, part))
+
+    first, second = with_rows(FEW), with_rows(2 * FEW)
+    estimate = first + (second - first) * (rows - FEW) / FEW
+    if estimate > MOST_CELLS:
+        raise Error(
+            f"{lesson.name}: {rows:,} rows of data would make about {estimate:,.0f} cells, and {MOST_CELLS:,} are the "
+            f"most; give {rows * MOST_CELLS / estimate:,.0f} rows or fewer"
+        )
 
 
 def check(name: str | Lesson, path: str | Path, **arguments: Any) -> str | None:
@@ -54,7 +98,3 @@ def check(name: str | Lesson, path: str | Path, **arguments: Any) -> str | None:
         fresh = Path(folder) / path.name
         generate(name, fresh, **arguments)
         return difference(path, fresh)
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)

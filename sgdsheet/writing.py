@@ -31,3 +31,8 @@ def write(book: Book, path: str | Path) -> Written:
     save(book, path, engine("ironcalc").calculate)
     kinds = [content.kind for sheet in book.sheets for row in sheet.cells.values() for content in row.values()]
     return Written(path, len(kinds), kinds.count("f"), path.stat().st_size)
+
+
+def cells(book: Book) -> int:
+    """Returns how many cells of a book hold anything."""
+    return sum(len(row) for sheet in book.sheets for row in sheet.cells.values())

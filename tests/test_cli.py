@@ -160,6 +160,25 @@ def test_generate_refuses_a_csv(tmp_path: Path, content: str, said: str) -> None
     assert not (tmp_path / "out").exists()
 
 
+def test_all_are_built_before_one_is_written(tmp_path: Path) -> None:
+    given = ["--set", "padding=0", "--set", "stride=3", "--out", tmp_path]
+    assert "convolution: " in refused("generate", "conv_backward", "convolution", *given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("convolution --image a.png --data a.csv", "got both"),
+        ("convolution --image a.png --size 0", "at least 1, got 0"),
+        ("convolution --set padding=1e154", "at most 10"),
+    ],
+)
+def test_generate_refuses_what_it_would_ignore(tmp_path: Path, arguments: str, said: str) -> None:
+    assert said in refused("generate", *arguments.split(), "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_generate_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way", encoding="utf-8")

@@ -17,7 +17,7 @@ from openpyxl.utils import get_column_letter, range_boundaries
 from openpyxl.worksheet.formula import ArrayFormula
 
 import sgdsheet
-from sgdsheet import book, generation, lessons
+from sgdsheet import book, generation, lessons, writing
 from sgdsheet.engines import engine
 from sgdsheet.expr import Range
 
@@ -291,10 +291,12 @@ def test_crash_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.Mon
             assert ranges
             raise KeyboardInterrupt
 
+    points = csv(tmp_path / "points.csv", 3)
     with monkeypatch.context() as patch:
-        patch.setattr(generation, "engine", lambda name: Broken())
+        patch.setattr(writing, "engine", lambda name: Broken())
         with pytest.raises(KeyboardInterrupt):
-            sgdsheet.generate("linear_sgd", path)
+            sgdsheet.generate("linear_sgd", path, data=points)
+    points.unlink()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"the old file"
 
@@ -306,10 +308,12 @@ def test_full_disk_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    points = csv(tmp_path / "points.csv", 3)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(sgdsheet.Error, match="No space left on device"):
-            sgdsheet.generate("linear_sgd", path)
+        with pytest.raises(sgdsheet.Error, match="the disk is full"):
+            sgdsheet.generate("linear_sgd", path, data=points)
+    points.unlink()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"the old file"
 
@@ -393,7 +397,50 @@ def test_difference_with_a_file_that_is_broken(workbook: Workbook, tmp_path: Pat
     with zipfile.ZipFile(fresh) as archive:
         largest = max(archive.infolist(), key=lambda entry: entry.compress_size)
     middle = largest.header_offset + largest.compress_size // 2
-    content[middle : middle + 20] = b"\xff" * 20
-    other.write_bytes(content)
-    with pytest.raises(sgdsheet.Error):
-        book.difference(other, fresh)
+    damaged = content.copy()
+    damaged[middle : middle + 20] = b"\xff" * 20
+    encrypted, compressed = content.copy(), content.copy()
+    for start in (match.start() for match in re.finditer(b"PK\1\2", content)):  # the entries of the archive's list
+        encrypted[start + 8] |= 1
+        compressed[start + 10] = 99
+    for each in (damaged, encrypted, compressed):
+        other.write_bytes(each)
+        with pytest.raises(sgdsheet.Error, match=f"{other}: is no .xlsx file, or a damaged or password-protected one"):
+            book.difference(other, fresh)
+
+
+def test_a_part_that_would_unpack_to_much_more_is_not_unpacked(
+    workbook: Workbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = workbook("small")
+    large = repacked(fresh, tmp_path / "large.xlsx", lambda name, part: part + bytes(10**7 * ("core" in name)))
+    read = zipfile.ZipFile.read
+
+    def reading(archive: zipfile.ZipFile, name: str) -> bytes:
+        part = read(archive, name)
+        assert len(part) < 10**7
+        return part
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", reading)
+    assert book.difference(large, fresh) == "docProps/core.xml differs"
+
+
+def test_more_rows_than_there_is_room_for_are_refused_at_once(tmp_path: Path) -> None:
+    points = csv(tmp_path / "points.csv", 100_000)
+    with pytest.raises(sgdsheet.Error, match="100,000 rows of data would make about [0-9,]+ cells") as caught:
+        sgdsheet.generate("linear_sgd", tmp_path / "made.xlsx", data=points)
+    assert "\n" not in str(caught.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["points.csv"]
+
+
+def test_the_estimate_is_what_would_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = csv(tmp_path / "points.csv", 250)
+    monkeypatch.setattr(generation, "MOST_CELLS", 0)
+    with pytest.raises(sgdsheet.Error) as caught:
+        sgdsheet.generate("linear_sgd", tmp_path / "made.xlsx", data=points)
+    monkeypatch.undo()
+    found = re.search(r"about ([0-9,]+) cells", str(caught.value))
+    assert found
+    lesson = lessons.find("linear_sgd")
+    made = lesson.book(lesson.values({}), lesson.load(generation.source(points)))
+    assert int(found[1].replace(",", "")) == pytest.approx(writing.cells(made), rel=0.01)

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sgdsheet.errors import Error, require
+from sgdsheet.files import put
 from trainer import distributed, models
 from trainer import recipe as recipes
 from trainer.data.image_folder import ImageFolder
-from trainer.files import put
 from trainer.recipe import Recipe
 from trainer.results.diagnosis import Diagnosis, diagnosis
 from trainer.show import plots

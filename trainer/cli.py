@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sgdsheet.cli import Commands
+from sgdsheet.commands import Commands
 from sgdsheet.errors import Error
 from trainer.recipe import Augment, Recipe
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from pathlib import Path
 
 from sgdsheet.errors import Error
@@ -17,19 +16,26 @@ def difference(old: Path, new: Path) -> str | None:
     """The first difference in one line, or None.
 
     All is compared exactly, but for the values that are stored beside formulas: another processor's `exp` may differ in
-    its last bit, so those are compared to 1e-12 of the larger of 1 and the value.
+    its last bit, so those are compared to 1e-12 of the larger of 1 and the value. Raises `Error` for an `old` that
+    cannot be read.
     """
-    if old.read_bytes() == new.read_bytes():
-        return None
-    try:
-        with zipfile.ZipFile(old) as archive:
-            before = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise Error(f"{old}: is no .xlsx file, or is only part of one") from None
     with zipfile.ZipFile(new) as archive:
         after = {name: archive.read(name) for name in archive.namelist()}
-    if before.keys() != after.keys():
-        return f"its parts differ: {', '.join(sorted(before.keys() ^ after.keys()))}"
+    try:
+        if old.read_bytes() == new.read_bytes():
+            return None
+        with zipfile.ZipFile(old) as archive:
+            names = archive.namelist()
+            if sorted(names) != sorted(after):
+                return f"its parts differ: {', '.join(sorted(set(names) ^ after.keys())) or 'one is there twice'}"
+            for name in names:  # before it is unpacked: a small file may hold any number of zeros
+                if archive.getinfo(name).file_size > 2 * len(after[name]) + 1000:
+                    return f"{name} differs"
+            before = {name: archive.read(name) for name in names}
+    except OSError as error:
+        raise Error(f"{old}: cannot be read: {error.strerror or error}") from None
+    except Exception:  # damaged, encrypted, compressed in another way: zipfile raises a dozen kinds
+        raise Error(f"{old}: is no .xlsx file, or a damaged or password-protected one") from None
     for name, part in before.items():
         if part == after[name]:
             continue

@@ -8,12 +8,9 @@ calculate, then with them. Where Excel is stricter than openpyxl, the file is pu
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from xml.etree.ElementTree import canonicalize
 from xml.sax.saxutils import escape
@@ -23,8 +20,8 @@ import numpy as np
 from sgdsheet.book import style
 from sgdsheet.book.about import write_about
 from sgdsheet.book.sheet import Book, Sheet
-from sgdsheet.errors import Error
 from sgdsheet.expr import Range, column_letters
+from sgdsheet.files import replacing
 
 Calculate = Callable[[Path, Sequence[Range]], list[np.ndarray]]
 
@@ -52,30 +49,6 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
         for (part, sheet), computed in zip(sheets.items(), values, strict=True):
             parts[part] = _filled(parts[part], sheet, computed)
         _pack(temporary, parts, zipfile.ZIP_DEFLATED)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` to write to; it takes the place of `path` at the end, or vanishes on any error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".xlsx", dir=path.parent)
-    except OSError as error:
-        raise Error(f"{path}: cannot be written: {error.strerror or error}") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise Error(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _shell(book: Book) -> dict[str, bytes]:

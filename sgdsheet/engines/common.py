@@ -17,13 +17,16 @@ from xml.parsers import expat
 
 import numpy as np
 
-from sgdsheet.errors import Error, nearest
+from sgdsheet.errors import Error, nearest, one_line
 from sgdsheet.expr import Range
+from sgdsheet.files import why_no_file
 
 Value = float | bool | str | None
 
 # What zipfile raises for archives that are damaged, encrypted or compressed in a way that it does not know.
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
+
+MOST_BYTES = 2 * 10**9  # of an unpacked workbook: a few hundred are the most that anybody has
 
 
 class CellError(str):
@@ -35,11 +38,18 @@ class CellError(str):
 def require_workbook(path: Path) -> None:
     """Raises `Error` unless `path` is an .xlsx file: LibreOffice would make a sheet of anything."""
     kind = b""
+    if why := why_no_file(path):
+        raise Error(f"{path}: {why}")
     try:
         with zipfile.ZipFile(path) as parts:
+            size = sum(part.file_size for part in parts.infolist())
+            if size > MOST_BYTES:
+                raise Error(f"{path}: it would unpack to {size / 1e9:,.1f} GB, {MOST_BYTES / 1e9:.0f} are the most")
             kind = parts.read("[Content_Types].xml")
     except OSError as error:
         raise Error(f"{path}: {error.strerror or error}") from None
+    except Error:
+        raise
     except (*DAMAGED, KeyError):
         pass
     if b"spreadsheetml" not in kind:
@@ -71,12 +81,6 @@ def as_array(values: Sequence[Value], shape: tuple[int, int]) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array.reshape(shape)
-
-
-def one_line(text: object) -> str:
-    """What somebody else's program had to say, fit to be part of an `Error`."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= 300 else line[:299] + "…"
 
 
 def run(command: list[str], timeout: float) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.engines.common import CellError, Value, as_array, one_line, require_sheets, require_workbook
-from sgdsheet.errors import Error
+from sgdsheet.engines.common import CellError, Value, as_array, require_sheets, require_workbook
+from sgdsheet.errors import Error, one_line
 from sgdsheet.expr import Range
 
 # Excel's own numbers for its errors (XlCVError). COM hands an error over as an integer that ends in one of them.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdsheet.engines.common import CellError, Value, as_array, one_line, require_sheets, require_workbook
-from sgdsheet.errors import Error
+from sgdsheet.engines.common import CellError, Value, as_array, require_sheets, require_workbook
+from sgdsheet.errors import Error, one_line
 from sgdsheet.expr import Range
 
 MANY_NAMES = 100

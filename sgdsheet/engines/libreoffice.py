@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdsheet.engines.common import one_line, require_whole, require_workbook, run
+from sgdsheet.engines.common import require_whole, require_workbook, run
 from sgdsheet.engines.stored import read_stored
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from sgdsheet.expr import Range
 
 # Where installers put it when it is not on PATH. On Windows, soffice.com is the one that waits and prints.

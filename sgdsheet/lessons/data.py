@@ -5,8 +5,6 @@ Python's `random` gives the same numbers in every version and on every machine; 
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sgdsheet import csv_file
 from sgdsheet.errors import Error
 
 
@@ -22,12 +21,17 @@ class Source:
     """What is to take the place of a lesson's own numbers: a CSV file or a picture, or neither.
 
     A picture is made `size` pixels wide and high (the lesson's own choice if None), grey unless it is to stay `rgb`.
+    Raises `Error` if both are given.
     """
 
     csv: Path | None = None
     image: Path | None = None
     size: int | None = None
     rgb: bool = False
+
+    def __post_init__(self) -> None:
+        if self.csv is not None and self.image is not None:
+            raise Error("expected --data FILE.csv or --image FILE, got both")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
     """
     short = [column.removeprefix("data_") for column in columns]
     rows, separator = _rows(path, f"the columns {', '.join(short)}")
-    names = [name.strip() for name in rows[0][1]]
+    names = rows[0][1]
     if all(name in names for name in short):
         chosen = [names.index(name) for name in short]
     elif len(names) == len(short) and not any(map(_is_number, names)):
@@ -105,7 +109,7 @@ def read_csv(path: str | Path, columns: Sequence[str]) -> dict[str, list[float]]
         if len(row) > len(names):
             raise Error(f"{path}: row {number}: expected {len(names)} values, got {len(row)}")
         for column, position in zip(columns, chosen, strict=True):
-            value = row[position].strip() if position < len(row) else ""
+            value = row[position] if position < len(row) else ""
             numbers[column].append(_number(value, separator, f"{path}: row {number}, column {names[position]!r}"))
     return numbers
 
@@ -126,7 +130,7 @@ def read_grid(path: str | Path, width: int | None = None) -> list[list[float]]:
             raise Error(f"{path}: row {number}: expected {width} values, got {len(row)}")
         grid.append(
             [
-                _number(value.strip(), separator, f"{path}: row {number}, column {column}")
+                _number(value, separator, f"{path}: row {number}, column {column}")
                 for column, value in enumerate(row, start=1)
             ]
         )
@@ -134,25 +138,11 @@ def read_grid(path: str | Path, width: int | None = None) -> list[list[float]]:
 
 
 def _rows(path: str | Path, expected: str) -> tuple[list[tuple[int, list[str]]], str]:
-    """The rows of a CSV file that are not blank, each with its number, and what separates their values."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise Error(f"{path}: is no CSV file: it is not text in UTF-8")
-    first = text.partition("\n")[0]
-    separator = next((each for each in ";\t" if each in first), ",")
-    try:
-        numbered = enumerate(csv.reader(io.StringIO(text), delimiter=separator, strict=True), start=1)
-        rows = [row for row in numbered if row[1]]
-    except csv.Error as error:
-        raise Error(f"{path}: is no CSV file that can be read: {error}") from None
-    if not rows:
+    """The rows of a CSV file, each with its number, and what separates their values."""
+    read = csv_file.read(path)
+    if not read.rows:
         raise Error(f"{path}: is empty; expected {expected}")
-    return rows, separator
+    return read.rows, read.separator
 
 
 def _shown(name: str) -> str:

@@ -7,7 +7,6 @@ import functools
 import importlib
 import io
 import re
-import stat
 import struct
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile, jpeg_factory
 
+from sgdsheet.files import why_no_file
 from sgdsheet.pictures import deep
 
 MAX_PIXELS = 178_956_970 // 2  # Pillow's limit, beyond which it warns
@@ -58,8 +58,8 @@ def read(path: Path, least: int | None = None) -> Image.Image:
 def read_with_size(path: Path, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """As `read`, and the width and height that the whole picture has. Raises `Unreadable`."""
     with explained(path):
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # opening a pipe would wait for a writer
-            raise Unreadable("it is a pipe or a device, not a file")
+        if why := why_no_file(path):
+            raise Unreadable(why)
         return _decoded(path, least)
 
 

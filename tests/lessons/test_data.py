@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sgdsheet.errors import Error
-from sgdsheet.lessons.data import check_columns, noisy, noisy_line, read_csv, read_grid
+from sgdsheet.lessons.data import Source, check_columns, noisy, noisy_line, read_csv, read_grid
 
 COLUMNS = ["data_x", "data_y"]
 POINTS = {"data_x": [1.0, 3.0], "data_y": [2.0, 4.0]}
@@ -57,6 +58,9 @@ def test_noisy_line_is_near_the_line() -> None:
         "=1+1,=y\n1,2\n3,4\n",
         "x,y\n1,2\n3,4\n\n",
         "x,y\n1e0,2\n3.0,+4\n",
+        "sep=;\r\nx;y\r\n1;2,0\r\n3;4\r\n",
+        '"sep=|"\nx|y\n1|2\n3|4\n',
+        "x,y,\n1,2,\n3,4,\n,,\n , ,\n",
     ],
 )
 def test_csv_that_fits(tmp_path: Path, content: str) -> None:
@@ -73,6 +77,8 @@ def test_csv_that_fits(tmp_path: Path, content: str) -> None:
         ("a,b,c\n1,2,3\n4,5,6\n", ["x, y", "a, b, c"]),
         ("1,2\n3,4\n5,6\n", ["names the columns"]),
         ("x,y\n1,2\n3,\n", ["row 3", "'y'", "empty"]),
+        ("sep=,\nx,y\n1,2\n3,\n", ["row 3", "'y'", "empty"]),
+        ("x,y\n1,2\n,\n3,\n", ["row 4", "'y'", "empty"]),
         ("x,y\n1,2\n,4\n", ["row 3", "'x'", "empty"]),
         ("x,y\n1,2\n3,   \n", ["row 3", "'y'", "empty"]),
         ("x,y\n1,2\n3\n", ["row 3", "'y'", "empty"]),
@@ -128,6 +134,19 @@ def test_missing_csv_and_folder(tmp_path: Path) -> None:
         read_csv(tmp_path, COLUMNS)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "points.csv")
+    for path in (tmp_path / "points.csv", "/dev/zero"):
+        with pytest.raises(Error, match=f"{path}: cannot be read: it is a pipe or a device"):
+            read_csv(path, COLUMNS)
+
+
+def test_one_source_at_a_time() -> None:
+    with pytest.raises(Error, match="got both"):
+        Source(csv=Path("a.csv"), image=Path("b.png"))
+
+
 def test_noisy_keeps_x_and_adds_noise_within_its_range() -> None:
     points = noisy(lambda x: x**2, [1, 2, 3], random.Random(1), (-0.5, 0.5), digits=2)
     assert points["data_x"] == [1, 2, 3]
@@ -149,6 +168,8 @@ def test_too_many_points_are_refused_with_the_reason() -> None:
         ("1;2\n3;4,5\n", None),
         ("a,b\n1,2\n3,4.5\n", None),
         ("1\t2\r\n\r\n3\t4.5", 2),
+        ("sep=,\n1,2\n3,4.5\n,\n", 2),
+        ("1,0;2,0\n3,0;4,5\n", 2),
     ],
 )
 def test_a_grid_is_read(tmp_path: Path, content: str, width: int | None) -> None:

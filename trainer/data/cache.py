@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.errors import Error
+from sgdsheet.files import put
 from sgdsheet.pictures import Refused, Unreadable, decoders
 from trainer.data.folder import Listing
 from trainer.data.pictures import shrunk
-from trainer.files import put
 
 HELD = 500_000_000  # bytes of the file that are mapped into memory at most
 MARGIN = 1.25  # the stored short side for a side of 1: room to cut pieces out without enlarging them

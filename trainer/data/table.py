@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgdsheet import csv_file
 from sgdsheet.errors import Error, nearest
 from trainer.data.labels import Label, Labelled, by_rule, counted, enumerated
 from trainer.data.split import part_of
@@ -144,46 +144,25 @@ def _by_columns(
 
 
 def _read(csv: Path) -> pd.DataFrame:
-    """Its cells as text without spaces around them; empty rows are left out, the others keep their numbers."""
+    """Its cells as text; empty rows are left out, the others keep their numbers."""
     import pandas as pd
 
-    try:
-        with csv.open("rb") as file:
-            header = file.readline().decode("utf-8-sig", "replace")
-        if "\0" in header:
-            raise ValueError("it holds bytes that are no text")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
-            table = pd.read_csv(
-                csv,
-                sep=_between(header),
-                dtype=str,
-                keep_default_na=False,
-                skip_blank_lines=False,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
-    except OSError as error:
-        raise Error(f"{csv}: the CSV cannot be read: {error.strerror}") from None
-    except (ValueError, pd.errors.ParserWarning) as error:
-        raise Error(f"{csv}: not a CSV in UTF-8: {str(error).strip().splitlines()[0]}") from None
-    table.columns = [column.strip() for column in table.columns]
-    twice = [column for column, count in Counter(table.columns).items() if count > 1]
+    rows = csv_file.read(csv).rows
+    if not rows:
+        raise Error(f"{csv}: is empty; expected the columns path and label")
+    columns = rows[0][1]
+    for number, row in rows:
+        if len(row) > len(columns):
+            raise Error(f"{csv}: row {number}: expected {len(columns)} values, got {len(row)}")
+    twice = [column for column, count in Counter(columns).items() if count > 1 and column]
     if twice:
         raise Error(f"{csv}: two columns are called {twice[0]!r}; rename one")
-    if any(is_picture(column) for column in table.columns):
-        got = ",".join(table.columns)
+    if any(is_picture(column) for column in columns):
+        got = ",".join(columns)
         raise Error(f"{csv}: expected a first row that names the columns, such as path,label, got {got!r}")
-    table = table.apply(lambda column: column.str.strip())
-    table = table.loc[(table != "").any(axis=1)]
-    # A comma at the end of each row makes a column of nothing.
-    return table[[each for each in table.columns if not each.startswith("Unnamed: ") or (table[each] != "").any()]]
-
-
-def _between(header: str) -> str:
-    """What stands between the columns: the comma, unless the first row has more of something else."""
-    bare = re.sub(r'"[^"]*"', "", header)
-    return max(",;\t|", key=bare.count)
+    names = [column or f"Unnamed: {place}" for place, column in enumerate(columns)]  # as pandas calls them
+    cells = [row + [""] * (len(columns) - len(row)) for _, row in rows[1:]]
+    return pd.DataFrame(cells, index=[number for number, _ in rows[1:]], columns=names, dtype=str)
 
 
 class Files:
@@ -221,7 +200,7 @@ def _rows(csv: Path, table: pd.DataFrame, path: str, splits: Mapping[str, str], 
     """What the rows say, but for the labels. Raises `Error` if files are missing."""
     rows: list[Row] = []
     missing: list[tuple[str, int]] = []
-    for number, cells in zip((table.index + 2).tolist(), table.to_dict("records"), strict=True):
+    for number, cells in zip(table.index.tolist(), table.to_dict("records"), strict=True):
         if not cells[path]:
             raise Error(f"{csv}: row {number}: expected a path in column {path!r}, got nothing")
         name = files.name(cells[path])

@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 
 PATIENCE = 10.0  # seconds that a host has to answer at all
 INSTEAD = (
@@ -86,5 +86,4 @@ def _ask(url: str) -> None:
 
 def _why(error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
-    text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-    return " ".join(str(text).split())[:200]
+    return one_line(getattr(reason, "strerror", None) or reason, 200)

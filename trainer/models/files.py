@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from trainer.models.fitting import State
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -146,10 +146,10 @@ def _said(file: Path) -> dict[str, Any]:
 def _why(error: Exception, begin: bytes) -> str:
     if begin[8:9] != b"{" and not begin.startswith((b"PK", b"\x80")):
         return f"it begins with {begin!r}" if begin else "it is empty"
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())  # torch writes some of it in bold
+    text = one_line(error, 1000)
     if "TorchScript" in text:
         return "it is a TorchScript program; save its state_dict() instead"
     if found := re.search(r"unsupported GLOBAL (\S+)", text):
         return f"it would run {found[1]}"
     text = text.rpartition("WeightsUnpickler error: ")[2]
-    return re.split(r"\. | Check the documentation", text)[0][:200] or type(error).__name__
+    return re.split(r"\. | Check the documentation", text)[0][:200]

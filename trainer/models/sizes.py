@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 
 
 @contextmanager
@@ -19,9 +19,10 @@ def sized(arch: str, size: int, usual: int | None = None) -> Iterator[None]:
     except Error:
         raise
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-        why = " ".join(str(error).split())[:200]
         other = f"another size, as {usual}" if usual and usual != size else "another size"
-        raise Error(f"{arch} cannot take pictures of {size} x {size} pixels; choose {other} ({why})") from None
+        raise Error(
+            f"{arch} cannot take pictures of {size} x {size} pixels; choose {other} ({one_line(error, 200)})"
+        ) from None
 
 
 def require_scores(model: nn.Module, arch: str, classes: int, size: int, usual: int | None) -> None:

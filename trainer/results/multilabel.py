@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.files import put
+from sgdsheet.files import put
 from trainer.results.predictions import LEAST, PARTS, check, figures, scores, with_probabilities
 from trainer.show.drawing import grid, opened
 from trainer.show.text import plain, share

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.files import put
+from sgdsheet.files import put
 from trainer.show.drawing import confusion_picture, fits, grid, opened
 from trainer.show.text import aligned, cut, plain, share
 

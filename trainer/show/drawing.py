@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet.errors import Error
-from trainer.files import put
+from sgdsheet.files import put
 from trainer.show.text import plain
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sgdsheet.errors import Error
-from trainer.files import put
+from sgdsheet.files import put
 
 NAME = "checkpoint.safetensors"
 

@@ -189,7 +189,7 @@ def test_columns_with_spaces_and_columns_of_nothing_but_1(table: Table) -> None:
 def test_what_is_no_text(files: Callable[..., Path], start: bytes) -> None:
     csv = files("a.jpg") / "x.csv"
     csv.write_bytes(start + bytes(100))
-    assert message(csv) == f"{csv}: not a CSV in UTF-8: it holds bytes that are no text"
+    assert message(csv) == f"{csv}: is no CSV file: it is not text in UTF-8"
 
 
 def test_labels_by_a_rule_where_the_csv_has_but_the_split(table: Table) -> None:
