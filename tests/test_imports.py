@@ -12,7 +12,8 @@ ROOT = Path(sgdsheet.__file__).parent
 # From the bottom up. What stands on one floor knows nothing of what stands beside it. A name holds for all within it.
 FLOORS = [
     ["errors"],
-    ["expr", "eve", "hyperparameters", "pictures", "user_code"],
+    ["files"],
+    ["commands", "csv_file", "expr", "eve", "hyperparameters", "pictures", "user_code"],
     ["tensor"],
     ["optim"],
     ["book"],
