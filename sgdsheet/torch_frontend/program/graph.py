@@ -59,6 +59,11 @@ class Node:
         """The names of the nodes whose values it takes, in order."""
         return list(_uses((*self.args, *self.kwargs.values())))
 
+    @property
+    def owner(self) -> str:
+        """The path of the module that a parameter or a buffer belongs to."""
+        return self.name.partition("/")[2].rpartition(".")[0]
+
     def numel(self) -> int:
         """How many numbers its value has; 0 for one with several results, which are nodes of their own."""
         return 0 if self.shape is None else math.prod(self.shape)

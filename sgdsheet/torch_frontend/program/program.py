@@ -21,6 +21,9 @@ from sgdsheet.hyperparameters import MEANINGS, OF_ONE, TUPLES, arguments
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.torch_frontend.program.graph import UNREADABLE, Draw, Graph, Node
 
+# The nodes of each graph that have cells of their own, beside those that are fed and the graph's outputs.
+Placed = Sequence[Sequence[str]]
+
 
 @dataclass(frozen=True)
 class Group:
@@ -48,8 +51,7 @@ class Program:
     """`which[k]` is the graph of step k. `groups` are the optimiser's, none without one.
 
     With `shared` every step has the same batch. `begun` counts the steps that the optimiser had made before, and
-    `resumed` tells whether its state came from there. `modules` holds each module's class by its path. `blocks[i]`
-    names the nodes of graph i that have cells.
+    `resumed` tells whether its state came from there. `modules` holds each module's class by its path.
     """
 
     graphs: tuple[Graph, ...]
@@ -60,7 +62,6 @@ class Program:
     begun: int = 0
     resumed: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
-    blocks: tuple[tuple[str, ...], ...] = ()
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -134,8 +135,8 @@ class Program:
 
     # --- as text ---------------------------------------------------------------------------------------------------
 
-    def rows(self) -> list[list[str]]:
-        """The program as text, a row each; `from_rows` reads it back."""
+    def rows(self, placed: Placed) -> list[list[str]]:
+        """The program and what of it has cells as text, a row each; `from_rows` reads both back."""
         head = {
             "which": self.which,
             "shared": self.shared,
@@ -146,14 +147,14 @@ class Program:
             "modules": dict(self.modules),
         }
         rows = [["program", json.dumps(head)]]
-        for number, (graph, blocks) in enumerate(zip(self.graphs, self.blocks, strict=True)):
-            rows.append(["graph", str(number), json.dumps(blocks)])
+        for number, (graph, names) in enumerate(zip(self.graphs, placed, strict=True)):
+            rows.append(["graph", str(number), json.dumps(names)])
             rows += graph.rows()
         return rows
 
     @staticmethod
-    def from_rows(rows: Iterable[Sequence[str]], where: str) -> Program:
-        """The program whose `rows` these are, among others before them.
+    def from_rows(rows: Iterable[Sequence[str]], where: str) -> tuple[Program, Placed]:
+        """The program whose `rows` these are, among others before them, and what of it has cells.
 
         Raises `Error`, naming `where` and the line, for text that is none, and for a program that torch could not run.
         """
@@ -176,9 +177,9 @@ class Program:
                 int(head["begun"]),
                 bool(head["resumed"]),
                 {str(path): str(name) for path, name in dict(head["modules"]).items()},
-                tuple(tuple(json.loads(lines[start][2])) for start in starts),
             )
-            problem = _problem(program)
+            placed = [tuple(json.loads(lines[start][2])) for start in starts]
+            problem = _problem(program, placed)
         except Error:
             raise
         except UNREADABLE:
@@ -187,7 +188,7 @@ class Program:
             raise Error(f"{where}: {problem}; make the workbook anew")
         for graph, start in zip(program.graphs, starts, strict=True):
             graph.check(where, start + 2)
-        return program
+        return program, placed
 
     # --- in torch --------------------------------------------------------------------------------------------------
 
@@ -196,11 +197,13 @@ class Program:
         values: Mapping[str, Any],
         draw: Draw | None = None,
         watch: Callable[[int, Node, Any], None] | None = None,
+        placed: Placed = (),
     ) -> dict[str, np.ndarray]:
         """Every block, computed by torch in float64 from what stands in the cells that hold no formula.
 
         `values` holds those by block name; a mask that is not among them is drawn by `draw`, and comes back among the
-        blocks. `watch` is called with the step, each node and its value, in order. Raises `Error` where torch refuses.
+        blocks. `watch` is called with the step, each node and its value, in order. Of what is computed on the way,
+        blocks are what `placed` says. Raises `Error` where torch refuses.
         """
         import torch
 
@@ -227,8 +230,7 @@ class Program:
                     feeds[node.name] = _tensor(values, self.fed(k, node.name), node)
             computed = graph.run(feeds, draw, None if watch is None else partial(watch, k))
             found |= {f"{k}/{node.name}": computed[node.name] for node in graph.nodes if node.op == "random"}
-            if self.blocks:
-                found |= {f"{k}/{name}": computed[name] for name in self.blocks[number]}
+            found |= {f"{k}/{name}": computed[name] for name in (placed[number] if placed else ())}
             found |= {
                 f"{k}/{key}": computed[name] for key, name in graph.outputs.items() if not key.startswith("buffer/")
             }
@@ -325,7 +327,7 @@ def _trimmed(row: Sequence[str]) -> list[str]:
     return line
 
 
-def _problem(program: Program) -> str | None:
+def _problem(program: Program, placed: Placed) -> str | None:
     """What makes a program one that cannot be run, if anything does; each graph is checked by itself."""
     if not program.which or not all(type(each) is int and 0 <= each < len(program.graphs) for each in program.which):
         return "names a step's graph that is not there"
@@ -339,9 +341,9 @@ def _problem(program: Program) -> str | None:
     learned = program.learned()
     if len({*learned}) != len(learned) or not all(f"param/{name}" in shapes[0] for name in learned):
         return "has an optimiser with parameters that the model does not have"
-    for graph, blocks in zip(program.graphs, program.blocks, strict=True):
+    for graph, names in zip(program.graphs, placed, strict=True):
         nodes = {node.name: node for node in graph.nodes}
-        if not all(name in nodes and nodes[name].shape is not None for name in (*blocks, *graph.outputs.values())):
+        if not all(name in nodes and nodes[name].shape is not None for name in (*names, *graph.outputs.values())):
             return "names a block that no line computes"
         for key, name in graph.outputs.items():
             kind, _, rest = key.partition("/")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +25,13 @@ def reference(saved: Saved) -> Reference:
     where = f"{saved.path}: sheet {PROGRAM!r}"
     if not saved.program:
         raise Error(f"{saved.path}: has no sheet {PROGRAM!r}, which it is checked against; restore it, or compile anew")
-    program = Program.from_rows([joined(cells) for cells in saved.program], where)
-    sizes = partial(_sizes, program)
-    return Reference(saved.lesson, program.inputs(), program.dims(), program.run, sizes, TOLERANCE, LEAST)
+    program, placed = Program.from_rows([joined(cells) for cells in saved.program], where)
+    run = partial(program.run, placed=placed)
+    sizes = partial(_sizes, program.dims(), run)
+    return Reference(saved.lesson, program.inputs(), program.dims(), run, sizes, TOLERANCE, LEAST)
 
 
-def _sizes(program: Program, values: Values, blocks: Blocks) -> dict[str, np.ndarray]:
+def _sizes(dims: Iterable[str], run: Callable[[Values], Blocks], values: Values, blocks: Blocks) -> dict[str, Any]:
     """How large the numbers are whose rounding a block shows.
 
     Some trainings enlarge each rounding. A bias in front of a batch norm, or of attention's keys, has a gradient of 0
@@ -37,11 +40,11 @@ def _sizes(program: Program, values: Values, blocks: Blocks) -> dict[str, np.nda
     """
     generator = np.random.default_rng(0)
     nudged = dict(values)
-    for name in program.dims():
+    for name in dims:
         if "/param/" in name:
             nudged[name] = values[name] * (1 + NUDGE * generator.choice((-1.0, 1.0), np.shape(values[name])))
     found = {}
-    for name, other in program.run(nudged).items():
+    for name, other in run(nudged).items():
         apart = np.abs(other - blocks[name])
         found[name] = np.full(apart.shape, 10 * apart[np.isfinite(apart)].max(initial=0) / TOLERANCE)
     return found

@@ -10,7 +10,7 @@ from sgdsheet.errors import Error
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node
 from sgdsheet.torch_frontend.program.program import Program
-from sgdsheet.torch_frontend.sheets.build import INLINE, _Plan
+from sgdsheet.torch_frontend.sheets.plan import Plan
 
 # So many cells take about 4 GB and two minutes to make, and spreadsheet programs need as much to open them.
 MOST_CELLS = 3_000_000
@@ -89,32 +89,23 @@ def _before(graph: Graph, states: Mapping[str, Any], changing: set[str] | None) 
 
 
 def placed(graph: Graph) -> list[Node]:
-    """The nodes of a step that get cells, those that several outputs are more than once."""
-    plan = _Plan(graph)
+    """Returns the nodes of a step that get cells, those that several outputs are more than once."""
+    plan = Plan(graph)
     refers: dict[str, int] = {}  # to how many cells an element of a node refers
+    depth: dict[str, int] = {}  # how deep its formula is, about
     found = []
     for node in graph.nodes:
         refers[node.name] = sum(refers[name] for name in node.uses())
-        if node.op in FED:
-            refers[node.name] = 1
-            found += [node] if node.op == RANDOM else []
-        elif _has_cells(node, refers[node.name], plan):
-            refers[node.name] = 1
+        moves = node.op in ops.REARRANGED or node.op == ITEM
+        under = max((depth[name] for name in node.uses()), default=0)
+        depth[node.name] = under + (not moves) if refers[node.name] else 0
+        computed = node.op not in (*FED, CONSTANT) and node.shape is not None
+        has = computed and plan.has_cells(node, refers[node.name], depth[node.name])
+        if has or node.op == RANDOM:
             found.append(node)
+        if has or node.op in FED:
+            refers[node.name], depth[node.name] = 1, 0
     known = {node.name for node in found}
     results = {key: plan.nodes[name] for key, name in graph.outputs.items() if not key.startswith("buffer/")}
     # A node that is several results has a block for each.
     return found + [node for key, node in results.items() if plan.key(node) != key or node.name not in known]
-
-
-def _has_cells(node: Node, refers: int, plan: _Plan) -> bool:
-    """What the builder decides from the formulas, decided from what they refer to."""
-    if node.op == CONSTANT or node.shape is None or not refers:
-        return False
-    if plan.key(node) is not None:
-        return True
-    if node.op == ITEM:
-        return plan.nodes[node.uses()[0]].op not in ops.REARRANGED
-    if node.dtype == "bool" or plan.inside(node) or node.op in ops.REARRANGED:
-        return False
-    return not (plan.small(node) and refers <= INLINE)

@@ -27,6 +27,7 @@ from sgdsheet.torch_frontend.program.program import Program
 from sgdsheet.torch_frontend.sheets.build import build
 
 Rows = list[list[str]]
+Made = tuple[Program, dict[str, np.ndarray], Rows]
 needs_soffice = pytest.mark.skipif(find_soffice() is None, reason="LibreOffice is not installed")
 
 
@@ -50,10 +51,11 @@ def compiled() -> Compiled:
 
 
 @pytest.fixture(scope="module")
-def program() -> tuple[Program, dict[str, np.ndarray]]:
-    """The program with the names of its blocks, and the numbers that it begins with."""
+def program() -> Made:
+    """The program, the numbers that it begins with, and its text."""
     made = compiled()
-    return build(made.program, made.values, "")[1], dict(made.values)
+    _, placed = build(made.program, made.values, "")
+    return made.program, dict(made.values), made.program.rows(placed)
 
 
 @pytest.fixture(scope="module")
@@ -93,24 +95,25 @@ def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
 # --- as text ----------------------------------------------------------------------------------------------------------
 
 
-def test_text_and_back(program: tuple[Program, dict[str, np.ndarray]]) -> None:
-    made, values = program
-    again = Program.from_rows(made.rows(), "here")
-    assert again.rows() == made.rows()
-    expected, got = made.run(values), again.run(values)
+def test_text_and_back(program: Made) -> None:
+    made, values, rows = program
+    again, placed = Program.from_rows(rows, "here")
+    assert again.rows(placed) == rows
+    expected, got = made.run(values, placed=placed), again.run(values, placed=placed)
     assert expected.keys() == got.keys()
     assert len(expected) > 50
     assert all(np.array_equal(expected[name], got[name]) for name in expected)
 
 
-def test_blank_cells_and_rows_around_it_do_no_harm(program: tuple[Program, dict[str, np.ndarray]]) -> None:
-    rows = [["a title"], [], *([*row, "", ""] for row in program[0].rows()), [], [""]]
-    assert Program.from_rows(rows, "here").rows() == program[0].rows()
+def test_blank_cells_and_rows_around_it_do_no_harm(program: Made) -> None:
+    rows = [["a title"], [], *([*row, "", ""] for row in program[2]), [], [""]]
+    again, placed = Program.from_rows(rows, "here")
+    assert again.rows(placed) == program[2]
 
 
-def changed(program: tuple[Program, Any], find: str, column: int, value: str) -> Rows:
+def changed(program: Any, find: str, column: int, value: str) -> Rows:
     """The program's rows with one cell replaced, in the first row whose first or second cell is `find`."""
-    return replaced(program[0].rows(), find, column, value)
+    return replaced(program[2], find, column, value)
 
 
 def replaced(rows: Rows, find: str, column: int, value: str) -> Rows:
@@ -120,16 +123,16 @@ def replaced(rows: Rows, find: str, column: int, value: str) -> Rows:
     return rows
 
 
-def head(program: tuple[Program, Any], **values: Any) -> Rows:
+def head(program: Any, **values: Any) -> Rows:
     """The program's rows with other values in its first one."""
-    rows = [list(row) for row in program[0].rows()]
+    rows = [list(row) for row in program[2]]
     rows[0][1] = json.dumps(json.loads(rows[0][1]) | values)
     return rows
 
 
-def group(program: tuple[Program, Any], **values: Any) -> Rows:
+def group(program: Any, **values: Any) -> Rows:
     """The program's rows with other values in its group of parameters."""
-    old = json.loads(program[0].rows()[0][1])["groups"][0]
+    old = json.loads(program[2][0][1])["groups"][0]
     return head(program, groups=[old | values])
 
 
@@ -138,7 +141,7 @@ USE = '{"node": "input/0"}'
 HOSTILE: dict[str, Callable[[Any], Rows]] = {
     "no program": lambda p: [["something"], ["else"]],
     "empty": lambda p: [],
-    "no graph": lambda p: [list(p[0].rows()[0])],
+    "no graph": lambda p: [list(p[2][0])],
     "an unknown operation": lambda p: changed(p, MM, 1, "svd.default"),
     "a private name": lambda p: changed(p, MM, 1, "_foobar.default"),
     "an attribute": lambda p: changed(p, MM, 1, "__class__"),
@@ -179,8 +182,8 @@ HOSTILE: dict[str, Callable[[Any], Rows]] = {
     "an unknown dtype of a node": lambda p: changed(p, MM, 5, "object"),
     "another dtype": lambda p: changed(p, MM, 5, "bool"),
     "a name twice": lambda p: changed(p, MM, 0, "input/0"),
-    "missing columns": lambda p: [row[:5] for row in p[0].rows()],
-    "another order": lambda p: p[0].rows()[:2] + p[0].rows()[:1:-1],
+    "missing columns": lambda p: [row[:5] for row in p[2]],
+    "another order": lambda p: p[2][:2] + p[2][:1:-1],
     "a fed node of another name": lambda p: changed(p, "input/0", 0, "x"),
     "an output that nothing computes": lambda p: changed(p, "loss", 2, '{"node": "nothing"}'),
     "an output of another kind": lambda p: changed(p, "loss", 0, "system"),
@@ -210,9 +213,9 @@ HOSTILE: dict[str, Callable[[Any], Rows]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_programs_are_refused(program: tuple[Program, dict[str, np.ndarray]], name: str) -> None:
+def test_hostile_programs_are_refused(program: Made, name: str) -> None:
     rows = HOSTILE[name](program)
-    assert rows != program[0].rows()
+    assert rows != program[2]
     started = time.perf_counter()
     with pytest.raises(Error) as caught:
         Program.from_rows(rows, "model.xlsx: sheet 'program'")
@@ -222,16 +225,16 @@ def test_hostile_programs_are_refused(program: tuple[Program, dict[str, np.ndarr
     assert time.perf_counter() - started < 2
 
 
-def test_a_line_is_named_by_its_number(program: tuple[Program, dict[str, np.ndarray]]) -> None:
+def test_a_line_is_named_by_its_number(program: Made) -> None:
     rows = changed(program, MM, 1, "svd.default")
     number = next(i for i, row in enumerate(rows, start=1) if row[1] == "svd.default")
     with pytest.raises(Error, match=f"here, line {number + 3}: .*svd.default"):
         Program.from_rows([["title"], ["note"], [], *rows], "here")
 
 
-def test_random_edits_are_refused_or_run(program: tuple[Program, dict[str, np.ndarray]]) -> None:
+def test_random_edits_are_refused_or_run(program: Made) -> None:
     """Never anything but an `Error`, whatever a cell is replaced by; what is read can be run, or torch refuses it."""
-    made, values = program
+    _, values, made = program
     pieces = [
         "",
         "null",
@@ -250,14 +253,15 @@ def test_random_edits_are_refused_or_run(program: tuple[Program, dict[str, np.nd
         "backward",
     ]
     chosen = random.Random(0)
-    cells = [cell for row in made.rows() for cell in row]
+    cells = [cell for row in made for cell in row]
     outcomes = []
     for _ in range(250):
-        rows = [list(row) for row in made.rows()]
+        rows = [list(row) for row in made]
         row = chosen.choice(rows)
         row[chosen.randrange(len(row))] = chosen.choice([*pieces, chosen.choice(cells)])
         try:
-            Program.from_rows(rows, "here").run(values)
+            read, placed = Program.from_rows(rows, "here")
+            read.run(values, placed=placed)
             outcomes.append("run")
         except Error as error:
             assert "\n" not in str(error)

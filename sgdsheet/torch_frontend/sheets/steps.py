@@ -1,0 +1,262 @@
+"""What a step means in cells: what it begins with, its forward and its backward pass, and what the optimiser does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sgdsheet.book import NUMBER, PRECISE, SQUARE, WHOLE, Sheet, typed
+from sgdsheet.errors import Error
+from sgdsheet.optim import OPTIMIZERS
+from sgdsheet.tensor import Array
+from sgdsheet.torch_frontend import ops
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, LOSS, RANDOM, Graph, Node, Use, place
+from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.notation import notation
+from sgdsheet.torch_frontend.sheets.pages import Label, Pages
+from sgdsheet.torch_frontend.sheets.plan import Plan
+
+SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum")  # states that are sums of squares
+
+
+class Steps:
+    """A program's steps on pages, the one after the other. `values` holds what has no formula, by block name."""
+
+    def __init__(self, program: Program, values: Mapping[str, Any], pages: Pages, front: Sheet) -> None:
+        self._program, self._values, self._pages = program, values, pages
+        self._changing = program.changing()
+        self._optimizer = OPTIMIZERS[program.optimizer] if program.optimizer else None
+        self._hyperparameters = self._typed_in(front)
+        self._states = program.states(self._at(0))
+        if program.shared:
+            self._data(0)
+        self._open(0)
+
+    def step(self, k: int) -> tuple[str, ...]:
+        """Step k and its update. Returns the nodes that have cells by their own names."""
+        pages, program, graph = self._pages, self._program, self._graph(k)
+        if not program.shared:
+            self._data(k)
+        plan = Plan(graph)
+        arrays: dict[str, Any] = {}
+        placed = []
+        shown = {node.name: self._called(k, node) for node in graph.nodes if node.op in FED}
+        for node in graph.nodes:
+            array = arrays[node.name] = self._value(k, node, arrays, plan)
+            if not isinstance(array, np.ndarray) or not plan.needs_cells(node, array):
+                continue
+            key = plan.key(node)
+            if key is None:
+                placed.append(node.name)
+            block, words = f"{k}/{key or node.name}", notation(node, plan.nodes, shown)
+            if block in pages.cells:
+                pages.fill(block, array, words)
+            else:
+                role = "loss" if key == LOSS else "gradient" if node.backward else "activation"
+                title = key or node.name.removeprefix(f"{node.path}/").replace("/", ": ")
+                label = Label(block, array.shape, title, role, words, _torch(node, plan.nodes), _format(node))
+                pages.place(pages.sheet(k, node.path), label, _numeric(node, array))
+            arrays[node.name] = pages.cells[block]
+            shown[node.name] = key or node.name
+        for key, name in graph.outputs.items():  # one that another output is too, or that no formula computes
+            block, node = f"{k}/{key}", plan.nodes[name]
+            if key.startswith("buffer/") or pages.is_filled(block):
+                continue
+            array = _numeric(node, arrays[name])
+            if block in pages.cells:
+                pages.fill(block, array)
+            else:
+                label = Label(block, array.shape, key, "loss" if key == LOSS else "activation")
+                pages.place(pages.sheet(k, node.path), label, array)
+        if self._changing:
+            self._update(k, graph, arrays)
+        return tuple(placed)
+
+    # --- what is there before a step -------------------------------------------------------------------------------
+
+    def _typed_in(self, front: Sheet) -> list[dict[str, Any]]:
+        """The cells of each group's hyperparameters: a reference each, or one for each step."""
+        program = self._program
+        names = [spec.name for spec in program.inputs()]
+        torch = {name: f"torch.optim.{program.optimizer}(..., {name.partition('/')[0]})" for name in names}
+        references: dict[str, Any] = dict(zip(names, front.inputs(front.next_row, 1, names, torch), strict=True))
+        words = "a number for each step, as the schedule has it"
+        for number, group in enumerate(program.groups):
+            for name, value in group.cells.items():
+                if isinstance(value, list):
+                    block = program.cell(number, name)
+                    label = Label(block, (len(value),), block, "data", words, number_format=PRECISE)
+                    references[block] = self._pages.place(front, label, typed(np.array(value)))
+        return [
+            {name: references[program.cell(number, name)] for name in group.cells}
+            for number, group in enumerate(program.groups)
+        ]
+
+    def _at(self, k: int) -> list[dict[str, Any]]:
+        """The cells of each group's hyperparameters at step k."""
+        return [
+            {name: each[k] if isinstance(each, np.ndarray) else each for name, each in cells.items()}
+            for cells in self._hyperparameters
+        ]
+
+    def _graph(self, k: int) -> Graph:
+        """The graph of step k; after the last step, of that."""
+        return self._program.graphs[self._program.which[min(k, len(self._program.which) - 1)]]
+
+    def _data(self, k: int) -> None:
+        """The sheet of the batch of step k, or of the one that all share."""
+        nodes = [node for node in self._graph(k).nodes if node.op in ("input", "target")]
+        if not nodes:
+            return
+        compared = any(node.op == "target" for node in nodes)
+        about = "What goes in, and what should come out" if compared else "What goes in"
+        sheet = self._pages.data(k, about)
+        for node in nodes:
+            block = self._program.fed(k, node.name)
+            words = "what the model is given" if node.op == "input" else "what the loss compares the output with"
+            self._given(sheet, block, block, node, words)
+
+    def _given(self, sheet: Sheet, block: str, title: str, node: Node, words: str) -> Array:
+        """A block of numbers that the reader may change."""
+        numbers = np.asarray(self._values[block])
+        short = np.array_equal(numbers, np.round(numbers.astype(float), 4))
+        label = Label(block, node.shape or (), title, "data", words, number_format=PRECISE if short else NUMBER)
+        return self._pages.place(sheet, label, self._begins(block, node))
+
+    def _begins(self, block: str, node: Node) -> Array:
+        """The numbers that a block begins with, for the reader to change."""
+        return typed(np.reshape(self._values[block], node.shape or ()).astype(float if node.dtype == "float" else int))
+
+    def _open(self, k: int) -> None:
+        """Sets aside, side by side, each parameter before step k, its gradient and its states; fills them at k = 0."""
+        pages, graph = self._pages, self._graph(k)
+        when = "before the first step" if not k else f"after step {k}"
+        for node in graph.nodes:
+            if node.op not in ("param", "buffer") or (k and node.name not in self._changing):
+                continue
+            name, shape = node.name.partition("/")[2], node.shape or ()
+            learned = node.op == "param"
+            short = name.rpartition(".")[2]
+            torch = f"model.get_{'parameter' if learned else 'buffer'}({name!r})"
+            role = "parameter" if learned else "optimiser state"
+            labels = [Label(f"{k}/{node.name}", shape, short, role, when, torch, _format(node))]
+            if learned and k < len(self._program.which) and f"grad/{name}" in graph.outputs:
+                labels.append(Label(f"{k}/grad/{name}", shape, f"{short}.grad", "gradient", torch=f"{torch}.grad"))
+            states = self._states.get(name, {}) if learned else {}
+            for state in states:
+                block, torch = f"{k}/state/{name}/{state}", f"optimizer.state[{name}][{state!r}]"
+                digits = SQUARE if state in SQUARES else NUMBER
+                held = () if self._optimizer is not None and state in self._optimizer.scalars else shape
+                labels.append(Label(block, held, state, "optimiser state", when, torch, digits))
+            pages.set_aside(pages.sheet(k, node.owner), labels)
+            if k:
+                continue
+            pages.fill(f"0/{node.name}", self._begins(f"0/{node.name}", node))
+            for state, start in states.items():
+                block = f"0/state/{name}/{state}"
+                shape = pages.cells[block].shape
+                held = np.full(shape, start, dtype=object)
+                pages.fill(block, typed(np.reshape(self._values[block], shape)) if self._program.resumed else held)
+
+    # --- a step ----------------------------------------------------------------------------------------------------
+
+    def _called(self, k: int, node: Node) -> str:
+        """What a reader calls something that is fed."""
+        if node.op in ("param", "buffer"):
+            return node.name.partition("/")[2]
+        block = self._program.fed(k, node.name)
+        return block if self._program.shared or node.op == RANDOM else block.partition("/")[2]
+
+    def _value(self, k: int, node: Node, arrays: Mapping[str, Any], plan: Plan) -> Any:
+        """The node's elements: references, formulas or numbers; a list of arrays for several results."""
+        pages = self._pages
+        if node.op in ("param", "buffer"):
+            return pages.cells.get(f"{k}/{node.name}", pages.cells[f"0/{node.name}"])
+        if node.op in ("input", "target"):
+            return pages.cells[self._program.fed(k, node.name)]
+        if node.op == RANDOM:
+            words = "drawn once, when this workbook was made: data, so that it can be checked"
+            return self._given(pages.sheet(k, node.path), f"{k}/{node.name}", "mask", node, words)
+        if node.op == CONSTANT:
+            (numbers,), shape = node.args, node.shape or ()
+            each = isinstance(numbers, list)
+            return np.array(numbers, dtype=object).reshape(shape) if each else np.full(shape, numbers, dtype=object)
+        if node.op == ITEM:
+            return np.asarray(arrays[node.args[0].node][node.args[1]], dtype=object)
+        asks = node.op in ops.CONDITIONS or node.op in ops.REARRANGED
+
+        def given(value: Any) -> Any:
+            if isinstance(value, Use):
+                array = arrays[value.node]
+                return array if asks else _numeric(plan.nodes[value.node], array)
+            return [given(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+        try:
+            kwargs = {name: given(each) for name, each in node.kwargs.items()}
+            return ops.apply(node.op, [given(each) for each in node.args], kwargs)
+        except Error as error:
+            raise Error(f"{place(node.path, node.line)}{node.op}: {error}") from None
+
+    # --- what a step leaves behind ---------------------------------------------------------------------------------
+
+    def _update(self, k: int, graph: Graph, arrays: Mapping[str, Any]) -> None:
+        """States, parameters and buffers after step k."""
+        pages = self._pages
+        self._open(k + 1)
+        for name in self._changing:
+            if name.startswith("buffer/"):
+                array = arrays[graph.outputs[name]] if name in graph.outputs else pages.cells[f"{k}/{name}"]
+                pages.fill(f"{k + 1}/{name}", array)
+        for group, cells in zip(self._program.groups, self._at(k), strict=True):
+            given = group.hyperparameters(cells)
+            if self._program.optimizer == "Eve":
+                given["loss"] = pages.cells[f"{k}/loss"].item()
+            for name in group.params:
+                if f"grad/{name}" in graph.outputs:
+                    self._learn(k, name, given)
+                else:  # torch leaves a parameter without a gradient as it is
+                    for block in (f"param/{name}", *(f"state/{name}/{state}" for state in self._states[name])):
+                        pages.fill(f"{k + 1}/{block}", pages.cells[f"{k}/{block}"])
+
+    def _learn(self, k: int, name: str, given: Mapping[str, Any]) -> None:
+        """One parameter's step: its states' new cells, then its own."""
+        pages = self._pages
+        assert self._optimizer is not None
+        said: dict[str, str] = {}
+
+        def place(what: str, array: Any, words: str) -> Any:
+            block = f"{k + 1}/state/{name}/{what}"
+            words = re.sub(r"\w+", lambda word: f"({said[word[0]]})" if word[0] in said else word[0], words)
+            if block not in pages.cells:
+                said[what] = words
+                return _plain(np.asarray(array, dtype=object))
+            pages.fill(block, np.asarray(array, dtype=object), f"{words}, after step {k + 1}")
+            return _plain(pages.cells[block])
+
+        state = {each: _plain(pages.cells[f"{k}/state/{name}/{each}"]) for each in self._states[name]}
+        param, grad = pages.cells[f"{k}/param/{name}"], pages.cells[f"{k}/grad/{name}"]
+        step = self._program.begun + k + 1
+        result, _ = self._optimizer.step(place, param, grad, state, step=step, **given)
+        pages.fill(f"{k + 1}/param/{name}", result, f"{said['new_param']}, after step {k + 1}")
+
+
+def _plain(array: Array) -> Any:
+    """An array, or the one element of one without dimensions."""
+    return array if array.ndim else array.item()
+
+
+def _numeric(node: Node, array: Any) -> Any:
+    """A condition's elements as 1 and 0; all others as they are."""
+    return ops.numerics(array) if node.dtype == "bool" and isinstance(array, np.ndarray) else array
+
+
+def _torch(node: Node, nodes: Mapping[str, Node]) -> str:
+    """The operation's name in torch."""
+    return _torch(nodes[node.args[0].node], nodes) if node.op == ITEM else f"aten.{node.op}"
+
+
+def _format(node: Node) -> str:
+    return NUMBER if node.dtype == "float" else WHOLE
