@@ -14,6 +14,7 @@ from sgdsheet.expr import Call, Expr, Number, Ref
 from sgdsheet.tensor import Array
 
 Function = Callable[..., Any]
+NO_NUMBER = Call("NA")
 INFINITE = 1e307  # what stands for infinity where a cell decides whether it is one
 
 
@@ -28,7 +29,7 @@ def plain(value: Any) -> Any:
 def each_element(build: Function, compute: Function, infinite: Function | None = None) -> Function:
     """A function of arrays from one of elements: `compute` where all are numbers, `build` where some are expressions.
 
-    `infinite` is `build` where one of the numbers is infinite.
+    `infinite` is `build` where one of the numbers is infinite. A cell that cannot be a number is #N/A.
     """
 
     def one(*elements: Any) -> Any:
@@ -37,7 +38,9 @@ def each_element(build: Function, compute: Function, infinite: Function | None =
             with np.errstate(all="ignore"):
                 value = compute(*values)
             return value.item() if isinstance(value, np.generic) else value
-        if any(isinstance(each, float) and not math.isfinite(each) for each in values):
+        if any(isinstance(each, float) and math.isnan(each) for each in values):
+            return NO_NUMBER
+        if any(isinstance(each, float) and math.isinf(each) for each in values):
             if infinite is None:
                 raise Error("an infinite number reaches a formula that cannot hold it")
             return infinite(*values)
@@ -72,7 +75,7 @@ def _infinite_sum(a: Any, b: Any) -> Any:
 
 add = each_element(expr.add, lambda a, b: a + b, _infinite_sum)
 subtract = each_element(expr.subtract, lambda a, b: a - b, lambda a, b: a if isinstance(a, float) else -b)
-multiply = each_element(expr.multiply, lambda a, b: a * b)
+multiply = each_element(expr.multiply, lambda a, b: a * b, lambda a, b: NO_NUMBER)
 divide = each_element(expr.divide, np.divide, lambda a, b: 0.0 if isinstance(b, float) else a)
 power = each_element(expr.power, lambda a, b: np.power(float(a), b))
 negative = each_element(lambda a: -a, lambda a: -a)
@@ -107,6 +110,8 @@ def _choose(condition: Any, yes: Any, no: Any) -> Any:
 
 def _cell(value: Any) -> Any:
     """A number that a cell can hold: what stands for an infinite one is so large that e to its negative is 0."""
+    if isinstance(value, float) and math.isnan(value):
+        return NO_NUMBER
     return math.copysign(INFINITE, value) if isinstance(value, float) and math.isinf(value) else value
 
 

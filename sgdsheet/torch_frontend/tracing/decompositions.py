@@ -19,11 +19,12 @@ from sgdsheet.torch_frontend.ops.products import TERMS
 
 aten = torch.ops.aten
 
+MEAN, SUM = 1, 2  # what torch calls the reductions of a loss
 
 # What torch's table takes apart, but not torch's core set.
 APART = (
     "_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data mse_loss mse_loss_backward smooth_l1_loss "
-    "smooth_l1_loss_backward huber_loss huber_loss_backward binary_cross_entropy binary_cross_entropy_backward "
+    "smooth_l1_loss_backward huber_loss huber_loss_backward "
     "native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward "
     "_native_batch_norm_legit _native_batch_norm_legit_functional native_batch_norm_backward gelu gelu_backward std "
     "nll_loss_forward nll_loss_backward nll_loss2d_forward nll_loss2d_backward hardswish_backward hardsigmoid_backward "
@@ -48,6 +49,8 @@ def table() -> dict[Any, Callable[..., Any]]:
     taken[aten.rrelu_with_noise_functional.default] = _rrelu
     for op in (aten.replication_pad1d_backward, aten.replication_pad2d_backward, aten.replication_pad3d_backward):
         taken[op.default] = _replication_pad_backward
+    taken[aten.binary_cross_entropy.default] = _binary_cross_entropy
+    taken[aten.binary_cross_entropy_backward.default] = _binary_cross_entropy_backward
     taken[aten.convolution.default] = _convolution
     taken[aten.convolution_backward.default] = _convolution_backward
     return taken
@@ -72,6 +75,24 @@ def _var_mean(x: Any, dim: Any = None, *, correction: float | None = None, keepd
     away = x - mean
     var = (away * away).sum(dims, keepdim) / max(0, count - (1 if correction is None else correction))
     return var, mean if keepdim else mean.squeeze(dims)
+
+
+def _binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: int = MEAN) -> Any:
+    """The cross entropy of probabilities, whose logarithms torch cuts off at -100: before a cell takes that of 0."""
+    least = math.exp(-100)
+    loss = (target - 1) * (1 - x).clamp(min=least).log() - target * x.clamp(min=least).log()
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _binary_cross_entropy_backward(grad: Any, x: Any, target: Any, weight: Any = None, reduction: int = MEAN) -> Any:
+    """Its gradient; torch's least divisor is 1e-12 in float32, whatever it computes in."""
+    found = grad * (x - target) / ((1 - x) * x).clamp(min=torch.tensor(1e-12, dtype=torch.float32).item())
+    found = found if weight is None else found * weight
+    return found / x.numel() if reduction == MEAN else found
+
+
+def _reduced(loss: Any, reduction: int) -> Any:
+    return loss.mean() if reduction == MEAN else loss.sum() if reduction == SUM else loss
 
 
 def _rrelu(
