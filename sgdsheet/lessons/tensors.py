@@ -10,31 +10,30 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import (
+from sgdsheet.book import Book, Input, Series, Sheet, scatter, shape_text, typed
+from sgdsheet.book.style import (
     DIVERGING,
+    HEADING,
     HEAT,
+    LABEL,
     LIGHT,
+    NOTE,
     PRECISE,
     SEQUENTIAL,
     SHORT,
+    TEXT,
     WHOLE,
-    Book,
-    Input,
-    Series,
-    Sheet,
-    Typed,
-    scatter,
-    shape_text,
+    Scale,
 )
-from sgdsheet.book.style import HEADING, LABEL, NOTE, TEXT, Scale
 from sgdsheet.expr import Call, Range
+from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy_line, read_csv
-from sgdsheet.lessons.lesson import OldLesson as Lesson
-from sgdsheet.lessons.lesson import Values
+from sgdsheet.lessons.flow import Named, activation, check, data, inputs, labels, loss, row_of, values
+from sgdsheet.lessons.lesson import Lesson, Values
 from sgdsheet.lessons.network import LEFT, explain, maps_sheet
-from sgdsheet.tensor import Array, span
+from sgdsheet.tensor import Array, equal, floor, index, mean, minimum, mod, span
 
-WIDE = 17  # so many narrow columns there are for a heading
+WIDE = 17  # the columns for a heading
 DIMS = 4  # dimensions of the two shapes that are tried against each other
 RIGHT = replace(LABEL, horizontal="right")
 AT = ("at_image", "at_channel", "at_row", "at_column")
@@ -46,47 +45,22 @@ LIGHTS = (
 TOWNS, QUARTERS = ("Bergen", "Cairo", "Mumbai"), ("winter", "spring", "summer", "autumn")
 GOODS = ("apples", "bread", "cheese", "dates")
 SHOPPERS, SHOPS = ("Ann", "Ben", "Cem"), ("market", "corner", "online")
-REDUCTIONS = {"sum": tensor.sum, "mean": tensor.mean, "max": tensor.largest, "argmax": tensor.argmax}
+REDUCTIONS = {"sum": tensor.sum, "mean": mean, "max": tensor.largest, "argmax": tensor.argmax}
 
 
-def build(values: Values, data: Values) -> Book:
-    """The workbook: sheets `ranks`, `order`, `reductions`, `dot product`, `matrix product`, `broadcasting`, `batch`."""
-    check_columns({"data_x": data["data_x"]}, 1_000_000, "tensors")
-    book = Book(
-        "tensors",
-        "Tensors: numbers in rows, tables and stacks of tables",
-        [
-            "A network's data, its parameters and all that it computes are tensors: numbers in a fixed order. A single "
-            "number is one, and so are a row of numbers (a vector), a table (a matrix), a colour picture and a stack "
-            "of pictures. Here is what one does with them: put them in another order, add them up, multiply matrices, "
-            "calculate with tensors of different shapes.",
-            "The words are those of PyTorch, a program library that many networks are written with. It counts from 0: "
-            "the first row is row 0, the first dimension is dim 0.",
-        ],
-        [
-            "On 'ranks', change at_image, at_channel, at_row and at_column: the frame moves, and each index that you "
-            "give takes one dimension away.",
-            "On 'order', change follow, and watch where the same cell goes in view, transpose and permute.",
-            "On 'dot product', type 3 and 1 into u, -1 and 3 into v: at a right angle the dot product is 0.",
-            "On 'matrix product', choose another shopper and another shop. Which products make up the framed number?",
-            "On 'matrix product', let Ann buy 1 of the bread and nothing else: her bills are then the prices of bread.",
-            "On 'broadcasting', type sizes into the two shapes. Find two shapes that do not fit.",
-            "On 'batch', type slope 3 and intercept 2.5 into a, and see mse fall. Can you make it smaller still?",
-        ],
-        INPUTS,
-        values,
-    )
-    picture = _ranks_sheet(book, data)
-    _order_sheet(book, data)
-    _reductions_sheet(book, data, picture)
-    _dot_product_sheet(book, data)
-    _matrix_product_sheet(book, data)
-    _broadcasting_sheet(book, data)
-    _batch_sheet(book, data)
-    return book
+def build(book: Book, given: Values) -> None:
+    """The sheets `ranks`, `order`, `reductions`, `dot product`, `matrix product`, `broadcasting`, `batch`."""
+    check_columns({"data_x": given["data_x"]}, 1_000_000, "tensors")
+    picture = ranks_sheet(book, given)
+    order_sheet(book, given)
+    reductions_sheet(book, given, picture)
+    dot_product_sheet(book, given)
+    matrix_product_sheet(book, given)
+    broadcasting_sheet(book, given)
+    batch_sheet(book, given)
 
 
-def _ranks_sheet(book: Book, data: Values) -> Array:
+def ranks_sheet(book: Book, given: Values) -> Array:
     sheet = maps_sheet(
         book,
         "ranks",
@@ -95,62 +69,58 @@ def _ranks_sheet(book: Book, data: Values) -> Array:
         "point at one of its numbers.",
         "Its shape says how many places each dimension has: a tensor of shape 3 x 4 has 3 * 4 = 12 numbers.",
     )
-    row = _band(sheet, "Rank 0: a number", "No index: a temperature, a loss. Its shape is ().", 5)
-    words, torch = book.inputs["number"].meaning, "torch.tensor(number)"
-    _put(sheet, "number", book.typed("number"), "input", row, LEFT, words=words, torch=torch, number_format=PRECISE)
-    row = _band(sheet, "Rank 1: a vector", "One index: the temperatures of four days.", 5)
-    _typed_block(sheet, "vector", data, row, LEFT, words="one number a day", across=True)
-    row = _band(sheet, "Rank 2: a matrix", "Two indices, row and column: three towns on four days.", 7)
-    _typed_block(sheet, "matrix", data, row, LEFT, SEQUENTIAL, words="towns x days")
+    row = band(sheet, "Rank 0: a number", "No index: a temperature, a loss. Its shape is ().", 5)
+    words = book.inputs["number"].meaning
+    put(sheet, "number", book.typed("number"), row, LEFT, "torch.tensor(number)", words, digits=PRECISE, role="input")
+    row = band(sheet, "Rank 1: a vector", "One index: the temperatures of four days.", 5)
+    put_data(sheet, "vector", given, row, LEFT, "one number a day")
+    row = band(sheet, "Rank 2: a matrix", "Two indices, row and column: three towns on four days.", 7)
+    put_data(sheet, "matrix", given, row, LEFT, "towns x days", SEQUENTIAL)
     text = "Three indices: channel, row, column. The channels say how much red, green and blue light there is."
-    row = _band(sheet, "Rank 3: a picture", text, 9)
+    row = band(sheet, "Rank 3: a picture", text, 9)
     words = "channels x rows x columns: red, green, blue. A flower in front of the sky"
-    picture = _typed_block(sheet, "picture", data, row, LEFT, words=words)
-    _light(sheet, picture)
+    picture = put_data(sheet, "picture", given, row, LEFT, words)
+    light(sheet, picture)
 
     text = "Four indices: which picture comes first. A network is given many at once: a batch. Here it is the picture "
-    row = _band(sheet, "Rank 4: a batch", text + "above and its negative. A frame marks the cell that you choose.", 15)
+    row = band(sheet, "Rank 4: a batch", text + "above and its negative. A frame marks the cell that you choose.", 15)
     words = "pictures x channels x rows x columns: the picture, and 1 - picture"
-    torch = "torch.stack([picture, 1 - picture])"
     batch = np.stack([picture, 1 - picture])
-    batch = _put(sheet, "pictures", batch, "activation", row, LEFT, words=words, torch=torch, number_format=SHORT)
-    _light(sheet, batch)
-    chosen = sheet.inputs(sheet.next_row, 1, AT)
+    batch = put(sheet, "pictures", batch, row, LEFT, "torch.stack([picture, 1 - picture])", words)
+    light(sheet, batch)
+    chosen = list(vars(inputs(sheet, *AT)).values())
     for channel in range(len(LIGHTS)):
-        sheet.frame(batch[:, channel], *_place(batch, chosen))
+        sheet.frame(batch[:, channel], *place_of(batch, chosen))
+    torch = [f"pictures[{', '.join(AT[:count])}]" for count in range(5)]
     text = "Each index that you give takes one dimension away: with one, rank 3 is left."
-    row = _band(sheet, "One dimension less", text, 8)
-    layout = {"number_format": SHORT, "across": True}
-    indexed = [f"pictures[{', '.join(AT[:given])}]" for given in range(5)]
-    rest = {"words": indexed[1], "torch": indexed[1], **layout}
-    _light(sheet, _put(sheet, "one_picture", _rest(batch, chosen[:1]), "activation", row, LEFT, **rest))
-    row = _band(sheet, "And so on", "Two indices leave rank 2, three rank 1, four a number.", 8)
-    for given, name in enumerate(("one_channel", "one_row", "one_number"), start=2):
-        rest = {"words": indexed[given], "torch": indexed[given], "room": 5, **layout}
-        column = LEFT + 6 * (given - 2)
-        _put(sheet, name, _rest(batch, chosen[:given]), "activation", row, column, **rest)
+    row = band(sheet, "One dimension less", text, 8)
+    light(sheet, put(sheet, "one_picture", rest(batch, chosen[:1]), row, LEFT, torch[1]))
+    row = band(sheet, "And so on", "Two indices leave rank 2, three rank 1, four a number.", 8)
+    put(sheet, "one_channel", rest(batch, chosen[:2]), row, LEFT, torch[2], room=5)
+    put(sheet, "one_row", rest(batch, chosen[:3]), row, LEFT + 6, torch[3], room=5)
+    put(sheet, "one_number", rest(batch, chosen), row, LEFT + 12, torch[4], room=5)
     return picture
 
 
-def _light(sheet: Sheet, pictures: Array) -> None:
+def light(sheet: Sheet, pictures: Array) -> None:
     """Shows each channel in its colour."""
     for channel, scale in enumerate(LIGHTS):
         sheet.heat_map(pictures[..., channel, :, :], scale)
 
 
-def _rest(batch: Array, chosen: Sequence[Any]) -> Array:
+def rest(batch: Array, chosen: Sequence[Any]) -> Array:
     """What is left of the batch of pictures when its first indices are given."""
     first, last, side = batch.flat[0], batch.flat[-1], batch.shape[-1]
     whole = Range(first.sheet, first.row, first.column, last.row, last.column, absolute=True)
-    rest = np.empty(batch.shape[len(chosen) :], dtype=object)
-    for free in np.ndindex(rest.shape):
+    left = np.empty(batch.shape[len(chosen) :], dtype=object)
+    for free in np.ndindex(left.shape):
         image, channel, row, column = *chosen, *free
         # There is a blank cell between one panel and the next.
-        rest[free] = Call("INDEX", whole, image * (side + 1) + (row + 1), channel * (side + 1) + (column + 1))
-    return rest
+        left[free] = Call("INDEX", whole, image * (side + 1) + (row + 1), channel * (side + 1) + (column + 1))
+    return left
 
 
-def _order_sheet(book: Book, data: Values) -> None:
+def order_sheet(book: Book, given: Values) -> None:
     sheet = maps_sheet(
         book,
         "order",
@@ -159,62 +129,32 @@ def _order_sheet(book: Book, data: Values) -> None:
         "frame marks the one that you follow.",
         "In memory the twelve stand in one row, as in flat. A view only says how that row is cut into pieces.",
     )
-    (follow,) = sheet.inputs(sheet.next_row, 1, ("follow",))
-    row = _band(sheet, "Twelve cells", "Three rows of four: type other numbers if you like.", 7)
-    cells = _typed_block(sheet, "cells", data, row, LEFT, HEAT, words="type here")
-    index = tensor.floor(follow / 4), tensor.mod(follow, 4)
-    sheet.frame(cells, *_place(cells, index))
-    thirds = tensor.floor(follow / 6), tensor.floor(tensor.mod(follow, 6) / 3), tensor.mod(follow, 3)
-    by_thirds = cells.reshape(2, 2, 3)
-    for name, heading, text, torch, arranged, indices in (
-        (
-            "flat",
-            "flatten",
-            "All in one row: row 0, then row 1, then row 2.",
-            "cells.flatten()",
-            cells.reshape(-1),
-            (follow,),
-        ),
-        (
-            "viewed",
-            "view",
-            "The same row, cut after every third cell.",
-            "cells.view(4, 3)",
-            cells.reshape(4, 3),
-            (tensor.floor(follow / 3), tensor.mod(follow, 3)),
-        ),
-        (
-            "transposed",
-            "transpose",
-            "Rows become columns. The shape is that of viewed, the order is not.",
-            "cells.T",
-            cells.T,
-            index[::-1],
-        ),
-        (
-            "cube",
-            "view with rank 3",
-            "Cut after every third cell, and into two halves. The last index runs fastest.",
-            "cells.view(2, 2, 3)",
-            by_thirds,
-            thirds,
-        ),
-        (
-            "permuted",
-            "permute",
-            "The dimensions of cube change places: what was dim 2 is dim 0 now.",
-            "cells.view(2, 2, 3).permute(2, 0, 1)",
-            by_thirds.transpose(2, 0, 1),
-            (thirds[2], *thirds[:2]),
-        ),
-    ):
-        row = _band(sheet, heading, text, 5 if arranged.ndim == 1 else 7)
-        layout = {"words": torch, "torch": torch, "number_format": PRECISE, "across": True}
-        placed = _put(sheet, name, arranged, "activation", row, LEFT, HEAT, **layout)
-        sheet.frame(placed, *_place(placed, indices))
+    follow = inputs(sheet, "follow").follow
+    row = band(sheet, "Twelve cells", "Three rows of four: type other numbers if you like.", 7)
+    cells = put_data(sheet, "cells", given, row, LEFT, "type here", HEAT)
+    i, j = floor(follow / 4), mod(follow, 4)
+    sheet.frame(cells, *place_of(cells, (i, j)))
+
+    def show(name: str, heading: str, text: str, torch: str, array: Array, *indices: Any) -> None:
+        row = band(sheet, heading, text, 5 if array.ndim == 1 else 7)
+        array = put(sheet, name, array, row, LEFT, torch, scale=HEAT, digits=PRECISE)
+        sheet.frame(array, *place_of(array, indices))
+
+    text = "All in one row: row 0, then row 1, then row 2."
+    show("flat", "flatten", text, "cells.flatten()", cells.reshape(-1), follow)
+    text = "The same row, cut after every third cell."
+    show("viewed", "view", text, "cells.view(4, 3)", cells.reshape(4, 3), floor(follow / 3), mod(follow, 3))
+    text = "Rows become columns. The shape is that of viewed, the order is not."
+    show("transposed", "transpose", text, "cells.T", cells.T, j, i)
+    text = "Cut after every third cell, and into two halves. The last index runs fastest."
+    cube, half, third, last = cells.reshape(2, 2, 3), floor(follow / 6), floor(mod(follow, 6) / 3), mod(follow, 3)
+    show("cube", "view with rank 3", text, "cells.view(2, 2, 3)", cube, half, third, last)
+    text = "The dimensions of cube change places: what was dim 2 is dim 0 now."
+    torch, permuted = "cells.view(2, 2, 3).permute(2, 0, 1)", cube.transpose(2, 0, 1)
+    show("permuted", "permute", text, torch, permuted, last, half, third)
 
 
-def _reductions_sheet(book: Book, data: Values, picture: Array) -> None:
+def reductions_sheet(book: Book, given: Values, picture: Array) -> None:
     sheet = book.sheet(
         "reductions",
         "Sums and means: dimensions that disappear",
@@ -226,38 +166,32 @@ def _reductions_sheet(book: Book, data: Values, picture: Array) -> None:
     sheet.width(1, 16)
     sheet.width(2, 13, 20)
     top = sheet.next_row
-    layout: dict[str, Any] = {"words": "mm of rain: towns x quarters", "torch": "rain"}
-    rain = _labelled(sheet, "rain", _typed(data["rain"]), "data", top, 1, TOWNS, QUARTERS, **layout)
+    rain = data(typed(given["rain"]), "mm of rain: towns x quarters", "rain", PRECISE)
+    rain = labelled(sheet, "rain", rain, top, 1, TOWNS, QUARTERS)
     sheet.heat_map(rain, SEQUENTIAL)
     below, beside = top + 3 + len(TOWNS) + 1, 2 + len(QUARTERS) + 1
     sheet.width(beside, 15, beside + len(REDUCTIONS) - 1)
-    for offset, (name, function) in enumerate(REDUCTIONS.items()):
-        torch = f"rain.{'amax' if name == 'max' else name}"
-        layout = {"number_format": WHOLE if name == "argmax" else SHORT}
-        columns = [function(column) for column in rain.T]
-        sheet.write(below + offset, 1, f"{name}_dim_0", LABEL)
-        layout |= {"words": f"{name} of each column", "torch": f"{torch}(dim=0)"}
-        sheet.place(f"{name}_dim_0", columns, "activation", below + offset, 2, across=True, **layout)
-        rows = [function(row) for row in rain]
-        sheet.write(top + 2, beside + offset, f"{name}_dim_1", RIGHT)
-        layout |= {"words": f"{name} of each row", "torch": f"{torch}(dim=1)"}
-        sheet.place(f"{name}_dim_1", rows, "activation", top + 3, beside + offset, **layout)
-        counted = ", counted row by row" if name == "argmax" else ""
-        layout |= {"words": f"{name} of all twelve{counted}", "torch": f"{torch}()"}
-        sheet.value(below + offset, beside, f"{name}_all", function(rain), "activation", **layout)
+    for offset, (name, reduce) in enumerate(REDUCTIONS.items()):
+        row, column, torch = below + offset, beside + offset, f"rain.{'amax' if name == 'max' else name}"
+        digits, counted = (WHOLE, ", counted row by row") if name == "argmax" else (SHORT, "")
+        made = activation(list(map(reduce, rain.T)), f"{name} of each column", f"{torch}(dim=0)", digits)
+        in_row(sheet, f"{name}_dim_0", made, row, 1, note=False)
+        sheet.write(top + 2, column, f"{name}_dim_1", RIGHT)
+        made = activation(list(map(reduce, rain)), f"{name} of each row", f"{torch}(dim=1)", digits)
+        place(sheet, f"{name}_dim_1", made, top + 3, column, across=False)
+        made = activation(reduce(rain), f"{name} of all twelve{counted}", f"{torch}()", digits)
+        values(sheet, f"{name}_", row=row, left=beside, all=made)
 
     row = below + len(REDUCTIONS) + 1
     sheet.write(row, 1, "The picture of sheet 'ranks' has shape 3 x 5 x 5", HEADING)
-    grey = [[tensor.mean(point) for point in line] for line in np.moveaxis(picture, 0, -1)]
-    layout = {"words": "mean of red, green and blue: a grey picture", "torch": "picture.mean(dim=0)"}
-    grey = sheet.headed("grey", grey, "activation", row + 2, 2, number_format=SHORT, **layout)
-    sheet.heat_map(grey, LIGHT)
-    lights = [tensor.mean(channel) for channel in picture]
-    layout = {"words": "mean of each channel: red, green, blue", "torch": "picture.mean(dim=(1, 2))"}
-    sheet.headed("lights", lights, "activation", row + 2, 8, number_format=SHORT, across=True, **layout)
+    grey = [[mean(point) for point in line] for line in np.moveaxis(picture, 0, -1)]
+    words = "mean of red, green and blue: a grey picture"
+    put(sheet, "grey", grey, row + 2, 2, "picture.mean(dim=0)", words, LIGHT, room=0)
+    lights, words = [mean(channel) for channel in picture], "mean of each channel: red, green, blue"
+    put(sheet, "lights", lights, row + 2, 8, "picture.mean(dim=(1, 2))", words, room=0)
 
 
-def _dot_product_sheet(book: Book, data: Values) -> None:
+def dot_product_sheet(book: Book, given: Values) -> None:
     sheet = book.sheet(
         "dot product",
         "The dot product: multiply in pairs, then add up",
@@ -267,62 +201,45 @@ def _dot_product_sheet(book: Book, data: Values) -> None:
     )
     sheet.width(1, 16)
     table = sheet.table(sheet.next_row, 2, len(GOODS))
-    for offset, good in enumerate(GOODS):
-        sheet.write(table.first + offset, 1, good, LABEL)
-    amounts, prices = (
-        table.column(name, "data", _typed(data[name]), words=words, torch=name, number_format=PRECISE)
-        for name, words in (("amounts", "how many, or how much"), ("unit_prices", "the price of one"))
+    labels(sheet, table.first, 1, GOODS)
+    t = flow.columns(
+        table,
+        amounts=data(typed(given["amounts"]), "how many, or how much", "amounts", PRECISE),
+        unit_prices=data(typed(given["unit_prices"]), "the price of one", "unit_prices", PRECISE),
+        products=activation(lambda t: t.amounts * t.unit_prices, "amount * price", "amounts * unit_prices"),
     )
-    layout: dict[str, Any] = {"words": "amount * price", "torch": "amounts * unit_prices"}
-    products = table.column("products", "activation", amounts * prices, **layout)
-    layout = {"words": "the sum of the products", "torch": "amounts @ unit_prices"}
-    sheet.value(sheet.next_row, 1, "bill", tensor.sum(products), "activation", **layout)
+    values(sheet, bill=activation(tensor.sum(t.products), "the sum of the products", "amounts @ unit_prices"))
 
     row = sheet.next_row + 1
     sheet.write(row, 1, "Two arrows", HEADING)
-    says = (
-        "Two numbers are an arrow: how far to the right, and how far up.",
-        "The dot product of two arrows is above 0 if they go much the same way,",
-        "0 if they are at a right angle, below 0 if they go opposite ways.",
+    labels(sheet, row + 1, 1, ARROWS, TEXT)
+    u, v = (
+        in_row(sheet, name, data(typed(given[name]), "to the right, up", name, PRECISE), row, 1, note=False)
+        for name, row in (("u", row + 5), ("v", row + 6))
     )
-    for offset, line in enumerate(says, start=1):
-        sheet.write(row + offset, 1, line, TEXT)
-    row += 5
-    arrows = []
-    for offset, name in enumerate(("u", "v")):
-        sheet.write(row + offset, 1, name, LABEL)
-        layout = {"words": "to the right, up", "torch": name, "number_format": PRECISE, "across": True}
-        arrows.append(sheet.place(name, _typed(data[name]), "data", row + offset, 2, **layout))
-    u, v = arrows
-    sheet.write(row + 2, 1, "uv_products", LABEL)
-    products = sheet.place("uv_products", u * v, "activation", row + 2, 2, words="u * v", torch="u * v", across=True)
-    layout = {"words": "their sum", "torch": "u @ v"}
-    dot = sheet.value(row + 3, 1, "uv", tensor.sum(products), "activation", **layout)
-    lengths = [
-        sheet.value(
-            row + offset,
-            1,
-            f"{name}_length",
-            tensor.sqrt(tensor.sum(arrow * arrow)),
-            "activation",
-            words=f"root of {name} @ {name}",
-            torch=f"{name}.norm()",
-        )
-        for offset, (name, arrow) in enumerate((("u", u), ("v", v)), start=4)
-    ]
-    layout = {"words": "uv / (u_length * v_length): 1 is the same way, -1 opposite", "torch": "u @ v / (...)"}
-    sheet.value(row + 6, 1, "cosine", dot / (lengths[0] * lengths[1]), "check", **layout)
+    products = in_row(sheet, "uv_products", activation(u * v, "u * v", "u * v"), row + 7, 1, note=False)
+    values(
+        sheet,
+        row=row + 8,
+        uv=activation(tensor.sum(products), "their sum", "u @ v"),
+        u_length=activation(tensor.sqrt(tensor.sum(u * u)), "root of u @ u", "u.norm()"),
+        v_length=activation(tensor.sqrt(tensor.sum(v * v)), "root of v @ v", "v.norm()"),
+        cosine=check(
+            lambda t: t.uv / (t.u_length * t.v_length),
+            "uv / (u_length * v_length): 1 is the same way, -1 opposite",
+            "u @ v / (...)",
+        ),
+    )
     lines = []
-    for color, (name, arrow) in enumerate((("u", u), ("v", v))):
-        points = np.array([[0, 0], arrow], dtype=object)
-        layout = {"words": f"from 0, 0 to {name}", "number_format": PRECISE}
-        points = sheet.headed(f"{name}_arrow", points, "check", row + 8, 2 + 3 * color, **layout)
-        lines.append(Series(name, points[:, 0], points[:, 1], points=True, color=color, width=3))
+    for name, arrow, column in (("u", u, 2), ("v", v, 5)):
+        line, words = np.array([[0, 0], arrow], dtype=object), f"from 0, 0 to {name}"
+        line = put(sheet, f"{name}_arrow", line, row + 13, column, "", words, None, 0, PRECISE, "check")
+        lines.append(Series(name, line[:, 0], line[:, 1], points=True, width=3))
     chart = scatter("u and v", "to the right", "up", lines, width=12, height=12, x_range=(-5, 5), y_range=(-5, 5))
-    sheet.chart(row - 5, 8, chart)
+    sheet.chart(row, 8, chart)
 
 
-def _matrix_product_sheet(book: Book, data: Values) -> None:
+def matrix_product_sheet(book: Book, given: Values) -> None:
     sheet = book.sheet(
         "matrix product",
         "The matrix product: each row with each column",
@@ -332,26 +249,18 @@ def _matrix_product_sheet(book: Book, data: Values) -> None:
         "size, here 4, disappears.",
     )
     sheet.width(1, 14)
-    shopper, shop = sheet.inputs(sheet.next_row, 1, ("at_shopper", "at_shop"))
+    cell = inputs(sheet, "at_shopper", "at_shop")
     top, left = sheet.next_row, 3 + len(GOODS)
-    layout: dict[str, Any] = {"words": "goods x shops", "torch": "prices"}
-    prices = _labelled(sheet, "prices", _typed(data["prices"]), "data", top, left, GOODS, SHOPS, **layout)
-    says = (
-        "The row i and the column j that you choose are framed.",
-        "bills[i, j] is their dot product:",
-        "lists[i, 0] * prices[0, j] + lists[i, 1] * prices[1, j]",
-        "+ lists[i, 2] * prices[2, j] + lists[i, 3] * prices[3, j]",
-    )
-    for offset, line in enumerate(says, start=1):
-        sheet.write(top + offset, 1, line, TEXT)
+    prices = data(typed(given["prices"]), "goods x shops", "prices", PRECISE)
+    prices = labelled(sheet, "prices", prices, top, left, GOODS, SHOPS)
+    labels(sheet, top + 1, 1, FRAMED, TEXT)
     row = top + 3 + len(GOODS) + 1
-    layout = {"words": "shoppers x goods: how much of each", "torch": "lists"}
-    lists = _labelled(sheet, "lists", _typed(data["lists"]), "data", row, 1, SHOPPERS, GOODS, **layout)
-    layout = {"words": "lists @ prices", "torch": "lists @ prices", "number_format": SHORT}
-    bills = tensor.matmul(lists, prices)
-    bills = _labelled(sheet, "bills", bills, "activation", row, left, SHOPPERS, SHOPS, **layout)
+    lists = data(typed(given["lists"]), "shoppers x goods: how much of each", "lists", PRECISE)
+    lists = labelled(sheet, "lists", lists, row, 1, SHOPPERS, GOODS)
+    bills = activation(tensor.matmul(lists, prices), "lists @ prices", "lists @ prices", SHORT)
+    bills = labelled(sheet, "bills", bills, row, left, SHOPPERS, SHOPS)
     sheet.heat_map(bills, SEQUENTIAL)
-    framed_row, framed_column = _place(bills, (shopper, shop))
+    framed_row, framed_column = place_of(bills, (cell.at_shopper, cell.at_shop))
     sheet.frame(lists, row=framed_row)
     sheet.frame(prices, column=framed_column)
     sheet.frame(bills, framed_row, framed_column)
@@ -359,27 +268,25 @@ def _matrix_product_sheet(book: Book, data: Values) -> None:
     row += 3 + len(SHOPPERS) + 1
     sheet.write(row, 1, "The framed number, step by step", HEADING)
     table = sheet.table(row + 1, 2, len(GOODS))
-    for offset, good in enumerate(GOODS):
-        sheet.write(table.first + offset, 1, good, LABEL)
-    amounts = [tensor.index(column, shopper + 1) for column in lists.T]
-    layout = {"words": "lists[i]", "torch": "lists[at_shopper]", "number_format": SHORT}
-    amounts = table.column("chosen_row", "activation", amounts, **layout)
-    costs = [tensor.index(line, shop + 1) for line in prices]
-    layout |= {"words": "prices[:, j]", "torch": "prices[:, at_shop]"}
-    costs = table.column("chosen_column", "activation", costs, **layout)
-    layout |= {"words": "row * column", "torch": "lists[at_shopper] * prices[:, at_shop]"}
-    pairs = table.column("pairs", "activation", amounts * costs, **layout)
+    labels(sheet, table.first, 1, GOODS)
+    i, j = "lists[at_shopper]", "prices[:, at_shop]"
+    t = flow.columns(
+        table,
+        chosen_row=activation(row_of(lists, cell.at_shopper + 1), "lists[i]", i, SHORT),
+        chosen_column=activation(row_of(prices.T, cell.at_shop + 1), "prices[:, j]", j, SHORT),
+        pairs=activation(lambda t: t.chosen_row * t.chosen_column, "row * column", f"{i} * {j}", SHORT),
+    )
     sheet.width(2, 14, left + len(SHOPS))
     sheet.width(left - 1, 4)
-    row = sheet.next_row
-    torch = "lists[at_shopper] @ prices[:, at_shop]"
-    sheet.value(row, 1, "pairs_sum", tensor.sum(pairs), "activation", words="the sum of the pairs", torch=torch)
-    framed = Call("INDEX", span(bills), shopper + 1, shop + 1)
-    torch = "(lists @ prices)[at_shopper, at_shop]"
-    sheet.value(row + 1, 1, "framed", framed, "activation", words="what stands in the frame: the same", torch=torch)
+    framed = Call("INDEX", span(bills), cell.at_shopper + 1, cell.at_shop + 1)
+    values(
+        sheet,
+        pairs_sum=activation(tensor.sum(t.pairs), "the sum of the pairs", f"{i} @ {j}"),
+        framed=activation(framed, "what stands in the frame: the same", "(lists @ prices)[at_shopper, at_shop]"),
+    )
 
 
-def _broadcasting_sheet(book: Book, data: Values) -> None:
+def broadcasting_sheet(book: Book, given: Values) -> None:
     sheet = maps_sheet(
         book,
         "broadcasting",
@@ -388,87 +295,68 @@ def _broadcasting_sheet(book: Book, data: Values) -> None:
         "does not, then the one is repeated along it until both have the same shape.",
         "Nothing is really copied: each cell refers to the one number again and again. Click on a few to see it.",
     )
-    row = _band(sheet, "A column and a row", "3 x 1 and 1 x 4: both are repeated, and the sum is 3 x 4.", 7)
-    tens = _typed_block(sheet, "tens", data, row, LEFT, HEAT, 5, words="repeated to the right")
-    units = _typed_block(sheet, "units", data, row, LEFT + 5, HEAT, 5, words="repeated downwards")
-    repeated = np.broadcast_arrays(tens, units)
-    for position, (name, array, torch) in enumerate(
-        (
-            ("tens_repeated", repeated[0], "tens.expand(3, 4)"),
-            ("units_repeated", repeated[1], "units.expand(3, 4)"),
-            ("tens_plus_units", tens + units, "tens + units"),
-        )
-    ):
-        layout = {"words": torch, "torch": torch, "number_format": PRECISE}
-        _put(sheet, name, array, "activation", row, LEFT + 10 + 5 * position, HEAT, 5, **layout)
+
+    def show(name: str, array: Any, column: int, torch: str, scale: Scale | None, digits: str = SHORT) -> Array:
+        return put(sheet, name, array, row, LEFT + column, torch, scale=scale, room=5, digits=digits)
+
+    row = band(sheet, "A column and a row", "3 x 1 and 1 x 4: both are repeated, and the sum is 3 x 4.", 7)
+    tens = put_data(sheet, "tens", given, row, LEFT, "repeated to the right", HEAT, 5)
+    units = put_data(sheet, "units", given, row, LEFT + 5, "repeated downwards", HEAT, 5)
+    shape = (len(tens), units.shape[1])
+    show("tens_repeated", np.broadcast_to(tens, shape), 10, "tens.expand(3, 4)", HEAT, PRECISE)
+    show("units_repeated", np.broadcast_to(units, shape), 15, "units.expand(3, 4)", HEAT, PRECISE)
+    show("tens_plus_units", tens + units, 20, "tens + units", HEAT, PRECISE)
 
     text = "Four pupils, three tests. The mean of each test has shape 3. A shape that is too short gets sizes of 1 "
-    row = _band(sheet, "A matrix and a vector", text + "in front: 3 counts as 1 x 3.", 9)
-    grades = _typed_block(sheet, "grades", data, row, LEFT, SEQUENTIAL, 5, words="pupils x tests")
-    _less_mean(sheet, "test", grades, 0, row, "grades.mean(dim=0)")
+    row = band(sheet, "A matrix and a vector", text + "in front: 3 counts as 1 x 3.", 9)
+    grades = put_data(sheet, "grades", given, row, LEFT, "pupils x tests", SEQUENTIAL, 5)
+    means = show("test_mean", list(map(mean, grades.T)), 5, "grades.mean(dim=0)", None)
+    show("grades_less_test", grades - means, 10, "grades - test_mean", DIVERGING)
     text = "The mean of each pupil must keep its dimension: 4 x 1 fits 4 x 3. Without keepdim it has shape 4, counts "
-    row = _band(sheet, "keepdim", text + "as 1 x 4, and does not fit.", 9)
-    _less_mean(sheet, "pupil", grades, 1, row, "grades.mean(dim=1, keepdim=True)")
+    row = band(sheet, "keepdim", text + "as 1 x 4, and does not fit.", 9)
+    means = show("pupil_mean", [[mean(line)] for line in grades], 5, "grades.mean(dim=1, keepdim=True)", None)
+    show("grades_less_pupil", grades - means, 10, "grades - pupil_mean", DIVERGING)
 
     text = "Where there are as many rows as columns, forgetting keepdim is no error but wrong: row i should lose the "
-    row = _band(sheet, "The trap", text + "mean of row i, and column i loses it.", 9)
-    square = _typed_block(sheet, "square", data, row, LEFT, SEQUENTIAL, 5, words="rows x columns")
-    layout = {"number_format": SHORT, "across": True}
-    means = [tensor.mean(line) for line in square]
-    torch = "square.mean(dim=1)"
-    means = _put(sheet, "row_mean", means, "activation", row, LEFT + 5, None, 5, words=torch, torch=torch, **layout)
-    for name, mean, column, torch in (
-        ("intended", means[:, None], LEFT + 10, "square - row_mean[:, None]"),
-        ("mistaken", means, LEFT + 15, "square - row_mean"),
-    ):
-        _put(sheet, name, square - mean, "activation", row, column, DIVERGING, 5, words=torch, torch=torch, **layout)
-    _fitting(book, sheet)
+    row = band(sheet, "The trap", text + "mean of row i, and column i loses it.", 9)
+    square = put_data(sheet, "square", given, row, LEFT, "rows x columns", SEQUENTIAL, 5)
+    means = show("row_mean", list(map(mean, square)), 5, "square.mean(dim=1)", None)
+    show("intended", square - means[:, None], 10, "square - row_mean[:, None]", DIVERGING)
+    show("mistaken", square - means, 15, "square - row_mean", DIVERGING)
+    fitting(book, sheet)
 
 
-def _less_mean(sheet: Sheet, name: str, grades: Array, dim: int, row: int, torch: str) -> None:
-    """The means of the columns or the rows, and the grades less these means."""
-    means = np.array([tensor.mean(each) for each in (grades.T if dim == 0 else grades)], dtype=object)
-    means = means if dim == 0 else means[:, None]
-    layout = {"words": torch, "torch": torch, "number_format": SHORT, "across": True}
-    means = _put(sheet, f"{name}_mean", means, "activation", row, LEFT + 5, None, 5, **layout)
-    words = f"grades - {name}_mean"
-    layout |= {"words": words, "torch": words}
-    _put(sheet, f"grades_less_{name}", grades - means, "activation", row, LEFT + 10, DIVERGING, 5, **layout)
-
-
-def _fitting(book: Book, sheet: Sheet) -> None:
+def fitting(book: Book, sheet: Sheet) -> None:
     """Two shapes that the reader types, and whether they fit."""
     row = sheet.next_row
     sheet.write(row, 1, "Do two shapes fit?", HEADING)
     note = "Type a size into each yellow cell; where a shape has fewer than four dimensions, type 1 in front of it."
     sheet.write(row + 1, 1, note, NOTE)
     sizes = np.empty((2, DIMS), dtype=object)
-    for position, shape in enumerate(("a", "b")):
+    for position, shape in enumerate(SIZES):
         sheet.write(row + 2 + position, 1, f"shape_{shape}", LABEL)
-        for dim, name in enumerate(_size_names(shape)):
-            typed, words = book.typed(name), book.inputs[name].meaning
-            place = row + 2 + position, LEFT + dim
-            sizes[position, dim] = sheet.place(name, typed, "input", *place, words=words, number_format=WHOLE).item()
+        for dim, name in enumerate(size_names(shape)):
+            size = flow.Column("input", book.typed(name), book.inputs[name].meaning, digits=WHOLE)
+            sizes[position, dim] = place(sheet, name, size, row + 2 + position, LEFT + dim).item()
     a, b = sizes
-    fits = tensor.where(tensor.either(tensor.equal(a, b), tensor.equal(tensor.minimum(a, b), 1)), 1, 0)
+
+    def whole(name: str, array: Any, offset: int, words: str, torch: str) -> Array:
+        sheet.write(row + offset, 1, name, LABEL)
+        sheet.write(row + offset, LEFT + DIMS, words, NOTE)
+        return place(sheet, name, check(array, words, torch, WHOLE), row + offset, LEFT)
+
+    fits = tensor.where(tensor.either(equal(a, b), equal(minimum(a, b), 1)), 1, 0)
     words = "1 where both sizes are the same or one of them is 1, else 0"
-    fits = _row(sheet, "fits", fits, row + 4, words, "torch.broadcast_shapes((a,), (b,)) raises no error")
+    fits = whole("fits", fits, 4, words, "torch.broadcast_shapes((a,), (b,)) raises no error")
     words = "the larger of both sizes, and 0 where they do not fit"
-    size = _row(sheet, "result_size", fits * tensor.maximum(a, b), row + 5, words, "torch.broadcast_shapes(a, b)")
-    words = "1 if all dimensions fit"
-    _row(sheet, "all_fit", tensor.smallest(fits), row + 6, words, "torch.broadcast_shapes(a, b) raises no error")
+    size = whole("result_size", fits * tensor.maximum(a, b), 5, words, "torch.broadcast_shapes(a, b)")
+    torch = "torch.broadcast_shapes(a, b) raises no error"
+    whole("all_fit", tensor.smallest(fits), 6, "1 if all dimensions fit", torch)
     words = "so many numbers has the result; 0 if there is none"
-    _row(sheet, "result_numbers", math.prod(size), row + 7, words, "(a + b).numel()")
+    whole("result_numbers", math.prod(size), 7, words, "(a + b).numel()")
 
 
-def _row(sheet: Sheet, name: str, array: Any, row: int, words: str, torch: str) -> Array:
-    """A row of whole numbers between its name and its words."""
-    sheet.write(row, 1, name, LABEL)
-    sheet.write(row, LEFT + DIMS, words, NOTE)
-    return sheet.place(name, array, "check", row, LEFT, words=words, torch=torch, number_format=WHOLE, across=True)
-
-
-def _batch_sheet(book: Book, data: Values) -> None:
+def batch_sheet(book: Book, given: Values) -> None:
     sheet = book.sheet(
         "batch",
         "A batch: all points at once through x @ a",
@@ -479,209 +367,172 @@ def _batch_sheet(book: Book, data: Values) -> None:
     )
     sheet.width(1, 15)
     sheet.width(2, 12, 13)
-    top = sheet.next_row
-    count = len(data["data_x"])
-    parts = ("slope", "intercept")
-    layout = {"words": "a line", "torch": "a"}
-    a = _labelled(sheet, "a", _typed(data["a"]), "parameter", top, 1, (), parts, across=True, absolute=True, **layout)
-    layout = {"words": "three lines, one a column", "torch": "lines", "absolute": True}
-    names = ("line 0", "line 1", "line 2")
-    lines = _labelled(sheet, "lines", _typed(data["lines"]), "parameter", top, 5, parts, names, **layout)
+    top, count = sheet.next_row, len(given["data_x"])
+    parts, names = ("slope", "intercept"), ("line 0", "line 1", "line 2")
+    a = flow.parameter(typed(given["a"]), "a line", "a", PRECISE, absolute=True)
+    a = labelled(sheet, "a", a, top, 1, (), parts)
+    lines = flow.parameter(typed(given["lines"]), "three lines, one a column", "lines", PRECISE, absolute=True)
+    lines = labelled(sheet, "lines", lines, top, 5, parts, names)
 
     table = sheet.table(top + 19, 1, count)
-    data_x, y = (
-        table.column(name, "data", _typed(data[name]), words=words, torch=name.removeprefix("data_"), width=15)
-        for name, words in (("data_x", "what is known"), ("data_y", "what to predict"))
+    sheet.repeat_rows(table.head, table.first - 1)
+    t = flow.columns(
+        table,
+        width=13,
+        data_x=data(typed(given["data_x"]), "what is known", "x", width=15),
+        data_y=data(typed(given["data_y"]), "what to predict", "y", width=15),
+        x=activation(
+            lambda t: np.stack([t.data_x, np.ones_like(t.data_x)], axis=1),
+            "data_x and a 1",
+            "torch.stack([x, torch.ones(n)], 1)",
+            parts=parts,
+        ),
+        y_hat=activation(lambda t: tensor.matmul(t.x, a[:, None])[:, 0], "x @ a", "x @ a"),
+        error=activation(lambda t: t.y_hat - t.data_y, "y_hat - data_y", "y_hat - y"),
+        squared_error=loss(lambda t: t.error**2, "error^2", "(y_hat - y) ** 2"),
+        y_hats=activation(lambda t: tensor.matmul(t.x, lines), "x @ lines", "x @ lines", parts=names),
+        errors=activation(
+            lambda t: t.y_hats - t.data_y[:, None],
+            "y_hats - data_y, which is n x 1 here",
+            "y_hats - y[:, None]",
+            parts=names,
+        ),
     )
-    x = np.stack([data_x, np.ones_like(data_x)], axis=1)
-    x = table.column("x", "activation", x, words="data_x and a 1", torch="torch.stack([x, torch.ones(n)], 1)")
-    y_hat = tensor.matmul(x, a[:, None])[:, 0]
-    y_hat = table.column("y_hat", "activation", y_hat, words="x @ a", torch="x @ a")
-    error = table.column("error", "activation", y_hat - y, words="y_hat - data_y", torch="y_hat - y")
-    squared = table.column("squared_error", "loss", error**2, words="error^2", torch="(y_hat - y) ** 2")
-    y_hats = table.column("y_hats", "activation", tensor.matmul(x, lines), words="x @ lines", torch="x @ lines")
-    words = "y_hats - data_y, which is n x 1 here"
-    errors = table.column("errors", "activation", y_hats - y[:, None], words=words, torch="y_hats - y[:, None]")
-
-    layout = {"words": "mean of squared_error", "torch": "F.mse_loss(x @ a, y)"}
-    sheet.value(top + 5, 1, "mse", tensor.mean(squared), "loss", **layout)
-    grad = np.array([2 * tensor.sum(column * error) / count for column in x.T], dtype=object)
-    words = "2 * x.T @ error / n: how mse changes with slope and intercept"
-    _beside(sheet, "grad", grad, "gradient", top + 6, 1, words=words, torch="a.grad")
-    mses = [tensor.mean(column**2) for column in errors.T]
-    torch = "((x @ lines - y[:, None]) ** 2).mean(dim=0)"
-    _beside(sheet, "mses", mses, "loss", top + 5, 5, words="one a line", torch=torch)
+    values(sheet, row=top + 5, mse=loss(mean(t.squared_error), "mean of squared_error", "F.mse_loss(x @ a, y)"))
+    grad = [2 * tensor.sum(column * t.error) / count for column in t.x.T]
+    grad = flow.gradient(grad, "2 * x.T @ error / n: how mse changes with slope and intercept", "a.grad")
+    in_row(sheet, "grad", grad, top + 6, 1)
+    mses = [mean(column**2) for column in t.errors.T]
+    in_row(sheet, "mses", loss(mses, "one a line", "((x @ lines - y[:, None]) ** 2).mean(dim=0)"), top + 5, 5)
 
     sheet.write(top + 8, 1, "One point at a time", HEADING)
-    (point,) = sheet.inputs(top + 9, 1, ("point",))
-    place = tensor.minimum(point, count - 1) + 1  # with other data there may be fewer
-    row = np.array([tensor.index(column, place) for column in x.T], dtype=object)
-    row = _beside(sheet, "point_x", row, "activation", top + 10, 1, words="the point's row of x", torch="x[point]")
-    layout = {"words": "the row times a, in pairs", "torch": "x[point] * a"}
-    products = _beside(sheet, "point_products", row * a, "activation", top + 11, 1, **layout)
-    layout = {"words": "their sum", "torch": "x[point] @ a"}
-    sheet.value(top + 12, 1, "point_y_hat", tensor.sum(products), "activation", **layout)
-    layout = {"words": "what the batch has for this point: the same", "torch": "(x @ a)[point]"}
-    sheet.value(top + 13, 1, "batch_y_hat", tensor.index(y_hat, place), "activation", **layout)
-
-    points = Series("points", data_x, y, points=True, line=False)
-    line = Series("x @ a", data_x, y_hat, color=3, width=2.5)
-    sheet.chart(top, 10, scatter("One line: x @ a", "x", "y", [points, line], width=12))
-    three = [
-        Series(name, data_x, column, color=k) for k, (name, column) in enumerate(zip(names, y_hats.T, strict=True), 1)
-    ]
-    sheet.chart(top, 16, scatter("Three lines: x @ lines", "x", "y", [points, *three], width=12))
-    sheet.repeat_rows(table.head, table.first - 1)
+    point = minimum(inputs(sheet, "point", row=top + 9).point, count - 1) + 1  # with other data there may be fewer
+    x = activation(row_of(t.x, point), "the point's row of x", "x[point]")
+    x = in_row(sheet, "point_x", x, top + 10, 1)
+    products = activation(x * a, "the row times a, in pairs", "x[point] * a")
+    products = in_row(sheet, "point_products", products, top + 11, 1)
+    words = "what the batch has for this point: the same"
+    values(
+        sheet,
+        row=top + 12,
+        point_y_hat=activation(tensor.sum(products), "their sum", "x[point] @ a"),
+        batch_y_hat=activation(index(t.y_hat, point), words, "(x @ a)[point]"),
+    )
+    cloud = Series("points", t.data_x, t.data_y, points=True, line=False)
+    line = Series("x @ a", t.data_x, t.y_hat, color=3, width=2.5)
+    sheet.chart(top, 10, scatter("One line: x @ a", "x", "y", [cloud, line], width=12))
+    three = [Series(name, t.data_x, t.y_hats[:, k], color=k + 1) for k, name in enumerate(names)]
+    sheet.chart(top, 16, scatter("Three lines: x @ lines", "x", "y", [cloud, *three], width=12))
 
 
-def _typed(numbers: Any) -> Array:
-    """Numbers that the reader may change."""
-    numbers = np.array(numbers, dtype=object)
-    return np.array([Typed(number) for number in numbers.flat], dtype=object).reshape(numbers.shape)
-
-
-def _band(sheet: Sheet, heading: str, text: str, height: int) -> int:
-    """A few words on the left, and so many rows for the blocks beside them. Returns the first of these rows."""
+def band(sheet: Sheet, heading: str, text: str, height: int) -> int:
+    """A few words on the left, and `height` rows for the blocks beside them. Returns the first of these rows."""
     row = sheet.next_row
     explain(sheet, row, heading, text)
     sheet.next_row = row + height
     return row
 
 
-def _put(
+def put(
     sheet: Sheet,
     name: str,
     array: Any,
-    role: str,
     row: int,
     column: int,
+    torch: str,
+    words: str = "",
     scale: Scale | None = None,
     room: int = WIDE,
-    **layout: Any,
+    digits: str = SHORT,
+    role: str = "activation",
 ) -> Array:
-    """A block below a heading that keeps to `room` columns, as a heat map if there is a `scale`."""
-    references = sheet.headed(name, array, role, row, column, room=room, **layout)
+    """A block below a heading that keeps to `room` columns, as a heat map if there is a `scale`. Its words are torch's
+    if no others are given."""
+    says: dict[str, Any] = {"words": words or torch, "torch": torch, "number_format": digits}
+    made = sheet.headed(name, array, role, row, column, room=room, across=True, **says)
     if scale:
-        sheet.heat_map(references, scale)
-    return references
+        sheet.heat_map(made, scale)
+    return made
 
 
-def _typed_block(
-    sheet: Sheet, name: str, data: Values, row: int, column: int, scale: Scale | None = None, *room: int, **layout: Any
-) -> Array:
-    """A block of the data, for the reader to change."""
-    layout |= {"torch": name, "number_format": PRECISE}
-    return _put(sheet, name, _typed(data[name]), "data", row, column, scale, *room, **layout)
-
-
-def _labelled(
+def put_data(
     sheet: Sheet,
     name: str,
-    array: Any,
-    role: str,
+    given: Values,
     row: int,
     column: int,
-    down: Sequence[str],
-    along: Sequence[str],
-    *,
     words: str,
-    number_format: str = PRECISE,
-    **layout: Any,
+    scale: Scale | None = None,
+    room: int = WIDE,
+) -> Array:
+    """A block of the data, for the reader to change."""
+    return put(sheet, name, typed(given[name]), row, column, name, words, scale, room, PRECISE, "data")
+
+
+def place(sheet: Sheet, name: str, block: flow.Column, row: int, column: int, across: bool = True) -> Array:
+    says: dict[str, Any] = {"words": block.words, "torch": block.torch, "number_format": block.digits}
+    return sheet.place(name, block.formula, block.role, row, column, across=across, absolute=block.absolute, **says)
+
+
+def in_row(sheet: Sheet, name: str, block: flow.Column, row: int, column: int, note: bool = True) -> Array:
+    """A block of one dimension, in a row between its name and its words."""
+    sheet.write(row, column, name, LABEL)
+    made = place(sheet, name, block, row, column + 1)
+    if note:
+        sheet.write(row, column + 1 + made.size, block.words, NOTE)
+    return made
+
+
+def labelled(
+    sheet: Sheet, name: str, block: flow.Column, row: int, column: int, down: Sequence[str], along: Sequence[str]
 ) -> Array:
     """A block below its heading, with words beside its rows and above its columns."""
-    array = np.asarray(array, dtype=object)
     sheet.write(row, column, name, HEADING)
-    sheet.write(row + 1, column, f"{shape_text(array.shape)} · {words}", NOTE)
-    for offset, label in enumerate(along, start=1):
-        sheet.write(row + 2, column + offset, label, RIGHT)
-    for offset, label in enumerate(down, start=3):
-        sheet.write(row + offset, column, label, LABEL)
-    return sheet.place(name, array, role, row + 3, column + 1, words=words, number_format=number_format, **layout)
+    sheet.write(row + 1, column, f"{shape_text(np.shape(block.formula))} · {block.words}", NOTE)
+    labels(sheet, row + 2, column + 1, along, RIGHT, across=True)
+    labels(sheet, row + 3, column, down)
+    return place(sheet, name, block, row + 3, column + 1)
 
 
-def _beside(sheet: Sheet, name: str, array: Any, role: str, row: int, column: int, *, words: str, torch: str) -> Array:
-    """A block of one dimension, in a row between its name and its words."""
-    references = sheet.place(name, array, role, row, column + 1, words=words, torch=torch, across=True)
-    sheet.write(row, column, name, LABEL)
-    sheet.write(row, column + 1 + references.size, words, NOTE)
-    return references
-
-
-def _place(references: Array, indices: Sequence[Any]) -> tuple[Any, Any]:
-    """The row and the column of the sheet in which the element with these indices, which may be formulas, stands."""
+def place_of(references: Array, indices: Sequence[Any]) -> tuple[Any, Any]:
+    """The row and the column of the sheet of the element with these indices, which may be formulas."""
     first = references.flat[0]
     row, column = first.row, first.column
-    for dim, index in enumerate(indices):
+    for dim, at in enumerate(indices):
         following = references[(0,) * dim + (1,) + (0,) * (references.ndim - dim - 1)]
-        row = row + index * (following.row - first.row)
-        column = column + index * (following.column - first.column)
+        row = row + at * (following.row - first.row)
+        column = column + at * (following.column - first.column)
     return row, column
 
 
-def reference(values: Values) -> dict[str, np.ndarray]:
-    """Every block as torch computes it in float64, from the inputs and data that stand in a file."""
+def reference(v: Named) -> dict[str, Any]:
+    """Every block as torch computes it in float64."""
     import torch
 
-    data = {name: torch.as_tensor(values[name], dtype=torch.float64) for name in DATA_DIMS}
-    single = {spec.name: torch.tensor(values[spec.name], dtype=torch.float64) for spec in INPUTS}
-    at = {name: int(values[name]) for name in (*AT, "at_shopper", "at_shop", "point")}
-    blocks = {**data, **single}
-
-    picture, cells, rain = data["picture"], data["cells"], data["rain"]
-    pictures = torch.stack([picture, 1 - picture])
-    image, channel, row, column = (at[name] for name in AT)
-    blocks |= {
-        "pictures": pictures,
-        "one_picture": pictures[image],
-        "one_channel": pictures[image, channel],
-        "one_row": pictures[image, channel, row],
-        "one_number": pictures[image, channel, row, column],
-        "flat": cells.flatten(),
-        "viewed": cells.view(4, 3),
-        "transposed": cells.T,
-        "cube": cells.view(2, 2, 3),
-        "permuted": cells.view(2, 2, 3).permute(2, 0, 1),
-        "grey": picture.mean(dim=0),
-        "lights": picture.mean(dim=(1, 2)),
-    }
+    image, channel, row, column = (v[name] for name in AT)
+    pictures = torch.stack([v.picture, 1 - v.picture])
+    blocks = {"pictures": pictures, "one_picture": pictures[image], "one_channel": pictures[image, channel]}
+    blocks |= {"one_row": pictures[image, channel, row], "one_number": pictures[image, channel, row, column]}
+    blocks |= {"flat": v.cells.flatten(), "viewed": v.cells.view(4, 3), "transposed": v.cells.T}
+    blocks |= {"cube": v.cells.view(2, 2, 3), "permuted": v.cells.view(2, 2, 3).permute(2, 0, 1)}
     for name, reduce in (("sum", torch.sum), ("mean", torch.mean), ("max", torch.amax), ("argmax", torch.argmax)):
-        blocks |= {f"{name}_dim_{dim}": reduce(rain, dim=dim) for dim in (0, 1)}
-        blocks[f"{name}_all"] = reduce(rain)
+        blocks |= {f"{name}_dim_0": reduce(v.rain, dim=0), f"{name}_dim_1": reduce(v.rain, dim=1)}
+        blocks[f"{name}_all"] = reduce(v.rain)
+    blocks |= {"grey": v.picture.mean(dim=0), "lights": v.picture.mean(dim=(1, 2))}
 
-    amounts, unit_prices, u, v = (data[name] for name in ("amounts", "unit_prices", "u", "v"))
-    u_length, v_length = (u @ u).sqrt(), (v @ v).sqrt()
-    origin = torch.zeros(2)
-    blocks |= {
-        "products": amounts * unit_prices,
-        "bill": amounts @ unit_prices,
-        "uv_products": u * v,
-        "uv": u @ v,
-        "u_length": u_length,
-        "v_length": v_length,
-        "cosine": u @ v / (u_length * v_length),
-        "u_arrow": torch.stack([origin, u]),
-        "v_arrow": torch.stack([origin, v]),
-    }
-    lists, prices = data["lists"], data["prices"]
-    chosen_row, chosen_column = lists[at["at_shopper"]], prices[:, at["at_shop"]]
-    blocks |= {
-        "bills": lists @ prices,
-        "chosen_row": chosen_row,
-        "chosen_column": chosen_column,
-        "pairs": chosen_row * chosen_column,
-        "pairs_sum": chosen_row @ chosen_column,
-        "framed": (lists @ prices)[at["at_shopper"], at["at_shop"]],
-    }
-    blocks |= _reference_broadcasting(data, values) | _reference_batch(data, at["point"])
-    return {name: block.detach().double().numpy() for name, block in blocks.items()}
+    one, other, origin = v.u, v.v, torch.zeros(2)
+    uv, u_length, v_length = one @ other, (one @ one).sqrt(), (other @ other).sqrt()
+    blocks |= {"products": v.amounts * v.unit_prices, "bill": v.amounts @ v.unit_prices, "uv_products": one * other}
+    blocks |= {"uv": uv, "u_length": u_length, "v_length": v_length, "cosine": uv / (u_length * v_length)}
+    blocks |= {"u_arrow": torch.stack([origin, one]), "v_arrow": torch.stack([origin, other])}
+    i, j, bills = v.lists[v.at_shopper], v.prices[:, v.at_shop], v.lists @ v.prices
+    blocks |= {"bills": bills, "chosen_row": i, "chosen_column": j, "pairs": i * j, "pairs_sum": i @ j}
+    blocks["framed"] = bills[v.at_shopper, v.at_shop]
+    return blocks | reference_broadcasting(v) | reference_batch(v)
 
 
-def _reference_broadcasting(data: Mapping[str, Any], values: Values) -> dict[str, Any]:
+def reference_broadcasting(v: Named) -> dict[str, Any]:
     import torch
-
-    tens, units, grades, square = (data[name] for name in ("tens", "units", "grades", "square"))
-    test_mean, pupil_mean = grades.mean(dim=0), grades.mean(dim=1, keepdim=True)
-    shapes = [[int(values[name]) for name in _size_names(shape)] for shape in ("a", "b")]
 
     def together(*shapes: Sequence[int]) -> tuple[int, ...] | None:
         """The shape that torch makes of these, or None if they do not fit."""
@@ -690,98 +541,90 @@ def _reference_broadcasting(data: Mapping[str, Any], values: Values) -> dict[str
         except RuntimeError:
             return None
 
-    dims = [together((a,), (b,)) for a, b in zip(*shapes, strict=True)]
-    whole = together(*shapes)
-    return {
-        "tens_repeated": tens.expand(3, 4),
-        "units_repeated": units.expand(3, 4),
-        "tens_plus_units": tens + units,
-        "test_mean": test_mean,
-        "grades_less_test": grades - test_mean,
-        "pupil_mean": pupil_mean,
-        "grades_less_pupil": grades - pupil_mean,
-        "row_mean": square.mean(dim=1),
-        "intended": square - square.mean(dim=1, keepdim=True),
-        "mistaken": square - square.mean(dim=1),
-        "fits": torch.tensor([float(dim is not None) for dim in dims]),
-        "result_size": torch.tensor([float(dim[0]) if dim else 0.0 for dim in dims]),
-        "all_fit": torch.tensor(float(whole is not None)),
-        "result_numbers": torch.tensor(float(torch.empty(1).expand(whole).numel()) if whole else 0.0),
-    }
+    shapes = [[v[name] for name in size_names(shape)] for shape in SIZES]
+    dims, whole = [together((a,), (b,)) for a, b in zip(*shapes, strict=True)], together(*shapes)
+    blocks: dict[str, Any] = {"all_fit": whole is not None, "fits": [dim is not None for dim in dims]}
+    blocks["result_size"] = [dim[0] if dim else 0 for dim in dims]
+    blocks["result_numbers"] = torch.empty(1).expand(whole).numel() if whole else 0
+    test_mean, pupil_mean, row_mean = v.grades.mean(dim=0), v.grades.mean(dim=1, keepdim=True), v.square.mean(dim=1)
+    blocks |= {"tens_repeated": v.tens.expand(3, 4), "units_repeated": v.units.expand(3, 4)}
+    blocks |= {"tens_plus_units": v.tens + v.units, "test_mean": test_mean, "grades_less_test": v.grades - test_mean}
+    blocks |= {"pupil_mean": pupil_mean, "grades_less_pupil": v.grades - pupil_mean, "row_mean": row_mean}
+    return blocks | {"intended": v.square - row_mean[:, None], "mistaken": v.square - row_mean}
 
 
-def _reference_batch(data: Mapping[str, Any], point: int) -> dict[str, Any]:
+def reference_batch(v: Named) -> dict[str, Any]:
     import torch
     from torch.nn.functional import mse_loss
 
-    y, lines = data["data_y"], data["lines"]
-    x = torch.stack([data["data_x"], torch.ones(len(y))], dim=1)
-    a = data["a"].clone().requires_grad_()
-    y_hat = x @ a
+    y, point = v.data_y, min(v.point, len(v.data_y) - 1)
+    x, a = torch.stack([v.data_x, torch.ones(len(y))], dim=1), v.a.clone().requires_grad_()
+    y_hat, y_hats = x @ a, x @ v.lines
+    errors = y_hats - y[:, None]
     mse = mse_loss(y_hat, y)
-    (grad,) = torch.autograd.grad(mse, [a])
-    errors = x @ lines - y[:, None]
-    point = min(point, len(y) - 1)
-    return {
-        "x": x,
-        "y_hat": y_hat,
-        "error": y_hat - y,
-        "squared_error": mse_loss(y_hat, y, reduction="none"),
-        "y_hats": x @ lines,
-        "errors": errors,
-        "mse": mse,
-        "grad": grad,
-        "mses": (errors**2).mean(dim=0),
-        "point_x": x[point],
-        "point_products": x[point] * a,
-        "point_y_hat": x[point] @ a,
-        "batch_y_hat": y_hat[point],
-    }
+    mse.backward()
+    blocks = {"x": x, "y_hat": y_hat, "error": y_hat - y, "squared_error": mse_loss(y_hat, y, reduction="none")}
+    blocks |= {"y_hats": y_hats, "errors": errors, "mse": mse, "grad": a.grad, "mses": (errors**2).mean(dim=0)}
+    blocks |= {"point_x": x[point], "point_products": x[point] * a}
+    return blocks | {"point_y_hat": x[point] @ a, "batch_y_hat": y_hat[point]}
 
 
-def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A sum of numbers that nearly cancel is as exact as they are: its size is the sum without their signs."""
-    size = {name: np.abs(values[name]) for name in DATA_DIMS}
-    rain, x = size["rain"], np.abs(blocks["x"])
-    bills = size["lists"] @ size["prices"]
-    y_hat, y_hats = x @ size["a"], x @ size["lines"]
-    error = y_hat + size["data_y"]
-    errors = y_hats + size["data_y"][:, None]
+    size = Named(**{name: v[name].abs().numpy() for name in DIMENSIONS})
+    rain, x, bills = size.rain, np.abs(blocks["x"]), size.lists @ size.prices
+    y_hat, y_hats = x @ size.a, x @ size.lines
+    error, errors = y_hat + size.data_y, y_hats + size.data_y[:, None]
     squared = 2 * np.abs(blocks["error"]) * error
-    dims = {"dim_0": 0, "dim_1": 1, "all": None}
-    reduced = {f"{name}_{of}": getattr(rain, name)(dim) for name in ("sum", "mean") for of, dim in dims.items()}
-    return reduced | {
-        "bill": size["amounts"] @ size["unit_prices"],
-        "uv": size["u"] @ size["v"],
-        "bills": bills,
-        "pairs_sum": bills.max(),
-        "framed": bills.max(),
-        "grades_less_test": size["grades"].max(),
-        "grades_less_pupil": size["grades"].max(),
-        "intended": size["square"].max(),
-        "mistaken": size["square"].max(),
-        "y_hat": y_hat,
-        "error": error,
-        "squared_error": squared,
-        "mse": squared.mean(),
-        "grad": 2 * x.T @ error / len(error),
-        "y_hats": y_hats,
-        "errors": errors,
-        "mses": (2 * np.abs(blocks["errors"]) * errors).mean(0),
-        "point_y_hat": y_hat.max(),
-        "batch_y_hat": y_hat.max(),
-    }
+    found = {"bill": size.amounts @ size.unit_prices, "uv": size.u @ size.v, "bills": bills}
+    for name, reduce in (("sum", np.sum), ("mean", np.mean)):
+        found |= {f"{name}_dim_0": reduce(rain, 0), f"{name}_dim_1": reduce(rain, 1), f"{name}_all": reduce(rain)}
+    found |= dict.fromkeys(("pairs_sum", "framed"), bills.max())
+    found |= dict.fromkeys(("grades_less_test", "grades_less_pupil"), size.grades.max())
+    found |= dict.fromkeys(("intended", "mistaken"), size.square.max())
+    found |= dict.fromkeys(("point_y_hat", "batch_y_hat"), y_hat.max())
+    found |= {"y_hat": y_hat, "error": error, "squared_error": squared, "mse": squared.mean()}
+    found |= {"grad": 2 * x.T @ error / len(error), "y_hats": y_hats, "errors": errors}
+    return found | {"mses": (2 * np.abs(blocks["errors"]) * errors).mean(0)}
 
 
-def _size_names(shape: str) -> list[str]:
+def size_names(shape: str) -> list[str]:
     return [f"{shape}_size_{dim}" for dim in range(DIMS)]
 
 
-def _load(source: Source) -> dict[str, Any]:
-    points = read_csv(source.csv, ["data_x", "data_y"]) if source.csv else POINTS
-    return STARTS | points
+def load(source: Source) -> dict[str, Any]:
+    return STARTS | (read_csv(source.csv, list(POINTS)) if source.csv else POINTS)
 
 
+ARROWS = (
+    "Two numbers are an arrow: how far to the right, and how far up.",
+    "The dot product of two arrows is above 0 if they go much the same way,",
+    "0 if they are at a right angle, below 0 if they go opposite ways.",
+)
+FRAMED = (
+    "The row i and the column j that you choose are framed.",
+    "bills[i, j] is their dot product:",
+    "lists[i, 0] * prices[0, j] + lists[i, 1] * prices[1, j]",
+    "+ lists[i, 2] * prices[2, j] + lists[i, 3] * prices[3, j]",
+)
+ABOUT = [
+    "A network's data, its parameters and all that it computes are tensors: numbers in a fixed order. A single number "
+    "is one, and so are a row of numbers (a vector), a table (a matrix), a colour picture and a stack of pictures. "
+    "Here is what one does with them: put them in another order, add them up, multiply matrices, calculate with "
+    "tensors of different shapes.",
+    "The words are those of PyTorch, a program library that many networks are written with. It counts from 0: the "
+    "first row is row 0, the first dimension is dim 0.",
+]
+TRY = [
+    "On 'ranks', change at_image, at_channel, at_row and at_column: the frame moves, and each index that you give "
+    "takes one dimension away.",
+    "On 'order', change follow, and watch where the same cell goes in view, transpose and permute.",
+    "On 'dot product', type 3 and 1 into u, -1 and 3 into v: at a right angle the dot product is 0.",
+    "On 'matrix product', choose another shopper and another shop. Which products make up the framed number?",
+    "On 'matrix product', let Ann buy 1 of the bread and nothing else: her bills are then the prices of bread.",
+    "On 'broadcasting', type sizes into the two shapes. Find two shapes that do not fit.",
+    "On 'batch', type slope 3 and intercept 2.5 into a, and see mse fall. Can you make it smaller still?",
+]
 SKY, PETAL, MIDDLE, LEAF = (0.6, 0.8, 1), (1, 0.2, 0.4), (1, 0.9, 0), (0.2, 0.7, 0.1)
 FLOWER = (
     (SKY, PETAL, PETAL, PETAL, SKY),
@@ -810,7 +653,7 @@ STARTS: dict[str, Any] = {
     "a": [-1, 1],
     "lines": [[-1, 3, 0], [1, 2, 2.5]],
 }
-DATA_DIMS = {name: np.ndim(numbers) for name, numbers in (STARTS | POINTS).items()}
+DIMENSIONS = {name: np.ndim(numbers) for name, numbers in (STARTS | POINTS).items()}
 SIZES = {"a": (1, 4, 3, 1), "b": (2, 1, 3, 5)}
 INPUTS = (
     Input("number", 21.5, "today's temperature"),
@@ -826,7 +669,7 @@ INPUTS = (
     *(
         Input(name, size, f"size of dimension {dim} of shape_{shape}", minimum=1, maximum=1000, whole=True)
         for shape, starts in SIZES.items()
-        for dim, (name, size) in enumerate(zip(_size_names(shape), starts, strict=True))
+        for dim, (name, size) in enumerate(zip(size_names(shape), starts, strict=True))
     ),
     Input("point", 3, "which point, counted from 0", minimum=0, whole=True),
 )
@@ -834,8 +677,11 @@ TENSORS = Lesson(
     "tensors",
     "shapes, sums, the matrix product, broadcasting, and a batch of points through x @ a",
     INPUTS,
-    Data(DATA_DIMS, _load, ("csv",)),
+    Data(DIMENSIONS, load, ("csv",)),
     build=build,
     reference=reference,
     sizes=sizes,
+    title="Tensors: numbers in rows, tables and stacks of tables",
+    about=ABOUT,
+    things_to_try=TRY,
 )
