@@ -21,9 +21,10 @@ added to it, unless they say something else of weight decay. `lr` is the learnin
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -604,17 +605,48 @@ def _bias_corrections(place: Place, betas: tuple[Any, ...], step: Any) -> tuple[
 
 
 @dataclass(frozen=True)
+class Variant:
+    """An optimiser with flags that decide its formulas, and with the hyperparameters that it begins with on a sheet.
+
+    Those that are not in `start` begin with torch's defaults; those in `without` keep them and have no cell. `limits`
+    says what makes sense for one of them where that is less than otherwise.
+    """
+
+    name: str
+    flags: dict[str, bool] = field(default_factory=dict)
+    start: dict[str, float] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """What a sheet or a test needs to know of an optimiser.
 
     `step` is the recurrence. States in `scalars` have one value a step, all others one for each parameter.
-    `states(hyperparameters)` is what `init` returns, which fills in the defaults.
+    `states(hyperparameters)` is what `init` returns, which fills in the defaults. The class of the same name in
+    `module` must agree with it. Optimisers of one `family` are shown together, with learning rate `lr` (torch's default
+    if None), as the `variants` say, or as they are.
     """
 
     name: str
     step: Callable[..., Result]
     states: Callable[[dict[str, Any]], dict[str, Any]]
     scalars: frozenset[str] = frozenset()
+    family: str = "other optimisers"
+    lr: float | None = None
+    variants: tuple[Variant, ...] = ()
+    module: str = "torch.optim"
+
+    @property
+    def torch_class(self) -> Any:
+        """The class whose steps it makes."""
+        return getattr(importlib.import_module(self.module), self.name)
+
+    @property
+    def takes_loss(self) -> bool:
+        """Whether the recurrence needs the loss besides its gradient."""
+        return "loss" in inspect.signature(self.step).parameters
 
     @property
     def summary(self) -> str:
@@ -663,26 +695,62 @@ def _first(lr: Any) -> Any:
     return lr.flat[0] if isinstance(lr, np.ndarray) else lr
 
 
+PLAIN, SCALED, ADAM = "steps along the gradient", "steps scaled by past gradients", "Adam and its relatives"
+SGDS = (
+    Variant("SGD", without=("momentum", "dampening")),
+    Variant("Momentum", start={"momentum": 0.9}),
+    Variant("Nesterov", {"nesterov": True}, {"momentum": 0.9}, ("dampening",), {"momentum": {"above": 0}}),
+)
 OPTIMIZERS: dict[str, Optimizer] = {
     each.name: each
     for each in (
-        Optimizer("SGD", sgd, _buffer),
-        Optimizer("Adagrad", adagrad, lambda given: {"sum": given["initial_accumulator_value"]}),
-        Optimizer("Adadelta", adadelta, lambda _: _zeros("square_avg", "acc_delta")),
-        Optimizer("RMSprop", rmsprop, _rmsprop),
-        Optimizer("Adam", adam, _adams),
-        Optimizer("AdamW", adamw, _adams),
-        Optimizer("Adamax", adamax, lambda _: _zeros("exp_avg", "exp_inf")),
+        Optimizer("SGD", sgd, _buffer, family=PLAIN, lr=0.03, variants=SGDS),
+        Optimizer("Adagrad", adagrad, lambda given: {"sum": given["initial_accumulator_value"]}, family=SCALED, lr=0.7),
+        Optimizer("Adadelta", adadelta, lambda _: _zeros("square_avg", "acc_delta"), family=SCALED, lr=20),
         Optimizer(
-            "NAdam", nadam, lambda _: {"mu_product": 1.0} | _zeros("exp_avg", "exp_avg_sq"), frozenset({"mu_product"})
+            "RMSprop",
+            rmsprop,
+            _rmsprop,
+            family=SCALED,
+            lr=0.03,
+            variants=(Variant("RMSprop"), Variant("RMSpropCentered", {"centered": True})),
         ),
-        Optimizer("RAdam", radam, lambda _: _zeros("exp_avg", "exp_avg_sq")),
         Optimizer(
-            "ASGD", asgd, lambda given: {"ax": 0.0, "eta": _first(given["lr"]), "mu": 1.0}, frozenset({"eta", "mu"})
+            "Adam",
+            adam,
+            _adams,
+            family=ADAM,
+            lr=0.1,
+            variants=(Variant("Adam"), Variant("AMSGrad", {"amsgrad": True})),
         ),
-        Optimizer("Rprop", rprop, lambda given: {"prev": 0.0, "step_size": _first(given["lr"])}),
+        Optimizer("AdamW", adamw, _adams, family=ADAM, lr=0.1),
+        Optimizer("Adamax", adamax, lambda _: _zeros("exp_avg", "exp_inf"), family=ADAM, lr=0.1),
         Optimizer(
-            "Eve", eve, lambda _: {"f_hat": 1.0, "d": 1.0} | _zeros("exp_avg", "exp_avg_sq"), frozenset({"f_hat", "d"})
+            "NAdam",
+            nadam,
+            lambda _: {"mu_product": 1.0} | _zeros("exp_avg", "exp_avg_sq"),
+            frozenset({"mu_product"}),
+            family=ADAM,
+            lr=0.1,
+        ),
+        Optimizer("RAdam", radam, lambda _: _zeros("exp_avg", "exp_avg_sq"), family=ADAM, lr=0.1),
+        Optimizer(
+            "ASGD",
+            asgd,
+            lambda given: {"ax": 0.0, "eta": _first(given["lr"]), "mu": 1.0},
+            frozenset({"eta", "mu"}),
+            family=PLAIN,
+            lr=0.03,
+        ),
+        Optimizer("Rprop", rprop, lambda given: {"prev": 0.0, "step_size": _first(given["lr"])}, family=PLAIN, lr=0.02),
+        Optimizer(
+            "Eve",
+            eve,
+            lambda _: {"f_hat": 1.0, "d": 1.0} | _zeros("exp_avg", "exp_avg_sq"),
+            frozenset({"f_hat", "d"}),
+            family=ADAM,
+            lr=0.1,
+            module="sgdsheet.eve",
         ),
     )
 }

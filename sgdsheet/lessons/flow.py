@@ -222,10 +222,10 @@ def descend(
     for batch in batches:
         optimizer.zero_grad()
         note(**params)
-        loss = loss_of(batch, note)
+        loss: Any = loss_of(batch, note)
         loss.backward()
         note(loss=loss, **{f"grad_{name}": param.grad for name, param in params.items()})
-        optimizer.step()
+        optimizer.step(lambda loss=loss: loss)  # which Eve wants to know
         note(**{f"new_{name}": param for name, param in params.items()})
         if after is not None:
             after(batch, note)

@@ -2,118 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from sgdsheet import tensor
-from sgdsheet.book import NUMBER, WHOLE, Book, Input, Series, Sheet, Typed, scatter
+from sgdsheet.book import Book, Input, Series, Sheet, scatter, typed
+from sgdsheet.book.style import TEXT
 from sgdsheet.hyperparameters import MEANINGS, OF_ONE, arguments, parts
+from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
-from sgdsheet.lessons.lesson import OldLesson as Lesson
-from sgdsheet.lessons.lesson import Values
+from sgdsheet.lessons.flow import Column, Named, check, counter, data, gradient, inputs, loss, parameter, steps
+from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.lessons.schedules import cosine, one_cycle
-from sgdsheet.optim import OPTIMIZERS as RECURRENCES
-from sgdsheet.tensor import previous
+from sgdsheet.optim import OPTIMIZERS as CATALOGUE
+from sgdsheet.optim import Optimizer, Variant
+from sgdsheet.tensor import both, equal, finite_or, floor, greater, greater_equal, mean, minimum, mod, previous, where
 
 EPOCHS = 6
 PARTS = ("intercept", "slope")
-SMALL = "0.000000"
 FAR = 1e300  # stands for the mean squared gradient of an epoch that diverged beyond all numbers
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle", "anneal")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One sheet: an optimiser with the flags that decide its formulas, and its starting hyperparameters.
-
-    Hyperparameters that are not in `start` begin with torch's defaults; those in `without` keep them and have no cell.
-    """
-
-    name: str
-    optimizer: str
-    family: str
-    lr: float
-    flags: dict[str, bool] = field(default_factory=dict)
-    start: dict[str, float] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
-
-
-ENTRIES = (
-    Entry("SGD", "SGD", "steps along the gradient", 0.03, without=("momentum", "dampening")),
-    Entry("Momentum", "SGD", "steps along the gradient", 0.03, start={"momentum": 0.9}),
-    Entry(
-        "Nesterov",
-        "SGD",
-        "steps along the gradient",
-        0.03,
-        flags={"nesterov": True},
-        start={"momentum": 0.9},
-        without=("dampening",),
-    ),
-    Entry("ASGD", "ASGD", "steps along the gradient", 0.03),
-    Entry("Rprop", "Rprop", "steps along the gradient", 0.02),
-    Entry("Adagrad", "Adagrad", "steps scaled by past gradients", 0.7),
-    Entry("Adadelta", "Adadelta", "steps scaled by past gradients", 20.0),
-    Entry("RMSprop", "RMSprop", "steps scaled by past gradients", 0.03),
-    Entry("RMSpropCentered", "RMSprop", "steps scaled by past gradients", 0.03, flags={"centered": True}),
-    Entry("Adam", "Adam", "Adam and its relatives", 0.1),
-    Entry("AdamW", "AdamW", "Adam and its relatives", 0.1),
-    Entry("AMSGrad", "Adam", "Adam and its relatives", 0.1, flags={"amsgrad": True}),
-    Entry("Adamax", "Adamax", "Adam and its relatives", 0.1),
-    Entry("NAdam", "NAdam", "Adam and its relatives", 0.1),
-    Entry("RAdam", "RAdam", "Adam and its relatives", 0.1),
-    Entry("Eve", "Eve", "Adam and its relatives", 0.1),
-)
-
-# What the same word means, or allows, on one sheet only.
-SPECIAL: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
-    ("ASGD", "alpha"): OF_ONE["ASGD", "alpha"],
-    ("Nesterov", "momentum"): ("how much of the last step is kept", {"above": 0}),
+FAMILIES = list(dict.fromkeys(each.family for each in CATALOGUE.values()))
+RUNS = {
+    variant.name: (optimizer, variant)
+    for optimizer in sorted(CATALOGUE.values(), key=lambda each: FAMILIES.index(each.family))
+    for variant in optimizer.variants or (Variant(optimizer.name),)
 }
 
 
-def build(values: Values, data: Values) -> Book:
-    """The workbook: sheets `setup`, `race`, and one for each optimiser."""
-    check_columns(data, 1_000_000 // EPOCHS, "optimizers")
-    points = len(data["data_x"])
-    book = Book(
-        "optimizers",
-        "Optimisers, step by step",
-        [
-            "Sixteen ways to go downhill, each on a sheet of its own, all with the same points and the same start. A "
-            "row is one step: the point, the parameters, the loss, the gradient, what the optimiser remembers, and the "
-            "new parameters, which begin the next row.",
-            f"Each run goes {EPOCHS} times over {points} points, one point a step. Names are torch's: put a sheet "
-            "beside the page of torch.optim and you find the same words.",
-        ],
-        [
-            "On 'race', see who is fastest. Then give the slow ones another learning rate on their own sheets.",
-            "On 'Momentum', set momentum to 0, to 0.5, to 0.99: from plain SGD to a ball that rolls past the bottom.",
-            "On 'Adam', look at bias_correction1: without it the first steps would be ten times too small. Make beta1 "
-            "smaller and see how it matters less.",
-            "On 'setup', choose another schedule: all learning rates follow it. 'anneal' halves a learning rate "
-            "whenever the mean squared gradient of an epoch is no longer the smallest so far.",
-            "Change a point on 'setup' to an outlier: which optimisers are thrown off, and which shrug?",
-        ],
-        INPUTS,
-        values,
-    )
-    setup = _setup_sheet(book, data)
+def build(book: Book, given: Mapping[str, Any]) -> None:
+    """The sheets `setup`, `race`, and one for each optimiser."""
+    check_columns(given, 1_000_000 // EPOCHS, "optimizers")
+    book.summary = about(len(given["data_x"]))
+    setup = setup_sheet(book, given)
     race = book.sheet(
         "race",
         "The race",
         "The mean loss over all points before each step, and the way of the parameters. Each learning rate is on the "
         "optimiser's own sheet.",
     )
-    runs = {entry.name: _optimizer_sheet(book, entry, setup) for entry in ENTRIES}
-    _race_sheet(race, runs, setup)
-    return book
+    race_sheet(race, {name: optimizer_sheet(book, *run, setup) for name, run in RUNS.items()}, setup)
 
 
-def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
+def setup_sheet(book: Book, given: Mapping[str, Any]) -> Named:
     sheet = book.sheet(
         "setup",
         "What all share: the start, the schedule, the points",
@@ -121,225 +54,206 @@ def _setup_sheet(book: Book, data: Values) -> dict[str, Any]:
         "torch.optim.lr_scheduler: step is StepLR, exponential ExponentialLR, cosine CosineAnnealingLR, one-cycle "
         "OneCycleLR (momentum left alone), anneal ReduceLROnPlateau with patience 0.",
     )
-    start = sheet.inputs(sheet.next_row, 1, ("start_intercept", "start_slope"))
-    schedule, step_size, step_gamma, gamma, pct_start, div, final_div, anneal = sheet.inputs(
-        sheet.next_row, 1, [spec.name for spec in SCHEDULE_INPUTS]
+    start = inputs(sheet, "start_intercept", "start_slope")
+    cell = inputs(sheet, *(spec.name for spec in SCHEDULE))
+    row, points = sheet.next_row, len(given["data_x"])
+    total, first = points * EPOCHS, 1 / cell.div_factor
+    known = steps(
+        sheet,
+        points,
+        freeze=None,
+        data_x=data(typed(given["data_x"]), "what is known", "x", absolute=True),
+        data_y=data(typed(given["data_y"]), "what to predict", "y", absolute=True),
     )
-    top = sheet.next_row
-    table = sheet.table(top, 1, len(data["data_x"]))
-    points = {
-        name: table.column(name, "data", [Typed(v) for v in data[name]], words=words, torch=torch, absolute=True)
-        for name, words, torch in (("data_x", "what is known", "x"), ("data_y", "what to predict", "y"))
-    }
     sheet.width(1, 20)
-    total = len(data["data_x"]) * EPOCHS
-    table = sheet.table(top, 4, total)
-    column = table.column
-    step = column("step", "check", words="counts the steps", number_format=WHOLE)
-    table.fill("step", previous(step + 1, 1), WHOLE)
-    epoch = tensor.floor((step - 1) / len(data["data_x"])) + 1
-    epoch = column("epoch", "check", epoch, words="passes over the data", number_format=WHOLE)
-    whole = tensor.floor((epoch - 1) / step_size)
-    factors = {
-        "step": column("factor_step", "check", step_gamma**whole, words="step_gamma ^ whole step_sizes so far"),
-        "exponential": column(
-            "factor_exponential", "check", gamma ** (epoch - 1), words="gamma ^ (epoch - 1)", width=17
+
+    def chosen(t: Named) -> Any:
+        factor: Any = np.array(1, dtype=object)
+        for schedule in SCHEDULES[1:5]:
+            factor = where(equal(cell.schedule, schedule), t[factor_name(schedule)], factor)
+        return factor
+
+    t = steps(
+        sheet,
+        total,
+        row=row,
+        left=4,
+        step=counter(lambda t: previous(t.step + 1, 1), "counts the steps"),
+        epoch=counter(lambda t: floor((t.step - 1) / points) + 1, "passes over the data"),
+        factor_step=check(
+            lambda t: cell.step_gamma ** floor((t.epoch - 1) / cell.step_size), "step_gamma ^ whole step_sizes so far"
         ),
-        "cosine": column(
-            "factor_cosine", "check", cosine(1, 0, (step - 1) / total), words="half a cosine from 1 down to 0"
+        factor_exponential=check(lambda t: cell.exponential_gamma ** (t.epoch - 1), "gamma ^ (epoch - 1)"),
+        factor_cosine=check(lambda t: cosine(1, 0, (t.step - 1) / total), "half a cosine from 1 down to 0"),
+        factor_one_cycle=check(
+            lambda t: one_cycle(t.step, total, cell.pct_start, (first, 1, first / cell.final_div_factor)),
+            "up from 1/div_factor, then down",
         ),
-    }
-    factors["one-cycle"] = column(
-        "factor_one_cycle",
-        "check",
-        one_cycle(step, total, pct_start, (1 / div, 1, 1 / div / final_div)),
-        words="up from 1/div_factor, then down",
-        width=16,
+        factor=check(chosen, "the one that was chosen; 1 for constant and anneal"),
     )
-    chosen: Any = np.broadcast_to(np.array(1, dtype=object), step.shape)
-    for name, factor in factors.items():
-        chosen = tensor.where(tensor.equal(schedule, name), factor, chosen)
-    chosen = column("factor", "check", chosen, words="the one that was chosen; 1 for constant and anneal")
-    sheet.freeze(table.first, 1)
-    sheet.repeat_rows(table.head, table.first - 1)
-    curves = [Series(name, step, factor) for name, factor in factors.items()]
-    chart = scatter("What the schedule makes of the learning rate", "step", "factor", curves, height=10)
-    sheet.chart(top, 12, chart)
-    return {**points, "start": start, "step": step, "factor": chosen, "schedule": schedule, "anneal": anneal}
+    curves = [Series(schedule, t.step, t[factor_name(schedule)]) for schedule in SCHEDULES[1:5]]
+    title = "What the schedule makes of the learning rate"
+    sheet.chart(row, 12, scatter(title, "step", "factor", curves, height=10))
+    return Named(x=known.data_x, y=known.data_y, start=[*vars(start).values()], step=t.step, factor=t.factor, cell=cell)
 
 
-def _optimizer_sheet(book: Book, entry: Entry, setup: dict[str, Any]) -> dict[str, Any]:
-    optimizer = RECURRENCES[entry.optimizer]
-    flags = "".join(f" with {flag}=True" for flag in entry.flags)
-    maker = "sgdsheet.eve.Eve" if entry.optimizer == "Eve" else f"torch.optim.{entry.optimizer}"
-    sheet = book.sheet(entry.name, f"{entry.name}: {maker}{flags}", optimizer.summary, optimizer.source)
-    labels = list(hyperparameters(entry))
-    names = [f"{entry.name}_{label}" for label in labels]
-    cells = dict(zip(labels, sheet.inputs(sheet.next_row, 1, names, labels=labels), strict=True))
-    points, total = len(setup["data_x"]), len(setup["step"])
-    table = sheet.table(sheet.next_row, 1, total, PARTS)
+def factor_name(schedule: str) -> str:
+    return f"factor_{schedule.replace('-', '_')}"
 
-    def column(block: str, array: Any, role: str, words: str, torch: str = "", digits: str = NUMBER) -> Any:
-        """The next column, as an array with a row for each step."""
-        name, flat = f"{entry.name}_{block}", np.reshape(array, -1)
-        made = table.column(name, role, flat, words=words, torch=torch, title=block, number_format=digits)
-        return made.reshape(-1, 1)
 
-    step = column("step", setup["step"], "check", "counts the steps", digits=WHOLE)
-    x = column("x", np.tile(setup["data_x"], EPOCHS), "data", "the point's x", "x")
-    y = column("y", np.tile(setup["data_y"], EPOCHS), "data", "the point's y", "y")
-    names = {block: f"{entry.name}_{block}" for block in ("lr_now", "param", "grad")}
-    words = "lr * the schedule's factor"
-    lr = table.column(names["lr_now"], "check", words=words, torch="group['lr']", title="lr_now").reshape(-1, 1)
-    words = "the new_param of the row above"
-    param = table.columns(names["param"], "parameter", words=words, torch="param", title="param")
-    error = param[:, 1:] * x + param[:, :1] - y
-    loss = column("loss", error**2, "loss", "(slope * x + intercept - y)^2", "loss")
-    grad = table.columns(
-        names["grad"], "gradient", words="2 * (y_hat - y), and the same * x", torch="param.grad", title="grad"
+def optimizer_sheet(book: Book, optimizer: Optimizer, variant: Variant, setup: Named) -> Named:
+    name, points = variant.name, len(setup.x)
+    flags = "".join(f" with {flag}=True" for flag in variant.flags)
+    title = f"{name}: {optimizer.module}.{optimizer.name}{flags}"
+    sheet = book.sheet(name, title, optimizer.summary, optimizer.source)
+    cell = inputs(sheet, *hyperparameters(optimizer, variant), prefix=f"{name}_")
+
+    def error(t: Named) -> Any:
+        return t.param[:, 1] * t.x + t.param[:, 0] - t.y
+
+    # The schedule `anneal`: smaller after each epoch whose mean squared gradient was not the best.
+    def begins(t: Named) -> Any:
+        return equal(mod(t.step - 1, points), 0)
+
+    def epoch_mean(t: Named) -> Any:
+        return finite_or(previous(t.sum_sq_grad, 0) / points, FAR)
+
+    def best(t: Named) -> Any:
+        before, second = previous(t.best_sq_grad, 0), points + 1  # the second epoch's first step
+        smaller = where(equal(t.step, second), epoch_mean(t), minimum(epoch_mean(t), before))
+        return where(begins(t), smaller, before)
+
+    def factor(t: Named) -> Any:
+        no_better = greater_equal(epoch_mean(t), previous(t.best_sq_grad, 0))
+        worse = both(begins(t), both(greater(t.step, points + 1), no_better))
+        return previous(t.anneal_factor, 1) * where(worse, setup.cell.anneal_rate, 1)
+
+    t = steps(
+        sheet,
+        len(setup.step),
+        f"{name}_",
+        parts=PARTS,
+        freeze=2,
+        short=True,
+        step=counter(setup.step, "counts the steps"),
+        x=data(np.tile(setup.x, EPOCHS), "the point's x", "x"),
+        y=data(np.tile(setup.y, EPOCHS), "the point's y", "y"),
+        lr_now=check(
+            lambda t: cell.lr * where(equal(setup.cell.schedule, "anneal"), t.anneal_factor, setup.factor),
+            "lr * the schedule's factor",
+            "group['lr']",
+            "0.000000",
+        ),
+        param=parameter(
+            lambda t: previous(t.new_param, setup.start), "the new_param of the row above", "param", parts=PARTS
+        ),
+        loss=loss(lambda t: error(t) ** 2, "(slope * x + intercept - y)^2", "loss"),
+        grad=gradient(
+            lambda t: np.stack([2 * error(t), 2 * t.x * error(t)], axis=1),
+            "2 * (y_hat - y), and the same * x",
+            "param.grad",
+            parts=PARTS,
+        ),
+        **recurrence(optimizer, variant),
+        mean_loss=loss(
+            lambda t: [mean((slope * setup.x + intercept - setup.y) ** 2) for intercept, slope in t.param],
+            "mean loss over all points",
+        ),
+        sum_sq_grad=check(
+            lambda t: where(begins(t), 0, previous(t.sum_sq_grad, 0)) + (t.grad[:, 0] ** 2 + t.grad[:, 1] ** 2) / 2,
+            "mean square of both gradients, added up within the epoch",
+        ),
+        best_sq_grad=check(best, "the smallest epoch's mean so far; 0 in the first epoch"),
+        anneal_factor=check(factor, "* anneal_rate after an epoch that was no better"),
     )
-    table.fill(names["grad"], np.concatenate([2 * error, 2 * x * error], axis=1))
-
-    start = optimizer.init(**arguments(cells) | entry.flags | {"lr": lr[0, 0]})
-    placed = {}
-    for block, (wide, words) in _columns(entry).items():
-        role = "optimiser state" if block in start else "parameter" if block == "new_param" else "activation"
-        torch = f"state['{block}']" if block in start else "param, after the step" if block == "new_param" else ""
-        make = table.columns if wide else table.column
-        placed[block] = make(f"{entry.name}_{block}", role, words=words, torch=torch, title=block).reshape(total, -1)
-
-    def place(block: str, array: Any, _: str) -> Any:
-        table.fill(f"{entry.name}_{block}", np.reshape(array, book.blocks[f"{entry.name}_{block}"].shape))
-        return placed[block]
-
-    new_param, _ = optimizer.step(
-        place,
-        param,
-        grad,
-        {block: previous(placed[block], first) for block, first in start.items()},
-        step=step,
-        **arguments(cells) | {"lr": lr},
-        **entry.flags,
-        **({"loss": loss} if entry.optimizer == "Eve" else {}),
-    )
-    table.fill(names["param"], previous(new_param, np.array(setup["start"], dtype=object)))
-    full = [tensor.mean((p[1] * setup["data_x"] + p[0] - setup["data_y"]) ** 2) for p in param]
-    mean_loss = column("mean_loss", np.array(full, dtype=object), "loss", "mean loss over all points")
-    factor = _anneal_columns(table, entry.name, step, grad, points, setup["anneal"])
-    now = tensor.where(tensor.equal(setup["schedule"], "anneal"), factor, setup["factor"])
-    table.fill(names["lr_now"], cells["lr"] * now, SMALL)
     sheet.width(1, 26)
-    sheet.freeze(table.first, 2)
-    sheet.repeat_rows(table.head, table.first - 1)
-    return {"step": step, "param": param, "mean_loss": mean_loss, "new_param": new_param}
+
+    def rows(block: str) -> Any:
+        return t[block].reshape(len(setup.step), -1)
+
+    def place(block: str, array: Any, words: str) -> Any:
+        t.table.fill(f"{name}_{block}", np.reshape(array, t[block].shape))
+        return rows(block)
+
+    given = arguments(vars(cell)) | variant.flags
+    start = optimizer.init(**given | {"lr": t.lr_now[0]})
+    state = {block: previous(rows(block), first) for block, first in start.items()}
+    given |= {"lr": rows("lr_now")} | ({"loss": rows("loss")} if optimizer.takes_loss else {})
+    optimizer.step(place, t.param, t.grad, state, step=rows("step"), **given)
+    return t
 
 
-def _columns(entry: Entry) -> dict[str, tuple[bool, str]]:
-    """The columns that the recurrence places, in its order: whether there is one for each part, and their words.
+def recurrence(optimizer: Optimizer, variant: Variant) -> dict[str, Any]:
+    """The columns that the recurrence places, in its order, to be filled by it.
 
     A run on two numbers tells. Its hyperparameters are arrays, so that a 0 leaves no formula out: the sheet has all.
     """
-    columns: dict[str, tuple[bool, str]] = {}
+    found = {}
+    given = as_arrays(hyperparameters(optimizer, variant), variant)
+    start = optimizer.init(**given)
 
     def note(block: str, array: Any, words: str) -> Any:
-        columns[block] = (np.size(array) > 1, words)
+        role = "optimiser state" if block in start else "parameter" if block == "new_param" else "activation"
+        torch = f"state['{block}']" if block in start else "param, after the step" if block == "new_param" else ""
+        found[block] = Column(role, None, words, torch, parts=PARTS if np.size(array) > 1 else ())
         return array
 
-    optimizer = RECURRENCES[entry.optimizer]
-    given = arguments({name: np.array(value) for name, value in hyperparameters(entry).items()})
     ones = np.ones(len(PARTS))
-    start = optimizer.init(**given, **entry.flags)
     state = {block: 1.0 if block in optimizer.scalars else ones for block in start}
     with np.errstate(all="ignore"):
-        loss = {"loss": 1.0} if entry.optimizer == "Eve" else {}
-        optimizer.step(note, ones, ones, state, step=2.0, **given, **entry.flags, **loss)
-    return columns
+        optimizer.step(note, ones, ones, state, step=2.0, **given, **{"loss": 1.0} if optimizer.takes_loss else {})
+    return found
 
 
-def _anneal_columns(table: Any, sheet: str, step: Any, grad: Any, points: int, rate: Any) -> Any:
-    """The factor of the schedule `anneal`: smaller after each epoch whose mean squared gradient was not the best."""
-    begins = tensor.equal(tensor.mod(step[:, 0] - 1, points), 0)
-    total = table.column(
-        f"{sheet}_sum_sq_grad",
-        "check",
-        words="mean square of both gradients, added up within the epoch",
-        title="sum_sq_grad",
-    )
-    squares = (grad[:, 0] ** 2 + grad[:, 1] ** 2) / 2
-    table.fill(f"{sheet}_sum_sq_grad", tensor.where(begins, 0, previous(total, 0)) + squares)
-    best = table.column(
-        f"{sheet}_best_sq_grad",
-        "check",
-        words="the smallest epoch's mean so far; 0 in the first epoch",
-        title="best_sq_grad",
-    )
-    factor = table.column(
-        f"{sheet}_anneal_factor",
-        "check",
-        words="* anneal_rate after an epoch that was no better",
-        title="anneal_factor",
-    )
-    mean = tensor.finite_or(previous(total, 0) / points, FAR)
-    before, second = previous(best, 0), points + 1  # the second epoch's first step
-    smaller = tensor.where(tensor.equal(step[:, 0], second), mean, tensor.minimum(mean, before))
-    now = tensor.where(begins, smaller, before)
-    worse = tensor.both(tensor.greater(step[:, 0], second), tensor.greater_equal(mean, before))
-    shrunk = tensor.where(tensor.both(begins, worse), rate, 1)
-    table.fill(f"{sheet}_best_sq_grad", now)
-    table.fill(f"{sheet}_anneal_factor", previous(factor, 1) * shrunk)
-    return factor
+def as_arrays(numbers: Mapping[str, float], variant: Variant) -> dict[str, Any]:
+    """The recurrence's arguments, none of them the number 0: a sheet has the formulas for whatever is typed."""
+    return {**arguments({name: np.array(number) for name, number in numbers.items()}), **variant.flags}
 
 
-def _race_sheet(sheet: Sheet, runs: dict[str, dict[str, Any]], setup: dict[str, Any]) -> None:
-    top = sheet.next_row
-    names = list(runs)
-    table = sheet.table(top, 2, len(names), PARTS)
-    sheet.width(1, 20)
-    sheet.width(2, 13, 24)
-    for offset, entry in enumerate(names):
-        sheet.write(table.first + offset, 1, entry)
-    last = np.array([run["new_param"][-1] for run in runs.values()], dtype=object)
-    last = table.column("race_param", "parameter", last, words="after the last step", torch="param", title="param")
-    x, y = setup["data_x"], setup["data_y"]
-    final = [tensor.mean((slope * x + intercept - y) ** 2) for intercept, slope in last]
-    table.column("race_loss", "loss", final, words="mean loss over all points, after the last step", title="mean loss")
-    everyone = list(range(len(names)))
-    groups = {"all optimisers": everyone}
-    for position, entry in enumerate(ENTRIES):
-        groups.setdefault(entry.family, []).append(position)
-    for position, (title, members) in enumerate(groups.items()):
-        big = position == 0
-        row = top if big else top + 36 + (position - 1) * 21
-        width, height = (22, 17) if big else (19, 10)
-        losses, ways = [], []
-        for member in members:
-            run, color = runs[names[member]], member if big else members.index(member)
-            losses.append(Series(names[member], run["step"], run["mean_loss"], color=color, width=1.5))
-            ways.append(Series(names[member], run["param"][:, 0], run["param"][:, 1], color=color, width=1.5))
-        left = 6 if big else 2
-        loss_chart = scatter(
-            f"Mean loss: {title}", "step", "mean loss (powers of ten)", losses, width=width, height=height, log=True
-        )
-        way_chart = scatter(
-            f"The way of the parameters: {title}", "intercept", "slope", ways, width=width, height=height
-        )
-        sheet.chart(row, left, loss_chart)
-        sheet.chart(row, left + (9 if big else 8), way_chart)
-
-
-def hyperparameters(entry: Entry) -> dict[str, float]:
-    """The numbers that the entry's sheet has a cell for, with their starting values; tuples are taken apart."""
-    defaults = RECURRENCES[entry.optimizer].defaults() | {"lr": entry.lr} | entry.start
+def hyperparameters(optimizer: Optimizer, variant: Variant) -> dict[str, float]:
+    """The numbers that the sheet has a cell for, with their starting values; tuples are taken apart."""
+    starts = optimizer.defaults() | ({} if optimizer.lr is None else {"lr": optimizer.lr}) | variant.start
     return {
         part: value
-        for name, default in defaults.items()
-        if not isinstance(default, bool) and name not in entry.without
-        for part, value in parts(name, default)
+        for name, start in starts.items()
+        if not isinstance(start, bool) and name not in variant.without
+        for part, value in parts(name, start)
     }
 
 
-def reference(values: Values) -> dict[str, np.ndarray]:
-    """Every block as torch computes it in float64, from the inputs and data that stand in a file.
+def race_sheet(sheet: Sheet, runs: dict[str, Named], setup: Named) -> None:
+    top = sheet.next_row
+    table = sheet.table(top, 2, len(runs), PARTS)
+    flow.labels(sheet, table.first, 1, runs, TEXT)
+    last = np.array([run.new_param[-1] for run in runs.values()], dtype=object)
+    flow.columns(
+        table,
+        race_param=parameter(last, "after the last step", "param", parts=PARTS, title="param"),
+        race_loss=loss(
+            lambda t: [mean((slope * setup.x + intercept - setup.y) ** 2) for intercept, slope in t.race_param],
+            "mean loss over all points, after the last step",
+            title="mean loss",
+        ),
+    )
+    sheet.width(1, 20)
+    sheet.width(2, 13, 24)
+
+    def pair(title: str, shown: dict[str, Named], row: int, left: int, apart: int, width: float, height: float) -> None:
+        curves = [Series(name, run.step, run.mean_loss, width=1.5) for name, run in shown.items()]
+        ways = [Series(name, run.param[:, 0], run.param[:, 1], width=1.5) for name, run in shown.items()]
+        losses, way = f"Mean loss: {title}", f"The way of the parameters: {title}"
+        look: dict[str, Any] = {"width": width, "height": height}
+        sheet.chart(row, left, scatter(losses, "step", "mean loss (powers of ten)", curves, log=True, **look))
+        sheet.chart(row, left + apart, scatter(way, "intercept", "slope", ways, **look))
+
+    pair("all optimisers", runs, top, 6, 9, 22, 17)
+    for position, family in enumerate(FAMILIES):
+        shown = {name: run for name, run in runs.items() if RUNS[name][0].family == family}
+        pair(family, shown, top + 36 + 21 * position, 2, 8, 19, 10)
+
+
+def reference(v: Named) -> dict[str, Any]:
+    """Every block as torch computes it in float64.
 
     Parameters, losses, gradients, states and learning rates come from `torch.optim` and its schedulers (Eve from
     `sgdsheet.eve`). What lies between and torch does not show, such as a bias correction, is computed by numpy from
@@ -348,137 +262,131 @@ def reference(values: Values) -> dict[str, np.ndarray]:
     import torch
     from torch.nn.functional import mse_loss
 
-    x, y = (torch.as_tensor(values[name], dtype=torch.float64) for name in ("data_x", "data_y"))
-    total = len(x) * EPOCHS
-    step = np.arange(1.0, total + 1)
-    blocks: dict[str, Any] = {name: value for name, value in values.items() if not isinstance(value, str)}
-    blocks |= {"step": step, "epoch": (step - 1) // len(x) + 1}
-    for schedule in SCHEDULES[1:5]:
-        blocks[f"factor_{schedule.replace('-', '_')}"] = _factors(schedule, values, len(x))
-    chosen = values["schedule"]
-    blocks["factor"] = blocks.get(f"factor_{chosen.replace('-', '_')}", np.ones(total))
-    final, last = [], []
-    for entry in ENTRIES:
-        run = _run(entry, values, x, y)
-        param = torch.tensor(run["new_param"][-1], dtype=torch.float64)
+    step = torch.arange(1, len(v.data_x) * EPOCHS + 1)
+    blocks: dict[str, Any] = {"step": step, "epoch": (step - 1) // len(v.data_x) + 1}
+    blocks |= {factor_name(schedule): factors(schedule, v) for schedule in SCHEDULES[1:5]}
+    blocks["factor"] = blocks.get(factor_name(v.schedule), torch.ones(len(step)))
+    last = []
+    for name, (optimizer, variant) in RUNS.items():
+        run = reference_run(optimizer, variant, v)
+        blocks |= {f"{name}_{block}": array for block, array in run.items()}
         last.append(run["new_param"][-1])
-        final.append(float(mse_loss(param[1] * x + param[0], y)))
-        blocks |= {f"{entry.name}_{name}": np.array(column) for name, column in run.items()}
-    blocks |= {"race_param": np.array(last), "race_loss": np.array(final)}
-    return {name: np.asarray(block, dtype=np.float64) for name, block in blocks.items()}
+    blocks["race_param"] = torch.stack(last)
+    blocks["race_loss"] = torch.stack([mse_loss(slope * v.data_x + intercept, v.data_y) for intercept, slope in last])
+    return blocks
 
 
-def sizes(values: Values, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def reference_run(optimizer: Optimizer, variant: Variant, v: Named) -> dict[str, Any]:
+    """One optimiser's sheet."""
+    import torch
+    from torch.nn.functional import mse_loss
+
+    x, y, points = v.data_x, v.data_y, len(v.data_x)
+    given = {name: v[f"{variant.name}_{name}"] for name in hyperparameters(optimizer, variant)}
+    arrays = as_arrays(given, variant)
+    param = torch.tensor([v.start_intercept, v.start_slope], requires_grad=True)
+    made = optimizer.torch_class([param], **arguments(given), **variant.flags)
+    advance = schedule(made, v.schedule, v)
+    start = optimizer.init(**arrays | {"lr": made.param_groups[0]["lr"]})
+    squares = 0.0
+
+    def loss_of(point: int, note: Callable[..., None]) -> Any:
+        note(x=x[point], y=y[point], lr_now=made.param_groups[0]["lr"], mean_loss=mse_loss(param[1] * x + param[0], y))
+        return mse_loss(param[1] * x[point] + param[0], y[point])
+
+    def after(point: int, note: Callable[..., None]) -> None:
+        nonlocal squares
+        grad: Any = param.grad
+        squares = (squares if point else 0.0) + float(grad.square().mean())
+        note(sum_sq_grad=squares, **{name: made.state[param].get(name, torch.zeros(2)) for name in start})
+        advance(squares / points)
+
+    run = vars(flow.descend({"param": param}, made, [*range(points)] * EPOCHS, loss_of, after))
+    run |= {"step": torch.arange(1, points * EPOCHS + 1), "grad": run.pop("grad_param")}
+    means = run["sum_sq_grad"][points - 1 :: points] / points
+    means = torch.where(means.isfinite(), means, FAR)
+    best = torch.cat([torch.zeros(1), means.cummin(0).values[:-1]])
+    run |= {"best_sq_grad": best.repeat_interleave(points), "anneal_factor": factors("anneal", v, means)}
+
+    rows = {name: array.numpy().reshape(len(run["step"]), -1) for name, array in run.items()}
+    between: dict[str, Any] = {}
+
+    def record(name: str, array: Any, words: str) -> Any:
+        between[name] = torch.as_tensor(array).squeeze(1)
+        return array
+
+    state = {name: previous(rows[name], first) for name, first in start.items()}
+    arrays |= {"lr": rows["lr_now"]} | ({"loss": rows["loss"]} if optimizer.takes_loss else {})
+    with np.errstate(all="ignore"):
+        optimizer.step(record, rows["param"], rows["grad"], state, step=rows["step"].astype(float), **arrays)
+    unseen = {name for name in start if name not in made.state[param]}
+    return between | {name: array for name, array in run.items() if name not in unseen}
+
+
+def schedule(optimizer: Any, name: str, v: Named) -> Callable[[float], None]:
+    """torch's scheduler, to be called after each step with the mean squared gradient of its epoch so far."""
+    from torch.optim import lr_scheduler
+
+    lr, points, done = optimizer.param_groups[0]["lr"], len(v.data_x), 0
+    total, every = points * EPOCHS, 1 if name in ("cosine", "one-cycle") else points
+    cycle = {"pct_start": v.pct_start, "div_factor": v.div_factor, "final_div_factor": v.final_div_factor}
+    plateau = {"factor": v.anneal_rate, "patience": 0, "threshold": 0, "eps": 0}
+    made: Any = {
+        "constant": lambda: lr_scheduler.ConstantLR(optimizer, 1),
+        "step": lambda: lr_scheduler.StepLR(optimizer, v.step_size, v.step_gamma),
+        "exponential": lambda: lr_scheduler.ExponentialLR(optimizer, v.exponential_gamma),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, total),
+        "one-cycle": lambda: lr_scheduler.OneCycleLR(optimizer, lr, total, cycle_momentum=False, **cycle),
+        "anneal": lambda: lr_scheduler.ReduceLROnPlateau(optimizer, **plateau),
+    }[name]()
+
+    def advance(mean: float) -> None:
+        nonlocal done
+        done += 1
+        if done % every == 0 and done < total:
+            made.step(*[mean if math.isfinite(mean) else FAR] if name == "anneal" else [])
+
+    return advance
+
+
+def factors(name: str, v: Named, means: Any = None) -> Any:
+    """What torch's scheduler makes of a learning rate of 1, step by step; `means` are the epochs' squared gradients."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    advance, found = schedule(optimizer, name, v), []
+    for step in range(len(v.data_x) * EPOCHS):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        advance(0.0 if means is None else float(means[step // len(v.data_x)]))
+    return torch.tensor(found)
+
+
+def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """RAdam's rho_t is the difference of rho_inf and a number that is nearly as large."""
     return {"RAdam_rho_t": blocks["RAdam_rho_inf"]}
 
 
-def _run(entry: Entry, values: Values, x: Any, y: Any) -> dict[str, list[Any]]:
-    """One optimiser's sheet: a list for each column, an item a step."""
-    import torch
-    from torch.nn.functional import mse_loss
-
-    from sgdsheet.eve import Eve
-
-    recurrence = RECURRENCES[entry.optimizer]
-    given = {name: float(values[f"{entry.name}_{name}"]) for name in hyperparameters(entry)}
-    param = torch.tensor([values["start_intercept"], values["start_slope"]], dtype=torch.float64, requires_grad=True)
-    make: Any = Eve if entry.optimizer == "Eve" else getattr(torch.optim, entry.optimizer)
-    optimizer = make([param], **arguments(given), **entry.flags)
-    schedule = values["schedule"]
-    scheduler, every = _scheduler(schedule, optimizer, values, len(x))
-    # As arrays, so that a 0 leaves no formula out: a sheet has them all.
-    arrays = {**arguments({name: np.array(value) for name, value in given.items()}), **entry.flags}
-    state = recurrence.init(**arrays | {"lr": optimizer.param_groups[0]["lr"]})
-    run: dict[str, list[Any]] = {}
-    squares, mean, best, factor = 0.0, 0.0, 0.0, 1.0
-    for number in range(len(x) * EPOCHS):
-        point = number % len(x)
-        before, lr = param.detach().clone().numpy(), float(optimizer.param_groups[0]["lr"])
-        mean_loss = float(mse_loss(param.detach()[1] * x + param.detach()[0], y))
-
-        def closure(point: int = point) -> Any:
-            optimizer.zero_grad()
-            loss = mse_loss(param[1] * x[point] + param[0], y[point])
-            loss.backward()
-            return loss
-
-        loss = float(optimizer.step(closure).detach())
-        assert param.grad is not None
-        grad = param.grad.clone().numpy()
-        row: dict[str, Any] = {}
-
-        def record(name: str, array: Any, words: str, row: dict[str, Any] = row) -> Any:
-            row[name] = array
-            return array
-
-        extra = {"loss": loss} if entry.optimizer == "Eve" else {}
-        with np.errstate(all="ignore"):
-            recurrence.step(record, before, grad, state, step=number + 1.0, **arrays | {"lr": lr}, **extra)
-        state = {
-            name: torch.as_tensor(optimizer.state[param].get(name, row.get(name))).numpy().copy() for name in state
-        }
-        squares = (0.0 if point == 0 else squares) + float((grad**2).mean())
-        row |= state
-        row |= {"step": number + 1, "x": float(x[point]), "y": float(y[point]), "lr_now": lr, "param": before}
-        row |= {"loss": loss, "grad": grad, "mean_loss": mean_loss, "new_param": param.detach().clone().numpy()}
-        row |= {"sum_sq_grad": squares, "best_sq_grad": best, "anneal_factor": factor}
-        for name, value in row.items():
-            run.setdefault(name, []).append(value)
-        if point == len(x) - 1:
-            mean = squares / len(x) if np.isfinite(squares) else FAR
-            worse = number >= len(x) and mean >= best
-            best = min(best, mean) if number >= len(x) else mean
-            factor *= float(values["anneal_rate"]) if worse else 1
-        if scheduler is not None and (number + 1) % every == 0 and number + 1 < len(x) * EPOCHS:
-            scheduler.step(mean) if schedule == "anneal" else scheduler.step()
-    return run
+def about(points: int) -> list[str]:
+    return [
+        f"{len(RUNS)} ways to go downhill, each on a sheet of its own, all with the same points and the same start. A "
+        "row is one step: the point, the parameters, the loss, the gradient, what the optimiser remembers, and the new "
+        "parameters, which begin the next row.",
+        f"Each run goes {EPOCHS} times over {points} points, one point a step. Names are torch's: put a sheet beside "
+        "the page of torch.optim and you find the same words.",
+    ]
 
 
-def _scheduler(schedule: str, optimizer: Any, values: Values, points: int) -> tuple[Any, int]:
-    """torch's scheduler for this choice, and after how many updates it is to be stepped."""
-    from torch.optim import lr_scheduler
-
-    lr, total = float(optimizer.param_groups[0]["lr"]), points * EPOCHS
-    if schedule == "step":
-        return lr_scheduler.StepLR(optimizer, int(values["step_size"]), float(values["step_gamma"])), points
-    if schedule == "exponential":
-        return lr_scheduler.ExponentialLR(optimizer, float(values["exponential_gamma"])), points
-    if schedule == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=total), 1
-    if schedule == "one-cycle":
-        made = lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=lr,
-            total_steps=total,
-            pct_start=float(values["pct_start"]),
-            cycle_momentum=False,
-            div_factor=float(values["div_factor"]),
-            final_div_factor=float(values["final_div_factor"]),
-        )
-        return made, 1
-    if schedule == "anneal":
-        rate = float(values["anneal_rate"])
-        return lr_scheduler.ReduceLROnPlateau(optimizer, factor=rate, patience=0, threshold=0, eps=0), points
-    return None, 1
-
-
-def _factors(schedule: str, values: Values, points: int) -> np.ndarray:
-    """What torch's scheduler makes of a learning rate of 1, step by step."""
-    import torch
-
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler, every = _scheduler(schedule, optimizer, values, points)
-    factors = []
-    for number in range(1, points * EPOCHS + 1):
-        factors.append(float(optimizer.param_groups[0]["lr"]))
-        optimizer.step()
-        if number % every == 0 and number < points * EPOCHS:
-            scheduler.step()
-    return np.array(factors)
-
-
-SCHEDULE_INPUTS = (
+TRY = [
+    "On 'race', see who is fastest. Then give the slow ones another learning rate on their own sheets.",
+    "On 'Momentum', set momentum to 0, to 0.5, to 0.99: from plain SGD to a ball that rolls past the bottom.",
+    "On 'Adam', look at bias_correction1: without it the first steps would be ten times too small. Make beta1 smaller "
+    "and see how it matters less.",
+    "On 'setup', choose another schedule: all learning rates follow it. 'anneal' halves a learning rate whenever the "
+    "mean squared gradient of an epoch is no longer the smallest so far.",
+    "Change a point on 'setup' to an outlier: which optimisers are thrown off, and which shrug?",
+]
+SCHEDULE = (
     Input("schedule", "constant", "how the learning rate changes over the run", choices=SCHEDULES),
     Input("step_size", 2, "step: after so many epochs", minimum=1, whole=True),
     Input("step_gamma", 0.5, "step: multiply by this", above=0, maximum=1),
@@ -488,23 +396,24 @@ SCHEDULE_INPUTS = (
     Input("final_div_factor", 10000, "one-cycle: end at that beginning divided by this", minimum=1),
     Input("anneal_rate", 0.5, "anneal: multiply by this after an epoch that was no better", above=0, below=1),
 )
-INPUTS = (
-    Input("start_intercept", 0, "where every optimiser starts: the intercept"),
-    Input("start_slope", 0, "where every optimiser starts: the slope"),
-    *SCHEDULE_INPUTS,
-    *(
-        Input(f"{entry.name}_{name}", value, meaning, **limits)
-        for entry in ENTRIES
-        for name, value in hyperparameters(entry).items()
-        for meaning, limits in [SPECIAL.get((entry.name, name), MEANINGS[name])]
-    ),
-)
 OPTIMIZERS = Lesson(
     "optimizers",
-    "sixteen optimisers on the same data, a sheet each, a choice of schedules, and their race",
-    INPUTS,
+    f"{len(RUNS)} optimisers on the same data, a sheet each, a choice of schedules, and their race",
+    (
+        Input("start_intercept", 0, "where every optimiser starts: the intercept"),
+        Input("start_slope", 0, "where every optimiser starts: the slope"),
+        *SCHEDULE,
+        *(
+            Input(f"{run}_{name}", value, meaning, **variant.limits.get(name, limits))
+            for run, (optimizer, variant) in RUNS.items()
+            for name, value in hyperparameters(optimizer, variant).items()
+            for meaning, limits in [OF_ONE.get((optimizer.name, name), MEANINGS[name])]
+        ),
+    ),
     csv_columns(noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5))),
     build=build,
     reference=reference,
     sizes=sizes,
+    title="Optimisers, step by step",
+    things_to_try=TRY,
 )
