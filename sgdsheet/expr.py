@@ -148,6 +148,11 @@ class Ref(Expr):
         """The address within its sheet, as in `D12`."""
         return f"{column_letters(self.column)}{self.row}"
 
+    @property
+    def place(self) -> str:
+        """The address with its sheet, as in `'by hand'!D12`."""
+        return f"{quoted(self.sheet)}!{self.address}"
+
     def parts(self, sheet: str) -> Sequence[Expr | str]:
         if self.name:
             return [self.name]
@@ -156,7 +161,7 @@ class Ref(Expr):
         return [cell if self.sheet == sheet else f"{quoted(self.sheet)}!{cell}"]
 
     def __repr__(self) -> str:
-        return f"Ref({quoted(self.sheet)}!{self.address})"
+        return f"Ref({self.place})"
 
 
 class Range(Expr):

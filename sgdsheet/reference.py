@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,9 @@ class Reference:
     float64 array. `sizes(values, blocks)` gives, for a block whose formula takes a difference of larger numbers, how
     large they are: its rounding is measured against that.
 
+    `whole` names the blocks of data that hold whole numbers alone, labels and the like; if it is None, these are
+    the ones that hold whole numbers now.
+
     A block agrees if it is off by at most `tolerance` times the largest of its numbers, or times `least` if all are
     smaller.
     """
@@ -37,6 +40,7 @@ class Reference:
     sizes: Callable[[Values, Blocks], dict[str, np.ndarray]] = lambda values, blocks: {}
     tolerance: float = 1e-12
     least: float = 1.0
+    whole: Collection[str] | None = None
 
 
 @contextmanager

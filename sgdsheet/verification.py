@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sgdsheet import book, lessons
-from sgdsheet.book import NO_LESSON, Block, Saved
-from sgdsheet.engines import CellError, engine
+from sgdsheet.book import NO_LESSON, Block, Saved, typed_cells
+from sgdsheet.draws import drawn, nudged
+from sgdsheet.engines import CellError, Opened, engine, opened
 from sgdsheet.errors import Error
-from sgdsheet.expr import quoted
+from sgdsheet.expr import Ref
+from sgdsheet.lessons import Lesson
 from sgdsheet.reference import COMPILED, Reference, float64_by_default
 
 if TYPE_CHECKING:
     import pandas as pd
 
+AGREES = "agrees"
 HUGE = 1e300
+SETS = 2  # other inputs to compare with
+MORE = 20  # as many where a formula was rewritten and all agrees so far
+REACHES = (0.5, 0.3, 0.15, 0.05, 0.02)  # how far other inputs are from those in the file; less where torch diverges
+ROUNDINGS = 10  # times as much as inputs that are a rounding's width away may make of it
+GROWTH = 1e3  # of a block's largest number, from which on other inputs are too far
 
 
 @dataclass(frozen=True)
 class Row:
-    """How one block compares: its place and shape, the largest differences, and the verdict in words."""
+    """How one block compares: its place and shape, the largest differences, and the verdict in words.
+
+    `rewritten` says where a formula is not the one that was written, `moved` where the block stood then.
+    """
 
     block: str
     place: str
@@ -33,15 +45,23 @@ class Row:
     max_rel: float
     ok: bool
     verdict: str
+    rewritten: str = ""
+    moved: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The comparison of one file, recalculated by one engine, with torch: a row a block."""
+    """The comparison of one file, recalculated by one engine, with torch: a row a block.
+
+    `sets` counts the other sets of inputs for which it was made too. `known` says whether the file still tells which
+    formulas were written.
+    """
 
     path: Path
     engine: str
     rows: tuple[Row, ...]
+    sets: int = 0
+    known: bool = True
 
     @property
     def ok(self) -> bool:
@@ -49,7 +69,7 @@ class Report:
         return all(row.ok for row in self.rows)
 
     def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas DataFrame with the columns block, place, shape, max_abs, max_rel, ok and verdict."""
+        """The rows as a pandas DataFrame, a column for each of a row's fields."""
         import pandas as pd
 
         return pd.DataFrame([vars(row) for row in self.rows], columns=list(Row.__dataclass_fields__))
@@ -65,45 +85,169 @@ def read(path: str | Path, engine: str = "ironcalc") -> dict[str, np.ndarray]:
     Returns float64 arrays, NaN where a cell holds an error; an input that is a text comes as an array of text. Raises
     `Error` for a file that cannot be read and an engine that is not there.
     """
-    saved, values = _calculated(Path(path), engine)
+    saved, values, _ = _calculated(Path(path), engine)
     return {name: _plain(values[name]) for name in saved.blocks}
 
 
-def verify(path: str | Path, engine: str = "ironcalc") -> Report:
+def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, lesson: Lesson | None = None) -> Report:
     """Recalculates a workbook, runs torch in float64 on the inputs that stand in it, and compares every block.
 
     A block agrees if `max|cell - torch| <= 1e-12 * max(1, max|torch|)`, in a compiled model's workbook if
     `max|cell - torch| <= 1e-10 * max(0.001, max|torch|)`; a lesson may name the size of the numbers whose
     difference a block is, which then counts if it is larger. Where torch itself has no finite number (a run that
-    diverged beyond float64) the cell must hold an error value; where it has one beyond 1e300, the cell may. Arguments
-    and errors as for `read`; an input that is blank or makes no sense is an `Error` too, with its address.
+    diverged beyond float64) the cell must hold an error value; where it has one beyond 1e300, the cell may.
+
+    A formula may be right by accident: beside a bias of 0, say. So all is compared for other sets of inputs and data
+    too, drawn from a fixed seed near those that stand there, in memory: the file stays as it is. Sets for which torch
+    diverges, or where a rounding grows beyond what is compared, are drawn anew. A formula that is not the one that was
+    written is named; if it agrees for all sets, and for twenty more, it counts as right.
+
+    Arguments:
+      path: a workbook that sgdsheet made.
+      engine: what recalculates it: `ironcalc`, `libreoffice` or `excel`. Only ironcalc compares other inputs.
+      sets: how many sets of other inputs, or 0.
+      lesson: the lesson that the workbook was made for, if it is none of the catalogue.
+
+    Raises `Error` as `read` does, and for an input that is blank or makes no sense, with its address.
     """
-    saved, values = _calculated(Path(path), engine)
-    reference = _reference(saved)
+    saved, values, model = _calculated(Path(path), engine)
+    reference = _reference(saved, lesson)
     inputs = _inputs(saved, values, reference)
-    with float64_by_default(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
-        try:
-            expected = reference.run(inputs)
-        except (ValueError, RuntimeError) as error:
-            raise Error(f"{path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
-        sizes = reference.sizes(inputs, expected)
+    try:
+        expected, sizes = _run(reference, inputs)
+    except _REFUSALS as error:
+        raise Error(f"{path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
     texts = {spec.name for spec in reference.inputs if spec.choices}
-    rows = []
+    rows = {}
     for name, block in saved.blocks.items():
         if name in texts:
-            rows.append(_chosen(saved, block, values[name]))
+            rows[name] = _chosen(saved, block, values[name])
         else:
-            rows.append(_compare(saved, block, values[name], expected.get(name), sizes.get(name), reference))
+            rows[name] = _compare(saved, block, values[name], expected.get(name), sizes.get(name), reference)
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
-        rows.append(Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'"))
-    return Report(Path(path), engine, tuple(rows))
+        rows[name] = Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'")
+    done = 0
+    if model is not None and all(row.ok for row in rows.values()):
+        for done, said, differences in _others(saved, model, reference, inputs, expected):
+            for name, difference in differences.items():
+                rows[name] = replace(rows[name], ok=False, verdict=f"differs for other inputs ({said}): {difference}")
+            if differences or done >= (max(sets, MORE) if saved.rewritten and sets else sets):
+                break
+    return Report(
+        Path(path), engine, tuple(_told(saved, row, done) for row in rows.values()), done, saved.rewritten is not None
+    )
 
 
-def _calculated(path: Path, name: str) -> tuple[Saved, dict[str, np.ndarray]]:
+_REFUSALS = (ValueError, RuntimeError, ArithmeticError, LookupError)
+
+
+def _calculated(path: Path, name: str) -> tuple[Saved, dict[str, np.ndarray], Opened | None]:
     calculator = engine(name)
     saved = book.read(path)
-    return saved, saved.arrange(calculator.calculate(path, saved.ranges()))
+    model = opened(calculator, path)
+    ranges = saved.ranges()
+    return saved, saved.arrange(model.calculate((), ranges) if model else calculator.calculate(path, ranges)), model
+
+
+def _run(reference: Reference, inputs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Every block as torch computes it, and the sizes of those that need one."""
+    with float64_by_default(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
+        expected = reference.run(inputs)
+        return expected, reference.sizes(inputs, expected)
+
+
+def _others(
+    saved: Saved,
+    model: Opened,
+    reference: Reference,
+    inputs: Mapping[str, Any],
+    expected: Mapping[str, np.ndarray],
+) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """Compares other sets of inputs, for ever: its number, what it is, and in words how each block differs that does.
+
+    Ends where no set can be drawn that torch computes without diverging.
+    """
+    specs = {spec.name: spec for spec in reference.inputs}
+    for number in itertools.count(1):
+        for reach in REACHES:
+            generator = np.random.default_rng((number, int(1000 * reach)))
+            other = drawn(inputs, specs, reference.whole, generator, reach)
+            try:
+                torch, sizes = _run(reference, other)
+            except _REFUSALS:
+                continue
+            if any(_wild(torch[name], expected[name]) for name in expected):
+                continue
+            values = saved.arrange(model.calculate(_cells(saved, specs, other), saved.ranges()))
+            differences = {}
+            for name in expected.keys() & saved.blocks.keys() - specs.keys():
+                _, _, difference = _measure(saved.blocks[name], values[name], torch[name], sizes.get(name), reference)
+                if difference:
+                    differences[name] = difference
+            if differences and not _beyond_rounding(reference, other, torch, values, differences, generator):
+                continue
+            changed = [
+                f"{name} {_short(each)}" for name, each in other.items() if name in specs and each != inputs[name]
+            ]
+            changed[3:] = ["…"] if len(changed) > 3 else []
+            said = ", ".join([*changed, *(["other data"] if reference.dims else [])])
+            yield number, f"set {number}: {said}", differences
+            break
+        else:
+            return
+
+
+def _wild(torch: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether other inputs lead where numbers grow beyond measure, or are none any more."""
+    finite = np.isfinite(torch)
+    if torch.shape != expected.shape or finite.sum() < np.isfinite(expected).sum():
+        return True
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=1)
+    return bool(np.abs(torch[finite]).max(initial=0) > GROWTH * largest)
+
+
+def _cells(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Ref, float | str]]:
+    """The cells that a reader may type into, with what other inputs have in them."""
+    for name, value in inputs.items():
+        if name in specs and specs[name].fixed:
+            continue
+        block = saved.blocks[name]
+        whole = np.full(block.shape, value, dtype=object) if name in specs else np.asarray(value, dtype=object)
+        typed = typed_cells(block)
+        for (panel, held), (_, free) in zip(block.panels_of(whole), block.panels_of(typed), strict=True):
+            for row, column in np.argwhere(free):
+                yield Ref(panel.sheet, panel.top + int(row), panel.left + int(column)), held[row, column]
+
+
+def _beyond_rounding(
+    reference: Reference,
+    inputs: Mapping[str, Any],
+    torch: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    differing: Iterable[str],
+    generator: np.random.Generator,
+) -> bool:
+    """Whether a block is off by more than what a rounding in the inputs can make of it.
+
+    Inputs that are a rounding's width away tell how much the training makes of one.
+    """
+    specs = {spec.name: spec for spec in reference.inputs}
+    try:
+        near, _ = _run(reference, nudged(inputs, specs, generator))
+    except _REFUSALS:
+        return False
+    for name in differing:
+        cells = _floats(values[name])
+        finite = np.isfinite(torch[name])
+        if (finite != np.isfinite(near[name])).any():
+            continue
+        if (finite & ~np.isfinite(cells)).any():
+            return True
+        off, apart = (np.abs(each - torch[name])[finite].max(initial=0) for each in (cells, near[name]))
+        if off > ROUNDINGS * apart:
+            return True
+    return False
 
 
 def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> dict[str, Any]:
@@ -114,7 +258,7 @@ def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference
     specs = {spec.name: spec for spec in reference.inputs}
     inputs: dict[str, Any] = {}
     for name, block in saved.blocks.items():
-        typed = _typed(block)
+        typed = typed_cells(block)
         if name in specs and specs[name].fixed:
             where = f"{saved.path}: cell {_address(block, ())} ({name})"
             if not _is_formula(saved.contents[name].item()):
@@ -155,24 +299,41 @@ def _held(saved: Saved, values: Mapping[str, np.ndarray], name: str) -> np.ndarr
     return found.reshape(saved.contents[name].shape)
 
 
-def _reference(saved: Saved) -> Reference:
+def _reference(saved: Saved, lesson: Lesson | None) -> Reference:
     if saved.lesson == NO_LESSON:
         raise Error(f"{saved.path}: no PyTorch program stands behind this workbook, so there is nothing to verify")
+    if lesson is not None and lesson.name != saved.lesson:
+        raise Error(f"{saved.path}: was made for the lesson {saved.lesson!r}, not for {lesson.name!r}")
     if saved.program or saved.lesson == COMPILED:
         from sgdsheet.torch_frontend.program.reference import reference
 
         return reference(saved)
     try:
-        return lessons.find(saved.lesson).checked()
+        return (lesson or lessons.find(saved.lesson)).checked()
     except Error as error:
         raise Error(f"{saved.path}: {error}") from None
 
 
+def _told(saved: Saved, row: Row, sets: int) -> Row:
+    """The row, with what is to be said of formulas that were rewritten and of where the block stood."""
+    rewritten, moved = (saved.rewritten or {}).get(row.block, ""), saved.moved.get(row.block, "")
+    verdict = row.verdict
+    if rewritten:
+        also = f" (also for {sets} other sets of inputs)" if sets else ""
+        verdict = f"values agree{also}" if verdict == AGREES else verdict
+        verdict = f"formula changed at {rewritten}; {verdict}"
+    if moved:
+        verdict = f"{verdict}; {moved}"
+    return replace(row, verdict=verdict, rewritten=rewritten, moved=moved)
+
+
 def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
     """The row of an input that is a text: there is nothing to compare, only where it is."""
-    moved = saved.moved.get(block.name)
-    verdict = f"the sheet 'about' says {block.panels[0].place}, but {moved}" if moved else f"chosen: {values.item()}"
-    return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not moved, verdict)
+    problem = saved.astray.get(block.name)
+    verdict = (
+        f"the sheet 'about' says {block.panels[0].place}, but {problem}" if problem else f"chosen: {values.item()}"
+    )
+    return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not problem, verdict)
 
 
 def _compare(
@@ -183,23 +344,31 @@ def _compare(
     size: np.ndarray | None,
     reference: Reference,
 ) -> Row:
-    cells = _floats(values)
-    differs, relative = np.nan, np.nan
-
-    def row(ok: bool, verdict: str) -> Row:
-        return Row(block.name, block.panels[0].place, block.shape, differs, relative, ok, verdict)
-
+    differs, relative, verdict = np.nan, np.nan, ""
     overwritten = _overwritten(saved, block)
     if overwritten is not None:
         held = saved.contents[block.name][overwritten]
         what = "formula deleted" if held is None else f"formula overwritten by {held!r}"
-        return row(False, f"{what} at {_address(block, overwritten)}")
-    if block.name in saved.moved:
-        return row(False, f"the sheet 'about' says {block.panels[0].place}, but {saved.moved[block.name]}")
-    if torch is None:
-        return row(False, "torch has no block of this name")
-    if torch.shape != block.shape:
-        return row(False, f"torch's shape is {torch.shape}")
+        verdict = f"{what} at {_address(block, overwritten)}"
+    elif block.name in saved.astray:
+        verdict = f"the sheet 'about' says {block.panels[0].place}, but {saved.astray[block.name]}"
+    elif torch is None:
+        verdict = "torch has no block of this name"
+    elif torch.shape != block.shape:
+        verdict = f"torch's shape is {torch.shape}"
+    else:
+        differs, relative, verdict = _measure(block, values, torch, size, reference)
+    ok = not verdict
+    if ok:
+        verdict = AGREES if np.isfinite(torch).all() else f"{AGREES}, up to where both have no finite number"
+    return Row(block.name, block.panels[0].place, block.shape, differs, relative, ok, verdict)
+
+
+def _measure(
+    block: Block, values: np.ndarray, torch: np.ndarray, size: np.ndarray | None, reference: Reference
+) -> tuple[float, float, str]:
+    """The largest difference, the largest relative to the block's size, and in words where they are too large."""
+    cells = _floats(values)
     # Near float64's limit a sum overflows before it is divided: an error is right there.
     finite = np.isfinite(torch) & ~((np.abs(torch) > HUGE) & ~np.isfinite(cells))
     # A mask's infinity is a huge number in a cell.
@@ -207,24 +376,25 @@ def _compare(
     wrong = np.argwhere((finite != np.isfinite(cells)) & ~masked)
     if len(wrong):
         position = tuple(wrong[0])
-        return row(False, f"{_address(block, position)} holds {values[position]}, torch has {torch[position]:.17g}")
+        where = _address(block, position)
+        return np.nan, np.nan, f"{where} holds {values[position]}, torch has {torch[position]:.17g}"
     difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
     scale = np.full_like(torch, max(reference.least, float(np.abs(torch[finite]).max(initial=0))))
     if size is not None:
         scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
-    differs = float(difference.max(initial=0))
-    relative = float((difference / scale).max(initial=0))
-    if relative > reference.tolerance:
-        position = np.unravel_index(int((difference / scale).argmax()), difference.shape)
-        where = _address(block, position)
-        return row(False, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}")
-    return row(True, "agrees" if finite.all() else "agrees, up to where both have no finite number")
+    share = difference / scale
+    differs, relative = float(difference.max(initial=0)), float(share.max(initial=0))
+    if relative <= reference.tolerance:
+        return differs, relative, ""
+    position = np.unravel_index(int(share.argmax()), share.shape)
+    where = _address(block, position)
+    return differs, relative, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}"
 
 
 def _overwritten(saved: Saved, block: Block) -> tuple[int, ...] | None:
     """The first cell that should hold a formula and does not."""
     formulas = np.asarray(np.frompyfunc(_is_formula, 1, 1)(saved.contents[block.name]), dtype=bool)
-    wrong = np.argwhere(~formulas & ~_typed(block))
+    wrong = np.argwhere(~formulas & ~typed_cells(block))
     return tuple(wrong[0]) if len(wrong) else None
 
 
@@ -232,26 +402,9 @@ def _is_formula(held: Any) -> bool:
     return isinstance(held, str) and held.startswith("=")
 
 
-def _typed(block: Block) -> np.ndarray:
-    """Which of the block's cells the reader may type into."""
-    if block.typed == block.panels:
-        return np.ones(block.shape, dtype=bool)
-    masks = []
-    for panel in block.panels:
-        mask = np.zeros(panel.shape, dtype=bool)
-        for typed in block.typed:
-            if typed.sheet == panel.sheet:
-                rows = slice(max(typed.top - panel.top, 0), max(typed.bottom - panel.top + 1, 0))
-                columns = slice(max(typed.left - panel.left, 0), max(typed.right - panel.left + 1, 0))
-                mask[rows, columns] = True
-        masks.append(mask)
-    return block.whole(masks)
-
-
 def _address(block: Block, position: Sequence[Any]) -> str:
     """The cell of one of the block's elements, as in `sgd!D12`."""
-    cell = block.cell(position)
-    return f"{quoted(cell.sheet)}!{cell.address}"
+    return block.cell(position).place
 
 
 def _numbers(saved: Saved, block: Block, held: np.ndarray) -> np.ndarray:
@@ -276,3 +429,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
     if isinstance(first, str) and not isinstance(first, CellError):
         return values.astype(str)
     return _floats(values)
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

@@ -3,7 +3,7 @@
 from sgdsheet.book.chart import Series, scatter
 from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
-from sgdsheet.book.read import PROGRAM, Saved, read
+from sgdsheet.book.read import PROGRAM, Saved, read, typed_cells
 from sgdsheet.book.sheet import NO_LESSON, Block, Book, Known, Sheet, Table, Typed, columns_of, shape_text, typed
 from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, SQUARE, WHOLE
 from sgdsheet.book.write import save
@@ -37,4 +37,5 @@ __all__ = [
     "scatter",
     "shape_text",
     "typed",
+    "typed_cells",
 ]

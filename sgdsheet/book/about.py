@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from sgdsheet import expr
 from sgdsheet.book import style
+from sgdsheet.book.formulas import Formulas, elements
 from sgdsheet.book.sheet import NO_LESSON, Block, Book, Sheet, parse_shape, shape_text
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
@@ -16,7 +19,9 @@ ABOUT = "about"
 ALL = "all of it"
 LESSON = "made by sgdsheet for the lesson"
 COLUMNS = ("block", "role", "shape", "place", "you may change", "in torch", "in words")
-_WIDTHS = (26, 16, 14, 30, 22, 40, 62)
+FORMULAS = "formulas as written"  # the last column's head; workbooks of before it was there lack it
+MOST = 20_000_000  # cells of all blocks together; Excel itself fills memory with fewer
+_WIDTHS = (26, 16, 14, 30, 22, 40, 62, 19)
 _WIDEST = 60  # for names; longer ones go on in a second line
 
 
@@ -56,10 +61,24 @@ def write_about(book: Book) -> None:
     row += 3
     for column, text in enumerate(COLUMNS, start=1):
         sheet.write(row, column, text, style.TABLE_HEAD)
+    last = len(COLUMNS) + 1
+    sheet.write(row, last, FORMULAS, style.FAINT)
     sheet.repeat_rows(row, row)
-    for block in book.blocks.values():
+    for block, fingerprint in zip(book.blocks.values(), _fingerprints(book), strict=True):
         row += 1
         _block_row(sheet, row, block)
+        sheet.write(row, last, fingerprint, style.FAINT)
+
+
+def _fingerprints(book: Book) -> Iterator[str]:
+    """What `verify` knows each block's formulas by."""
+    formulas = Formulas(book.blocks.values())
+    sheets = {sheet.name: sheet.cells for sheet in book.sheets}
+    for block in book.blocks.values():
+        held = ((number, cell, sheets[cell.sheet][cell.row][cell.column]) for number, cell in elements(block))
+        yield formulas.fingerprint(
+            block, ((number, cell, content.value) for number, cell, content in held if content.kind == "f")
+        )
 
 
 def _prose(sheet: Sheet, row: int, paragraphs: Any, bullet: str) -> int:
@@ -149,8 +168,8 @@ def _parse_address(sheet: str, address: str) -> Range:
     return Range(sheet, top, left, bottom, right)
 
 
-def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block]]:
-    """The lesson's name and the blocks that an `about` sheet lists, from the values of its rows.
+def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block], dict[str, str]]:
+    """The lesson's name, the blocks that an `about` sheet lists, and what each block's formulas are known by.
 
     Raises `Error` if the table is not as `write_about` left it.
     """
@@ -161,12 +180,21 @@ def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block]]:
             f"{file}: sheet {ABOUT!r} was edited: its line {LESSON!r} or its table's head {', '.join(COLUMNS)} is "
             "gone; restore it, or generate the workbook anew"
         )
-    blocks = []
+    last = len(COLUMNS)
+    known = rows[start][last : last + 1] == [FORMULAS]
+    blocks, fingerprints, cells = [], {}, 0
     for number, row in enumerate(rows[start + 1 :], start=start + 2):
         if all(value in (None, "") for value in row):
             continue
-        blocks.append(_read_block(row, f"{file}: sheet {ABOUT!r}, row {number}"))
-    return lesson, blocks
+        where = f"{file}: sheet {ABOUT!r}, row {number}"
+        block = _read_block(row, where)
+        cells += math.prod(block.shape)
+        if cells > MOST:
+            raise Error(f"{where}: the blocks up to {block.name!r} have more than {MOST:,} cells; it was edited")
+        blocks.append(block)
+        if known:
+            fingerprints[block.name] = str(row[last]) if len(row) > last else ""
+    return lesson, blocks, fingerprints
 
 
 def _read_block(row: list[Any], where: str) -> Block:
@@ -187,9 +215,7 @@ def _read_block(row: list[Any], where: str) -> Block:
         except ValueError:
             raise Error(f"{where}: column {column!r} of block {name!r} was edited: {text!r} cannot be read") from None
     size = sum(rows * columns for rows, columns in (panel.shape for panel in parsed[1]))
-    count = 1
-    for length in parsed[0]:
-        count *= length
+    count = math.prod(parsed[0])
     if size != count or not size:
         raise Error(
             f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells"

@@ -54,7 +54,7 @@ class Input:
         if self.choices:
             if value in self.choices:
                 return value
-        elif isinstance(value, numbers.Real) and not isinstance(value, bool) and self._fits(float(value)):
+        elif isinstance(value, numbers.Real) and not isinstance(value, bool) and self.fits(float(value)):
             return value if isinstance(value, (int, float)) else float(value)  # numpy's numbers are none of Python's
         raise Error(f"{where}: expected {self.expects}, got {_said(value)}")
 
@@ -68,7 +68,7 @@ class Input:
             raise Error(f"{where}: expected {self.expects}, got {_said(text)}") from None
         return self.check(int(number) if number.is_integer() and abs(number) < 2**53 else number, where)
 
-    def _fits(self, number: float) -> bool:
+    def fits(self, number: float) -> bool:
         return (
             math.isfinite(number)
             and (not self.whole or number.is_integer())

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openpyxl import load_workbook
 
-from sgdsheet.book.about import ABOUT, parse_place, read_about
+from sgdsheet.book.about import ABOUT, LESSON, parse_place, read_about
+from sgdsheet.book.cells import CellFile, Cells
+from sgdsheet.book.formulas import Formulas, changed, elements
 from sgdsheet.book.sheet import Block, defined_name, named
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
 PROGRAM = "program"
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how an encrypted workbook, and an .xls of before 2007, begins
 
 
 @dataclass
 class Saved:
     """A workbook that sgdsheet made, as it is in its file now.
 
-    `contents` holds, for each block, an object array of the block's shape: a cell's number or text, its formula as a
-    text that begins with `=`, or None. `moved` names the blocks whose defined name points elsewhere than the manifest.
+    `blocks` are where their defined names point, which spreadsheet programs keep right when rows are inserted or sheets
+    renamed; `moved` tells of those that the manifest has elsewhere, `astray` of those whose name is no guide: they are
+    where the manifest says. `contents` holds, for each block, an object array of the block's shape: a cell's number or
+    text, its formula as a text that begins with `=`, or None. `rewritten` names the blocks with formulas other than
+    those that were written, and where the change is; None if no formula's own form is known, in older workbooks.
     `program` holds the cells of the sheet `program`, a list a row, where there is one: a compiled model has it.
     """
 
@@ -36,6 +37,8 @@ class Saved:
     blocks: dict[str, Block]
     contents: dict[str, np.ndarray]
     moved: dict[str, str]
+    astray: dict[str, str]
+    rewritten: dict[str, str] | None
     program: list[list[Any]]
 
     def ranges(self) -> list[Range]:
@@ -57,75 +60,121 @@ def read(path: str | Path) -> Saved:
     Raises `Error` for a file that cannot be read, and for one that sgdsheet did not make.
     """
     path = Path(path)
-    with _explained(path), path.open("rb") as file:
-        workbook = load_workbook(file, read_only=True)
-        if ABOUT not in workbook.sheetnames:
-            raise Error(
-                f"{path}: has no sheet {ABOUT!r}, so either sgdsheet did not make it or the sheet was deleted; "
-                "restore it, or generate the workbook anew"
-            )
-        lesson, listed = read_about(_rows(workbook[ABOUT]), str(path))
-        blocks = {block.name: block for block in listed}
-        rows = {}
-        for sheet in dict.fromkeys(panel.sheet for block in listed for panel in block.panels):
-            if sheet not in workbook.sheetnames:
-                raise Error(f"{path}: sheet {ABOUT!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
-            rows[sheet] = _rows(workbook[sheet])
-        program = _rows(workbook[PROGRAM]) if PROGRAM in workbook.sheetnames else []
-        names = {name: defined.attr_text or "" for name, defined in workbook.defined_names.items()}
-    contents = {name: _contents(block, rows) for name, block in blocks.items()}
-    moved = {}
-    for name, block in blocks.items():
-        target = names.get(defined_name(name))
-        if target is None:
-            moved[name] = f"its defined name {defined_name(name)} is gone"
-        elif not _same_place(target, block.panels):
-            moved[name] = f"its name {defined_name(name)} now points to {target.replace('$', '')}"
-    return Saved(path, lesson, blocks, contents, moved, program)
+    file = CellFile(path)
+    lesson, listed, fingerprints = read_about(_about(file), str(path))
+    blocks, moved, astray = {}, {}, {}
+    for block in listed:
+        found, problem = _followed(block, file.names.get(defined_name(block.name)))
+        blocks[block.name] = found
+        if problem:
+            astray[block.name] = problem
+        elif _places(found.panels) != _places(block.panels):
+            moved[block.name] = f"moved here from {block.panels[0].place}"
+    cells = {}
+    for sheet in dict.fromkeys(panel.sheet for block in blocks.values() for panel in block.panels):
+        if sheet not in file.sheets:
+            raise Error(f"{path}: sheet {ABOUT!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
+        cells[sheet] = file.cells(sheet)
+    program = file.rows(PROGRAM) if PROGRAM in file.sheets else []
+    contents = {name: _contents(block, cells) for name, block in blocks.items()}
+    rewritten = _rewritten(blocks, cells, fingerprints) if fingerprints else None
+    return Saved(path, lesson, blocks, contents, moved, astray, rewritten, program)
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns what openpyxl raises for a file that it cannot read into one clear line."""
+def _about(file: CellFile) -> list[list[Any]]:
+    """The rows of the sheet `about`, whatever it is called now."""
+    for sheet in sorted(file.sheets, key=lambda name: name != ABOUT):
+        rows = file.rows(sheet)
+        if sheet == ABOUT or any(row[:1] == [LESSON] for row in rows):
+            return rows
+    raise Error(
+        f"{file.path}: has no sheet {ABOUT!r}, so either sgdsheet did not make it or the sheet was deleted; "
+        "restore it, or generate the workbook anew"
+    )
+
+
+def _followed(block: Block, target: str | None) -> tuple[Block, str | None]:
+    """The block where its defined name points, or else where the manifest has it, and what is wrong with the name."""
+    name = defined_name(block.name)
+    if target is None:
+        return block, f"its defined name {name} is gone"
+    were = named(block.panels)
     try:
-        with path.open("rb") as file:
-            start = file.read(8)
-        if start == _OLE:
-            raise Error(f"{path}: is encrypted, or an .xls of before 2007; save it as .xlsx without a password")
-        if not zipfile.is_zipfile(path):
-            raise Error(f"{path}: is no .xlsx file, or is only part of one")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl's remarks about what other programs add to a file
-            yield
-    except Error:
-        raise
-    except OSError as error:
-        raise Error(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # whatever openpyxl stumbles over in a damaged file
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise Error(f"{path}: is no .xlsx file that can be read: {reason}") from None
+        now = [parse_place(each)[0] for each in re.findall(r"(?:'[^']*'|[^,'])+", target)]
+    except (ValueError, IndexError):
+        now = []
+    if [each.shape for each in now] != [each.shape for each in were]:
+        return block, f"its name {name} now points to {target.replace('$', '') or 'nothing'}"
+    if len(were) < len(block.panels):  # the name holds the range around them
+        were, now = were * len(block.panels), now * len(block.panels)
+    panels, typed = [], []
+    for panel, old, new in zip(block.panels, were, now, strict=True):
+        down, right = new.top - old.top, new.left - old.left
+        panels.append(_shifted(panel, new.sheet, down, right))
+        typed += [
+            _shifted(Range(each.sheet, *corners), new.sheet, down, right)
+            for each in block.typed
+            if (corners := _common(each, panel))
+        ]
+    return replace(block, panels=panels, typed=panels if block.typed == block.panels else typed), None
 
 
-def _rows(worksheet: Any) -> list[list[Any]]:
-    worksheet.reset_dimensions()  # what a file says of its own size may be wrong
-    return [list(row) for row in worksheet.iter_rows(values_only=True)]
+def _shifted(range_: Range, sheet: str, down: int, right: int) -> Range:
+    return Range(sheet, range_.top + down, range_.left + right, range_.bottom + down, range_.right + right)
 
 
-def _contents(block: Block, rows: dict[str, list[list[Any]]]) -> np.ndarray:
+def _common(one: Range, other: Range) -> tuple[int, int, int, int] | None:
+    """The top, left, bottom and right of what two ranges share."""
+    top, left = max(one.top, other.top), max(one.left, other.left)
+    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
+    return (top, left, bottom, right) if one.sheet == other.sheet and top <= bottom and left <= right else None
+
+
+def _places(ranges: list[Range]) -> list[str]:
+    return [each.place for each in ranges]
+
+
+def _contents(block: Block, cells: Mapping[str, Cells]) -> np.ndarray:
     pieces = []
     for panel in block.panels:
-        sheet, piece = rows[panel.sheet], np.empty(panel.shape, dtype=object)
-        for number, row in enumerate(sheet[panel.top - 1 : panel.bottom]):
-            cells = row[panel.left - 1 : panel.right]
-            piece[number, : len(cells)] = cells
+        held, columns = cells[panel.sheet], range(panel.left, panel.right + 1)
+        piece = np.empty(panel.shape, dtype=object)
+        for number, row in enumerate(range(panel.top, panel.bottom + 1)):
+            piece[number] = [held.get((row, column)) for column in columns]
         pieces.append(piece)
     return block.whole(pieces)
 
 
-def _same_place(target: str, panels: list[Range]) -> bool:
-    """Whether a defined name's text, with dollars and perhaps other quotes, is these ranges."""
-    try:
-        ranges = [parse_place(each)[0] for each in target.split(",")]
-    except ValueError:
-        return False
-    return [(each.sheet, each.address) for each in ranges] == [(each.sheet, each.address) for each in named(panels)]
+def _rewritten(
+    blocks: Mapping[str, Block], cells: Mapping[str, Cells], fingerprints: Mapping[str, str]
+) -> dict[str, str]:
+    """The blocks whose formulas are not those that the manifest knows, and where the change is."""
+    formulas = Formulas(blocks.values())
+    found = {}
+    for name, block in blocks.items():
+        typed = typed_cells(block).reshape(-1)
+        own = []
+        for number, cell in elements(block):
+            held = cells[cell.sheet].get((cell.row, cell.column))
+            if isinstance(held, str) and held.startswith("=") and not typed[number]:
+                own.append((number, cell, held[1:]))
+        now = formulas.fingerprint(block, own)
+        if now != fingerprints[name]:
+            number = changed(fingerprints[name], now, len(typed))
+            found[name] = "several cells" if number is None else block.cell(np.unravel_index(number, block.shape)).place
+    return found
+
+
+def typed_cells(block: Block) -> np.ndarray:
+    """Which of the block's cells the reader may type into: booleans of its shape."""
+    if block.typed == block.panels:
+        return np.ones(block.shape, dtype=bool)
+    masks = []
+    for panel in block.panels:
+        mask = np.zeros(panel.shape, dtype=bool)
+        for typed in block.typed:
+            if corners := _common(typed, panel):
+                top, left, bottom, right = corners
+                mask[top - panel.top : bottom - panel.top + 1, left - panel.left : right - panel.left + 1] = True
+        masks.append(mask)
+    return block.whole(masks)

@@ -75,7 +75,7 @@ class Block:
 
         Raises `ValueError` if the panels do not make up the shape.
         """
-        rows, columns = self._matrix()
+        rows, columns = self.matrix()
         matrix = start = 0
         for panel in self.panels:
             height, width = panel.shape
@@ -88,7 +88,7 @@ class Block:
 
     def whole(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
         """The block's array, of its shape, from an array for each panel."""
-        rows, columns = self._matrix()
+        rows, columns = self.matrix()
         found = np.empty((math.prod(self.shape) // (rows * columns), rows, columns), np.result_type(*pieces))
         for piece, (_, matrix, held) in zip(pieces, self.parts(), strict=True):
             found[matrix, :, held] = piece
@@ -96,13 +96,13 @@ class Block:
 
     def panels_of(self, array: np.ndarray) -> Iterator[tuple[Range, np.ndarray]]:
         """Each panel with what it holds of an array of the block's shape: what `whole` puts together."""
-        matrices = array.reshape(-1, *self._matrix())
+        matrices = array.reshape(-1, *self.matrix())
         for panel, matrix, held in self.parts():
             yield panel, matrices[matrix, :, held]
 
     def cell(self, position: Sequence[int]) -> Ref:
         """The cell of one element."""
-        rows, columns = self._matrix()
+        rows, columns = self.matrix()
         flat = int(np.ravel_multi_index(tuple(position), self.shape)) if self.shape else 0
         number, rest = divmod(flat, rows * columns)
         row, column = divmod(rest, columns)
@@ -111,7 +111,7 @@ class Block:
                 return Ref(panel.sheet, panel.top + row, panel.left + column - held.start)
         raise IndexError(position)
 
-    def _matrix(self) -> tuple[int, int]:
+    def matrix(self) -> tuple[int, int]:
         """The rows and columns of each matrix; of one dimension the first panel says whether it runs down or across."""
         if len(self.shape) > 1:
             return self.shape[-2], self.shape[-1]

@@ -6,7 +6,7 @@ engine's library is imported before the engine is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from sgdsheet.engines.common import CellError, Value
 from sgdsheet.errors import Error, nearest
-from sgdsheet.expr import Range
+from sgdsheet.expr import Range, Ref
 
-__all__ = ["ENGINES", "CellError", "Engine", "Value", "available", "engine"]
+__all__ = ["ENGINES", "CellError", "Engine", "Opened", "Value", "available", "engine", "opened"]
 
 ENGINES = ("ironcalc", "libreoffice", "gnumeric", "excel")
 
@@ -45,6 +45,22 @@ class Engine(Protocol):
         Raises `Error` if the file is missing, is no workbook, cannot be calculated, or lacks a sheet that is asked for.
         """
         ...
+
+
+class Opened(Protocol):
+    """A workbook that an engine has loaded, to be calculated several times with other numbers in its cells."""
+
+    def calculate(self, cells: Iterable[tuple[Ref, float | str]], ranges: Sequence[Range]) -> list[np.ndarray]:
+        """What `Engine.calculate` returns for `ranges` when these cells hold these numbers and texts instead.
+
+        The file is not changed; what a cell was given stays until it is given something else.
+        """
+        ...
+
+
+def opened(engine: Engine, path: Path) -> Opened | None:
+    """The workbook, loaded; None if this engine can only calculate a file as it is. Errors as for `calculate`."""
+    return engine.opened(path) if hasattr(engine, "opened") else None  # type: ignore[attr-defined]
 
 
 def engine(name: str) -> Engine:

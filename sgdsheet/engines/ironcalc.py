@@ -7,14 +7,15 @@ import importlib.util
 import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from sgdsheet.engines.common import CellError, Value, as_array, require_sheets, require_workbook
 from sgdsheet.errors import Error, one_line
-from sgdsheet.expr import Range
+from sgdsheet.expr import Range, Ref
 
 MANY_NAMES = 100
 _FORMAT = re.compile(rb"<conditionalFormatting\b[^>]*?(?:/>|>.*?</conditionalFormatting>)", re.DOTALL)
@@ -32,37 +33,57 @@ class IronCalc:
         return None
 
     def calculate(self, path: Path, ranges: Sequence[Range]) -> list[np.ndarray]:
+        return self.opened(path).calculate((), ranges)
+
+    def opened(self, path: Path) -> Opened:
+        """The workbook, loaded once to be calculated several times."""
+        return Opened(path)
+
+
+class Opened:
+    """A workbook in memory; its file stays as it is. See `sgdsheet.engines.Opened`."""
+
+    def __init__(self, path: Path) -> None:
         # Not by an import statement, which readers and type checkers take for this very file.
-        ironcalc = importlib.import_module("ironcalc")
+        self._ironcalc, self._path = importlib.import_module("ironcalc"), path
         require_workbook(path)
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                model = ironcalc.load_from_xlsx(str(_lean(path, Path(folder))), "en", "UTC", "en")
+        with self._explained(), tempfile.TemporaryDirectory() as folder:
+            self._model = self._ironcalc.load_from_xlsx(str(_lean(path, Path(folder))), "en", "UTC", "en")
+        self._sheets = {each["name"]: number for number, each in enumerate(self._model.get_worksheets_properties())}
+
+    def calculate(self, cells: Iterable[tuple[Ref, float | str]], ranges: Sequence[Range]) -> list[np.ndarray]:
+        model, sheets = self._model, self._sheets
+        require_sheets(self._path, ranges, sheets)
+        with self._explained():
+            for cell, value in cells:
+                update = model.update_cell_with_text if isinstance(value, str) else model.update_cell_with_number
+                update(sheets[cell.sheet], cell.row, cell.column, value)
             model.evaluate()
+        return [self._read(range_) for range_ in ranges]
+
+    def _read(self, range_: Range) -> np.ndarray:
+        value_of, type_of = self._model.get_cell_value, self._model.get_cell_type
+        is_error, sheet = self._ironcalc.CellType.ErrorValue, self._sheets[range_.sheet]
+        columns = range(range_.left, range_.right + 1)
+        values: list[Value] = []
+        for row in range(range_.top, range_.bottom + 1):
+            for column in columns:
+                value = value_of(sheet, row, column)
+                # An error comes as its text; only a text that looks like one is worth the second question.
+                if isinstance(value, str) and value[:1] == "#" and type_of(sheet, row, column) == is_error:
+                    value = CellError(value)
+                values.append(value)
+        return as_array(values, range_.shape)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             # A panic in Rust arrives as a PanicException, which is no Exception and which no module exports.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
-            raise Error(f"{path}: IronCalc cannot calculate this file: {one_line(error)}") from None
-
-        sheets = {properties["name"]: index for index, properties in enumerate(model.get_worksheets_properties())}
-        require_sheets(path, ranges, sheets)
-        value_of, type_of, is_error = model.get_cell_value, model.get_cell_type, ironcalc.CellType.ErrorValue
-
-        def read(range_: Range) -> np.ndarray:
-            sheet = sheets[range_.sheet]
-            columns = range(range_.left, range_.right + 1)
-            values: list[Value] = []
-            for row in range(range_.top, range_.bottom + 1):
-                for column in columns:
-                    value = value_of(sheet, row, column)
-                    # An error comes as its text; only a text that looks like one is worth the second question.
-                    if isinstance(value, str) and value[:1] == "#" and type_of(sheet, row, column) == is_error:
-                        value = CellError(value)
-                    values.append(value)
-            return as_array(values, range_.shape)
-
-        return [read(range_) for range_ in ranges]
+            raise Error(f"{self._path}: IronCalc cannot calculate this file: {one_line(error)}") from None
 
 
 def _lean(path: Path, folder: Path) -> Path:

@@ -26,9 +26,22 @@ def reference(saved: Saved) -> Reference:
     if not saved.program:
         raise Error(f"{saved.path}: has no sheet {PROGRAM!r}, which it is checked against; restore it, or compile anew")
     program, placed = Program.from_rows([joined(cells) for cells in saved.program], where)
+    if len(program.which) > len(saved.blocks):
+        count = len(saved.blocks)
+        raise Error(f"{where}: has {len(program.which):,} steps, but the workbook has no more than {count:,} blocks")
     run = partial(program.run, placed=placed)
     sizes = partial(_sizes, program.dims(), run)
-    return Reference(saved.lesson, program.inputs(), program.dims(), run, sizes, TOLERANCE, LEAST)
+    return Reference(saved.lesson, program.inputs(), program.dims(), run, sizes, TOLERANCE, LEAST, _whole(program))
+
+
+def _whole(program: Program) -> set[str]:
+    """The blocks that hold indices or truth values."""
+    return {
+        program.fed(k, node.name)
+        for k, number in enumerate(program.which)
+        for node in program.graphs[number].nodes
+        if node.op in ("param", "buffer", "input", "target", "random") and node.dtype != "float"
+    }
 
 
 def _sizes(dims: Iterable[str], run: Callable[[Values], Blocks], values: Values, blocks: Blocks) -> dict[str, Any]:
