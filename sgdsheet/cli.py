@@ -109,21 +109,25 @@ def compile_(target: str, out: Path | None, steps: int | None, dry_run: bool) ->
     show_default=True,
     help="ironcalc, libreoffice, gnumeric, excel or all.",
 )
+@click.option(
+    "--sets", type=click.IntRange(0), help="Other sets of inputs to compare with, near those in the file; 2 by default."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def verify(paths: Sequence[Path], engine_name: str, as_json: bool) -> None:
-    """Recalculate workbooks and compare every block with torch."""
+def verify(paths: Sequence[Path], engine_name: str, sets: int | None, as_json: bool) -> None:
+    """Recalculate workbooks and compare every block with torch, also for other inputs than those in the file."""
     from sgdsheet import engines, verification
 
     names = engines.available() if engine_name == "all" else [engine_name]
     reports = []
     for path in paths:
         for name in names:
-            report = verification.verify(path, name)
+            started = time.perf_counter()
+            report = verification.verify(path, name, sets=verification.SETS if sets is None else sets)
             reports.append(report)
             if not as_json:
-                _show(report)
+                _show(report, time.perf_counter() - started)
     if as_json:
-        click.echo(json.dumps([_plain(report) for report in reports], indent=2))
+        click.echo(json.dumps([_plain(report) for report in reports], indent=2, allow_nan=False))
     sys.exit(0 if all(report.ok for report in reports) else 1)
 
 
@@ -214,7 +218,7 @@ class _Progress:
         self._progress.advance(self._task)
 
 
-def _show(report: Any) -> None:
+def _show(report: Any, seconds: float) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -233,10 +237,14 @@ def _show(report: Any) -> None:
     Console(width=width).print(table)
     bad = sum(not row.ok for row in report.rows)
     total = len(report.rows)
-    click.echo(
-        f"{report.path} in {report.engine}: "
-        + (f"{bad} of {total} blocks do not agree" if bad else f"all {total} blocks agree")
-    )
+    said = f"{bad} of {total} blocks do not agree" if bad else f"all {total} blocks agree"
+    if report.sets:
+        said += f", compared for the inputs in the file and {report.sets} other {'set' if report.sets == 1 else 'sets'}"
+    if rewritten := sum(bool(row.rewritten) for row in report.rows):
+        said += f"; formulas changed in {rewritten} {'block' if rewritten == 1 else 'blocks'}"
+    if not report.known:
+        said += "; which formulas were written, this file does not tell"
+    click.echo(f"{report.path} in {report.engine}: {said}; {seconds:.1f} s")
 
 
 def _plain(report: Any) -> dict[str, Any]:
@@ -247,4 +255,5 @@ def _plain(report: Any) -> dict[str, Any]:
         for name in ("max_abs", "max_rel"):
             fields[name] = found if math.isfinite(found := getattr(row, name)) else None
         rows.append(fields)
-    return {"file": str(report.path), "engine": report.engine, "ok": report.ok, "blocks": rows}
+    head = {"file": str(report.path), "engine": report.engine, "ok": report.ok, "sets": report.sets}
+    return head | {"known": report.known, "blocks": rows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,14 +128,15 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
         rows[name] = Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'")
     done = 0
     if model is not None and all(row.ok for row in rows.values()):
-        for done, said, differences in _others(saved, model, reference, inputs, expected):
+        most = sets + MORE if saved.rewritten and sets else sets
+        for said, differences in _others(saved, model, reference, inputs, expected, most):
+            done += 1
             for name, difference in differences.items():
                 rows[name] = replace(rows[name], ok=False, verdict=f"differs for other inputs ({said}): {difference}")
-            if differences or done >= (max(sets, MORE) if saved.rewritten and sets else sets):
+            if differences:
                 break
-    return Report(
-        Path(path), engine, tuple(_told(saved, row, done) for row in rows.values()), done, saved.rewritten is not None
-    )
+    told = tuple(_told(saved, row, done) for row in rows.values())
+    return Report(Path(path), engine, told, done, saved.rewritten is not None)
 
 
 _REFUSALS = (ValueError, RuntimeError, ArithmeticError, LookupError)
@@ -163,13 +163,14 @@ def _others(
     reference: Reference,
     inputs: Mapping[str, Any],
     expected: Mapping[str, np.ndarray],
-) -> Iterator[tuple[int, str, dict[str, str]]]:
-    """Compares other sets of inputs, for ever: its number, what it is, and in words how each block differs that does.
+    most: int,
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Compares other sets of inputs, at most so many: what each is, and in words how each block differs that does.
 
-    Ends where no set can be drawn that torch computes without diverging.
+    They are fewer where none can be drawn that torch computes without diverging.
     """
     specs = {spec.name: spec for spec in reference.inputs}
-    for number in itertools.count(1):
+    for number in range(1, most + 1):
         for reach in REACHES:
             generator = np.random.default_rng((number, int(1000 * reach)))
             other = drawn(inputs, specs, reference.whole, generator, reach)
@@ -187,15 +188,10 @@ def _others(
                     differences[name] = difference
             if differences and not _beyond_rounding(reference, other, torch, values, differences, generator):
                 continue
-            changed = [
-                f"{name} {_short(each)}" for name, each in other.items() if name in specs and each != inputs[name]
-            ]
+            changed = [f"{name} {_short(each)}" for name, each in other.items() if name in specs and each != inputs[name]]
             changed[3:] = ["…"] if len(changed) > 3 else []
-            said = ", ".join([*changed, *(["other data"] if reference.dims else [])])
-            yield number, f"set {number}: {said}", differences
+            yield f"set {number}: {', '.join([*changed, *(['other data'] if reference.dims else [])])}", differences
             break
-        else:
-            return
 
 
 def _wild(torch: np.ndarray, expected: np.ndarray) -> bool:
@@ -207,7 +203,7 @@ def _wild(torch: np.ndarray, expected: np.ndarray) -> bool:
     return bool(np.abs(torch[finite]).max(initial=0) > GROWTH * largest)
 
 
-def _cells(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Ref, float | str]]:
+def _cells(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Ref, Any]]:
     """The cells that a reader may type into, with what other inputs have in them."""
     for name, value in inputs.items():
         if name in specs and specs[name].fixed:
@@ -216,8 +212,8 @@ def _cells(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) ->
         whole = np.full(block.shape, value, dtype=object) if name in specs else np.asarray(value, dtype=object)
         typed = typed_cells(block)
         for (panel, held), (_, free) in zip(block.panels_of(whole), block.panels_of(typed), strict=True):
-            for row, column in np.argwhere(free):
-                yield Ref(panel.sheet, panel.top + int(row), panel.left + int(column)), held[row, column]
+            for row, column in np.argwhere(free).tolist():
+                yield Ref(panel.sheet, panel.top + row, panel.left + column), held[row, column]
 
 
 def _beyond_rounding(
@@ -318,7 +314,7 @@ def _told(saved: Saved, row: Row, sets: int) -> Row:
     """The row, with what is to be said of formulas that were rewritten and of where the block stood."""
     rewritten, moved = (saved.rewritten or {}).get(row.block, ""), saved.moved.get(row.block, "")
     verdict = row.verdict
-    if rewritten:
+    if rewritten and not verdict.startswith("formula "):  # that one is gone is said already
         also = f" (also for {sets} other sets of inputs)" if sets else ""
         verdict = f"values agree{also}" if verdict == AGREES else verdict
         verdict = f"formula changed at {rewritten}; {verdict}"
@@ -344,23 +340,21 @@ def _compare(
     size: np.ndarray | None,
     reference: Reference,
 ) -> Row:
-    differs, relative, verdict = np.nan, np.nan, ""
-    overwritten = _overwritten(saved, block)
-    if overwritten is not None:
+    ok, differs, relative = False, np.nan, np.nan
+    if block.name in saved.astray:
+        verdict = f"the sheet 'about' says {block.panels[0].place}, but {saved.astray[block.name]}"
+    elif (overwritten := _overwritten(saved, block)) is not None:
         held = saved.contents[block.name][overwritten]
         what = "formula deleted" if held is None else f"formula overwritten by {held!r}"
         verdict = f"{what} at {_address(block, overwritten)}"
-    elif block.name in saved.astray:
-        verdict = f"the sheet 'about' says {block.panels[0].place}, but {saved.astray[block.name]}"
     elif torch is None:
         verdict = "torch has no block of this name"
     elif torch.shape != block.shape:
         verdict = f"torch's shape is {torch.shape}"
     else:
         differs, relative, verdict = _measure(block, values, torch, size, reference)
-    ok = not verdict
-    if ok:
-        verdict = AGREES if np.isfinite(torch).all() else f"{AGREES}, up to where both have no finite number"
+        if not verdict:
+            ok, verdict = True, AGREES if np.isfinite(torch).all() else f"{AGREES}, up to where both have no finite number"
     return Row(block.name, block.panels[0].place, block.shape, differs, relative, ok, verdict)
 
 

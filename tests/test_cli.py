@@ -217,7 +217,16 @@ def test_verify_prints_a_row_a_block(workbook: Workbook) -> None:
     assert result.exit_code == 0
     for name in book.read(workbook("small")).blocks:
         assert re.search(rf"\b{name}\b", result.stdout)
-    assert result.stdout.splitlines()[-1].endswith("blocks agree")
+    assert re.search(r"blocks agree, compared for the inputs in the file and 2 other sets; [\d.]+ s\n$", result.stdout)
+
+
+def test_verify_counts_the_formulas_that_changed(workbook: Workbook, edited: Edit, place_of: Place) -> None:
+    sheet, address = place_of("small", "y_hat", 5)
+    formula = book.read(workbook("small")).contents["y_hat"][5]
+    result = run("verify", "--sets", "1", edited("small", {("y_hat", 5): f"=0+({formula[1:]})"}))
+    assert result.exit_code == 0
+    assert f"formula changed at {sheet}!{address}; values agree (also for" in result.stdout
+    assert "; formulas changed in 1 block; " in result.stdout
 
 
 def test_verify_names_the_cell_even_in_a_narrow_pipe(edited: Edit, place_of: Place) -> None:
@@ -271,6 +280,7 @@ def test_verify_as_json(workbook: Workbook, edited: Edit) -> None:
         found = rows[row.block]
         assert (found["ok"], found["verdict"], tuple(found["shape"])) == (row.ok, row.verdict, row.shape)
         assert found["max_abs"] == (None if row.max_abs != row.max_abs else row.max_abs)
+    assert (good["sets"], bad["sets"]) == (2, 0)
 
 
 def test_verify_with_every_engine_there_is(workbook: Workbook) -> None:

@@ -173,7 +173,7 @@ def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block], dict
 
     Raises `Error` if the table is not as `write_about` left it.
     """
-    lesson = next((row[2] for row in rows if row[:1] == [LESSON]), None)
+    lesson = next((held for row in rows if row[:1] == [LESSON] for held in row[2:3]), None)
     start = next((i for i, row in enumerate(rows) if tuple(row[: len(COLUMNS)]) == COLUMNS), None)
     if not isinstance(lesson, str) or start is None:
         raise Error(

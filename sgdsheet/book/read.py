@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def read(path: str | Path) -> Saved:
         cells[sheet] = file.cells(sheet)
     program = file.rows(PROGRAM) if PROGRAM in file.sheets else []
     contents = {name: _contents(block, cells) for name, block in blocks.items()}
-    rewritten = _rewritten(blocks, cells, fingerprints) if fingerprints else None
+    rewritten = _rewritten(blocks, cells, fingerprints, astray) if fingerprints else None
     return Saved(path, lesson, blocks, contents, moved, astray, rewritten, program)
 
 
@@ -146,7 +146,7 @@ def _contents(block: Block, cells: Mapping[str, Cells]) -> np.ndarray:
 
 
 def _rewritten(
-    blocks: Mapping[str, Block], cells: Mapping[str, Cells], fingerprints: Mapping[str, str]
+    blocks: Mapping[str, Block], cells: Mapping[str, Cells], fingerprints: Mapping[str, str], astray: Collection[str]
 ) -> dict[str, str]:
     """The blocks whose formulas are not those that the manifest knows, and where the change is."""
     formulas = Formulas(blocks.values())
@@ -159,9 +159,9 @@ def _rewritten(
             if isinstance(held, str) and held.startswith("=") and not typed[number]:
                 own.append((number, cell, held[1:]))
         now = formulas.fingerprint(block, own)
-        if now != fingerprints[name]:
-            number = changed(fingerprints[name], now, len(typed))
-            found[name] = "several cells" if number is None else block.cell(np.unravel_index(number, block.shape)).place
+        if now != fingerprints[name] and name not in astray:
+            one = changed(fingerprints[name], now, len(typed))
+            found[name] = "several cells" if one is None else next(c.place for n, c in elements(block) if n == one)
     return found
 
 
