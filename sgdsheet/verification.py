@@ -188,7 +188,7 @@ def _others(
                     differences[name] = difference
             if differences and not _beyond_rounding(reference, other, torch, values, differences, generator):
                 continue
-            changed = [f"{name} {_short(each)}" for name, each in other.items() if name in specs and each != inputs[name]]
+            changed = [f"{name} {_short(other[name])}" for name in specs if other[name] != inputs[name]]
             changed[3:] = ["…"] if len(changed) > 3 else []
             yield f"set {number}: {', '.join([*changed, *(['other data'] if reference.dims else [])])}", differences
             break
@@ -354,7 +354,10 @@ def _compare(
     else:
         differs, relative, verdict = _measure(block, values, torch, size, reference)
         if not verdict:
-            ok, verdict = True, AGREES if np.isfinite(torch).all() else f"{AGREES}, up to where both have no finite number"
+            ok, verdict = (
+                True,
+                AGREES + ("" if np.isfinite(torch).all() else ", up to where both have no finite number"),
+            )
     return Row(block.name, block.panels[0].place, block.shape, differs, relative, ok, verdict)
 
 

@@ -16,6 +16,7 @@ from xml.parsers import expat
 from sgdsheet.book.formulas import shifted
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS, column_number
+from sgdsheet.files import why_no_file
 
 Cells = dict[tuple[int, int], Any]
 
@@ -33,6 +34,8 @@ class CellFile:
         self.path = path
         self._texts: list[str] | None = None
         self._kinds: dict[str, str] = {}
+        if why := why_no_file(path):
+            raise Error(f"{path}: {why}")
         start = self._explained(self._start)
         if start == _OLE:
             raise Error(f"{path}: is encrypted, or an .xls of before 2007; save it as .xlsx without a password")
