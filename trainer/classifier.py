@@ -357,6 +357,7 @@ class Classifier:
         path = self.out / checkpoint.NAME
         if self.world.first:
             checkpoint.prepare(self.out)
+            self._lock = checkpoint.locked(self.out)
         if resume and path.exists():  # else it was interrupted before its first epoch was over: begin
             self._held = self._resumed(path)
             if self.show:
@@ -399,11 +400,11 @@ class Classifier:
         for key, tensor in tensors.items():
             kind, _, name = key.partition("/")
             states.setdefault(kind, {})[name] = tensor
-        models.load(self.model, states["model"], str(path))
+        models.load(self.model, states.get("model", {}), str(path))
         if self.averaged is not None:
-            models.load(self.averaged.model, states["averaged"], str(path))
-            self.averaged.steps = said["averaged_steps"]
-        if "best" in said:
+            models.load(self.averaged.model, states.get("averaged", {}), str(path))
+            self.averaged.steps = int(said.get("averaged_steps", 0))
+        if "best" in said and "best" in states:
             self._best = said["best"], states["best"]
         self.history, self.steps = said["history"], tensors["steps"].numpy()
         return tensors, said

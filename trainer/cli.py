@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import Field, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sgdsheet.commands import Commands
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from trainer.recipe import Augment, Recipe
 
 if TYPE_CHECKING:
@@ -207,21 +208,15 @@ def _train(classifier: Classifier, epochs: int | None, frozen_epochs: int | None
         classifier.fit_one_cycle(4 if epochs is None else epochs, lr or 3e-3)
 
 
-class _interrupted:  # noqa: N801, it reads as a word
+@contextmanager
+def _interrupted(classifier: Classifier) -> Iterator[None]:
     """Says how to go on, should somebody press Ctrl-C."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt and self.classifier.world.first:
-            done = len(self.classifier.history)
-            out = self.classifier.out
-            how = f"--out {out} --resume goes on from there" if out and done else "nothing was kept"
-            click.echo(f"interrupted after epoch {done}; {how}", err=True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        done, out = len(classifier.history), classifier.out
+        how = f"--out {out} --resume goes on from there" if out and done else "nothing was kept"
+        raise KeyboardInterrupt(f"interrupted after epoch {done}; {how}") from None
 
 
 def _results(classifier: Classifier, out: Path | None, tta: bool, parts: list[str]) -> None:
@@ -238,7 +233,8 @@ def _results(classifier: Classifier, out: Path | None, tta: bool, parts: list[st
         if out is not None:
             _write(classifier, predictions, out, "" if part == "valid" else f"{part}_")
     if out is not None and classifier.world.first:
-        say(f"{out}: {', '.join(sorted(each.name for each in out.iterdir() if each.is_file()))}")
+        names = sorted(each.name for each in out.iterdir() if each.is_file() and not each.name.startswith("."))
+        say(f"{out}: {', '.join(names)}")
 
 
 def _write(classifier: Classifier, predictions: Predictions | MultiLabelPredictions, out: Path, prefix: str) -> None:
@@ -274,5 +270,5 @@ def _write(classifier: Classifier, predictions: Predictions | MultiLabelPredicti
             continue
         try:
             write(out / name)
-        except Error as error:
-            say(f"  {name}: not written: {error}")
+        except Exception as error:  # none of them is worth the others
+            say(f"  {name}: not written: {one_line(error)}")

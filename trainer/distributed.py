@@ -148,7 +148,8 @@ def _device(name: str | torch.device | None, size: int, local: int, processes: i
         device = torch.device(name if name is not None else "cuda" if gpus else "cpu")
     except (RuntimeError, TypeError):
         device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+    only = device is not None and device.type in ("cpu", "mps") and (device.index or 0) > 0  # there is one of each
+    if device is None or device.type not in ("cpu", "cuda", "mps") or only:
         raise Error(f"--device: expected cpu, cuda, cuda:1 or mps, got {str(name)!r}")
     if device.type == "cpu":
         return torch.device("cpu")

@@ -80,8 +80,8 @@ class Recipe:
             if value not in known:
                 given = nearest(value, known) if isinstance(value, str) else ""
                 raise Error(f"{name}: expected {', '.join(known[:-1])} or {known[-1]}, got {value!r}{given}")
-        for name, least in (("batch_size", 1), ("seed", 0), ("accumulate", 1)):
-            require(getattr(self, name), name, least, whole=True)
+        for name, least, most in (("batch_size", 1, math.inf), ("seed", 0, 2**63 - 1), ("accumulate", 1, math.inf)):
+            require(getattr(self, name), name, least, most, whole=True)
         for name, most in (("weight_decay", math.inf), ("label_smoothing", 1), ("clip", math.inf), ("ema", 0.999999)):
             require(getattr(self, name), name, 0, most)
         for name in ("keep_best", "compile", "amp"):

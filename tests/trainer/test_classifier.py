@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import rich.console
 import torch
+from filelock import FileLock
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -125,7 +126,12 @@ def test_the_loop_does_what_torch_does(data: ImageFolder) -> None:
 def test_options_train_too(data: ImageFolder, options: dict[str, Any]) -> None:
     clf = classifier(data, **options)
     clf.fit_one_cycle(2, lr=1e-2)
-    assert np.isfinite(clf.frame().to_numpy(float)).all()
+    without = classifier(data)
+    without.fit_one_cycle(2, lr=1e-2)
+    assert not same(clf.scored.state_dict(), without.scored.state_dict())  # it does something
+    first, last = clf.history
+    assert last["valid_loss"] < first["valid_loss"]
+    assert last["train_loss"] < np.log(3)
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 5])
@@ -336,7 +342,10 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
         ({"ema": -1}, "ema: expected 0 to"),
         ({"ema": 1}, "ema: expected 0 to 0.999999, got 1"),
         ({"clip": -1}, "clip: expected at least 0"),
-        ({"seed": -1}, "seed: expected at least 0"),
+        ({"seed": -1}, "seed: expected 0 to"),
+        ({"seed": 2**64}, "seed: expected 0 to"),
+        ({"device": "cpu:5"}, "--device: expected cpu, cuda, cuda:1 or mps, got 'cpu:5'"),
+        ({"device": "meta"}, "--device: expected cpu, cuda, cuda:1 or mps, got 'meta'"),
     ]:
         with pytest.raises(Error, match=said):
             classifier(data, **options)
@@ -370,6 +379,62 @@ def test_what_does_not_fit_is_said(data: ImageFolder, tmp_path: Path) -> None:
     for lr in (-1, 0, "fast", "1:2:3", None, slice(1e-3, None), float("inf"), "1e-3:"):
         with pytest.raises(Error, match="lr: expected a rate above 0"):
             clf.fit_one_cycle(1, lr=lr)
+
+
+@pytest.fixture
+def ended(data: ImageFolder, tmp_path: Path) -> Path:
+    """The folder of a run of two epochs, with its checkpoint and its weights."""
+    clf = classifier(data, out=tmp_path / "run")
+    clf.fit_one_cycle(2)
+    clf.save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_two_runs_do_not_write_to_one_folder(data: ImageFolder, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    # As another process would hold it.
+    with FileLock(tmp_path / "run/.lock"), pytest.raises(Error, match="run: another run is writing to it"):
+        classifier(data, out=tmp_path / "run")
+    for _ in range(2):  # one after the other, as in a notebook
+        classifier(data, out=tmp_path / "run", overwrite=True)
+
+
+def test_a_flipped_bit_is_noticed(data: ImageFolder, ended: Path) -> None:
+    for name, read in (
+        ("model.safetensors", lambda: classifier(data, weights=ended / "model.safetensors")),
+        ("checkpoint.safetensors", lambda: classifier(data, out=ended, resume=True)),
+    ):
+        read()
+        content = bytearray((ended / name).read_bytes())
+        content[-5] ^= 1
+        (ended / name).write_bytes(content)
+        with pytest.raises(Error, match=rf"{name}: .*it is damaged: its checksum is another one"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: [said],
+        lambda said: "text",
+        lambda said: None,
+        lambda said: said | {"history": []},
+        lambda said: said | {"history": said["history"][:1]},
+        lambda said: said | {"history": [{}, {}]},
+        lambda said: said | {"history": 5},
+        lambda said: said | {"fits": []},
+        lambda said: said | {"fits": [{"epochs": 2, "lr": None}]},
+        lambda said: said | {"epochs": "many"},
+        lambda said: {name: value for name, value in said.items() if name != "history"},
+        lambda said: {name: value for name, value in said.items() if name != "fits"},
+    ],
+)
+def test_a_checkpoint_that_tells_of_no_run_is_refused(data: ImageFolder, ended: Path, change: Any) -> None:
+    tensors, said = checkpoint.read(ended / checkpoint.NAME)
+    checkpoint.write(ended / checkpoint.NAME, tensors, change(said))
+    with pytest.raises(Error, match=f"{checkpoint.NAME}: it is no checkpoint of this trainer: ") as caught:
+        classifier(data, out=ended, resume=True)
+    assert "\n" not in str(caught.value)
 
 
 # --- fine-tuning ----------------------------------------------------------------------------------------------------

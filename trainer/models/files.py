@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +24,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model.pth", "pytorch_model.pth", "checkpoint.safetensors")
 # The two sets of weights in a checkpoint of the trainer: names like model/conv1.weight.
 OWN = ("model", "averaged")
+CHECKSUM, SAID = "checksum", "trainer"  # in the metadata of the trainer's own files
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,16 @@ def read(path: Path) -> Stored:
         content = _safetensors(file) if begin[8:9] == b"{" else _pickled(file)
     except Exception as error:  # a broken file raises many kinds
         raise Error(f"{file}: it is no file of weights that can be read ({_why(error, begin)})") from None
-    states = _states(content)
+    states = _states(content, set())
     if not states:
         keys = f" of {', '.join(map(str, [*content][:5]))}" if isinstance(content, Mapping) and content else ""
         raise Error(f"{file}: expected the weights of a model by name, got a {type(content).__name__}{keys}")
+    for state in states.values():
+        for name, each in state.items():
+            if each.layout != torch.strided or each.is_meta or each.is_complex() or each.is_quantized:
+                kind = "meta" if each.is_meta else "quantized" if each.is_quantized else str(each.layout)[6:]
+                kind = "complex" if each.is_complex() else kind
+                raise Error(f"{file}: expected plain numbers for {name}, got a tensor that is {kind}")
     return Stored(file, states, _said(file))
 
 
@@ -69,9 +78,28 @@ def _inside(folder: Path) -> Path:
 
 
 def _safetensors(file: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    return load_file(file)
+    with safe_open(file, framework="pt") as held:
+        metadata, tensors = held.metadata() or {}, {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+    require_unchanged(tensors, metadata)
+    return tensors
+
+
+def checksum(tensors: Mapping[str, torch.Tensor], said: str = "") -> str:
+    """Returns what tells tensors on the CPU, with their names, shapes and types, and a text from others."""
+    digest = hashlib.blake2b(said.encode(), digest_size=16)
+    for name, each in sorted(tensors.items()):
+        digest.update(f"{name} {each.dtype} {tuple(each.shape)}".encode())
+        digest.update(each.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def require_unchanged(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """Raises `ValueError` if a file of this trainer holds something else than was written: a bit may have changed."""
+    expected = metadata.get(CHECKSUM)
+    if expected is not None and expected != checksum(tensors, metadata.get(SAID, "")):
+        raise ValueError("it is damaged: its checksum is another one")
 
 
 class _Nothing:
@@ -86,7 +114,8 @@ def _pickled(file: Path) -> Any:
     unknown: list[str] = []
     while True:
         try:
-            with torch.serialization.safe_globals([(_Nothing, name) for name in unknown]):
+            with torch.serialization.safe_globals([(_Nothing, name) for name in unknown]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the time that sparse tensors take; they are refused below
                 return torch.load(file, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
             found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
@@ -96,17 +125,18 @@ def _pickled(file: Path) -> Any:
             unknown.append(name)
 
 
-def _states(content: Any, depth: int = 0) -> dict[str, State]:
-    """The sets of weights in what a file holds, by the keys that lead to them."""
-    if not isinstance(content, Mapping) or depth > 3:
+def _states(content: Any, seen: set[int], depth: int = 0) -> dict[str, State]:
+    """The sets of weights in what a file holds, by the keys that lead to them. What was `seen` may hold itself."""
+    if not isinstance(content, Mapping) or depth > 3 or id(content) in seen:
         return {}
+    seen.add(id(content))
     if "_modules" in getattr(content, "__dict__", ()):
-        return {"": dict(_of_module(content))}
+        return {"": dict(_of_module(content, seen))}
     inner = {
         f"{key}.{name}".rstrip("."): state
         for key, value in content.items()
         if isinstance(key, str)
-        for name, state in _states(value, depth + 1).items()
+        for name, state in _states(value, seen, depth + 1).items()
     }
     own: dict[str, dict[str, torch.Tensor]] = {}
     for name, each in content.items():
@@ -119,7 +149,7 @@ def _states(content: Any, depth: int = 0) -> dict[str, State]:
     return {**own}
 
 
-def _of_module(module: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+def _of_module(module: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors of a whole model that was saved."""
     held = vars(module)
     passing = held.get("_non_persistent_buffers_set") or ()
@@ -127,8 +157,8 @@ def _of_module(module: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tenso
         if isinstance(each, torch.Tensor) and name not in passing:
             yield prefix + name, each
     for name, child in held.get("_modules", {}).items():
-        if child is not None:
-            yield from _of_module(child, f"{prefix}{name}.")
+        if child is not None and id(child) not in seen:
+            yield from _of_module(child, seen | {id(child)}, f"{prefix}{name}.")
 
 
 def _said(file: Path) -> dict[str, Any]:

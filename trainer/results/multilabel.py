@@ -12,7 +12,7 @@ import numpy as np
 
 from sgdsheet.errors import Error
 from sgdsheet.files import put
-from trainer.results.predictions import LEAST, PARTS, check, figures, scores, with_probabilities
+from trainer.results.predictions import LEAST, PARTS, as_csv, check, figures, scores, with_probabilities
 from trainer.show.drawing import grid, opened
 from trainer.show.text import plain, share
 
@@ -199,8 +199,8 @@ class MultiLabelPredictions:
         return with_probabilities(self._columns(np.arange(len(self.names))), self.classes, self.probabilities)
 
     def save_csv(self, path: str | Path) -> None:
-        """Writes `to_frame` as a CSV in UTF-8, whole or not at all. Raises `Error` where that cannot be."""
-        put(Path(path), self.to_frame().to_csv(index=False, lineterminator="\n"))
+        """Writes `to_frame` as a CSV (see `as_csv`), whole or not at all. Raises `Error` where that cannot be."""
+        put(Path(path), as_csv(self.to_frame()))
 
     def show_top_losses(self, open_picture: Callable[[str], Image.Image], count: int = 9) -> Image.Image:
         """The pictures with the highest losses in a grid, each with what it is, what it was taken for, and its loss.

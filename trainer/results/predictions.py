@@ -24,6 +24,7 @@ __all__ = ["Predictions", "grid"]
 # The least probability that a loss is computed from, as in training: a loss is at most 87.3, never infinite.
 LEAST = float(np.finfo(np.float32).tiny)
 
+FORMULA = tuple("=+-@\t\r")  # how a text begins that a spreadsheet would calculate
 MANY = 20  # up to so many classes are all named in a summary
 WHOLE_CSV = 2_000_000  # probabilities, the most that are all written to a CSV: 40 MB and some seconds
 SHOWN = 40  # classes of a confusion matrix that cannot show all
@@ -192,12 +193,12 @@ class Predictions:
         return pd.DataFrame(columns)
 
     def save_csv(self, path: str | Path) -> None:
-        """Writes `to_frame` as a CSV in UTF-8, whole or not at all. Raises `Error` where that cannot be.
+        """Writes `to_frame` as a CSV in UTF-8 (see `as_csv`), whole or not at all. Raises `Error` where that cannot be.
 
         Of more than two million probabilities only those of each picture's five most probable classes are in it.
         """
         top = TOP if self.probabilities.size > WHOLE_CSV else None
-        put(Path(path), self.to_frame(top).to_csv(index=False, lineterminator="\n"))
+        put(Path(path), as_csv(self.to_frame(top)))
 
     def plot_confusion(self) -> Image.Image:
         """The confusion matrix as a picture: a row for what a picture is, a column for what it was taken for.
@@ -291,6 +292,23 @@ def figures(classes: Sequence[str], columns: Mapping[str, np.ndarray], most: int
 
 def _figure(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "-" if np.isnan(value) else share(value)
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """The text of a CSV.
+
+    A spreadsheet would calculate texts that begin with = + - or @, as names of files and classes may: they get a ' in
+    front.
+    """
+
+    def harmless(each: Any) -> Any:
+        return f"'{each}" if isinstance(each, str) and each[:1] in FORMULA else each
+
+    written = frame.copy()
+    for place, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biuf":
+            written.isetitem(place, [harmless(each) for each in frame.iloc[:, place]])
+    return written.to_csv(index=False, lineterminator="\n", header=[harmless(name) for name in frame.columns])
 
 
 def with_probabilities(

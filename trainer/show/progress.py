@@ -100,7 +100,8 @@ def _bars(words: str = "") -> Any:
     except ImportError:
         return None
     console = get_console()
-    if not (console.is_terminal or console.is_jupyter):
+    moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
+    if not (moves or console.is_jupyter):
         return None
     columns = [
         "{task.description}",

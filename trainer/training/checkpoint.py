@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from sgdsheet.files import put
+from trainer.models.files import CHECKSUM, SAID, checksum, require_unchanged
 
 NAME = "checkpoint.safetensors"
 
@@ -22,7 +23,8 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], said: Mapping[str, An
     from safetensors.torch import save
 
     held = {name: each.detach().cpu().contiguous() for name, each in tensors.items()}
-    metadata = {"format": "pt"} | ({} if said is None else {"trainer": json.dumps(said)})
+    metadata = {"format": "pt"} | ({} if said is None else {SAID: json.dumps(said)})
+    metadata[CHECKSUM] = checksum(held, metadata.get(SAID, ""))
     put(path, save(held, metadata))
 
 
@@ -39,18 +41,55 @@ def prepare(folder: Path) -> None:
         raise Error(f"{folder}: this folder cannot be written to: {error.strerror or error}") from None
 
 
+def locked(folder: Path) -> Any:
+    """Returns what keeps other processes from writing a run to this folder, as long as it is held.
+
+    Raises `Error` if one does so now.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Error(f"{folder}: another run is writing to it; wait for it, or choose another folder") from None
+    except (OSError, NotImplementedError):  # a file system without locks
+        return None
+    return lock
+
+
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors by name, and what is said of them. Raises `Error` for a file that `write` has not written."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            said = json.loads((file.metadata() or {})["trainer"])
-            return {name: file.get_tensor(name) for name in file.keys()}, said  # noqa: SIM118, it is no dict
+            metadata = file.metadata() or {}
+            said = json.loads(metadata[SAID])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+        require_unchanged(tensors, metadata)
+        _require_run(said, len(tensors["steps"]))
+        return tensors, said
     except FileNotFoundError:
         raise Error(f"{path}: there is no such file") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise Error(f"{path}: it is no checkpoint of this trainer: {error}") from None
+    except KeyError as error:
+        raise Error(f"{path}: it is no checkpoint of this trainer: it has no {error.args[0]!r}") from None
+    except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
+        raise Error(f"{path}: it is no checkpoint of this trainer: {one_line(error)}") from None
+
+
+def _require_run(said: Any, steps: int) -> None:
+    """Raises KeyError, TypeError or ValueError unless this tells of a run: each epoch of each fit, and its steps."""
+    done, taken = 0, 0
+    for fit in said["fits"]:
+        done += int(fit["epochs"])
+        [float(rate) for rate in fit["lr"]]
+    done += int(said["epochs"]) - int(said["fits"][-1]["epochs"]) if said["fits"] else 0
+    for row in said["history"]:
+        taken += int(row["steps"])
+        [float(row[name]) for name in ("epoch", "train_loss", "valid_loss", "error_rate", "lr", "seconds")]
+    if (done, steps) != (len(said["history"]), taken):
+        raise ValueError(f"its history has {len(said['history'])} epochs of {taken} steps, not {done} of {steps}")
 
 
 def of_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

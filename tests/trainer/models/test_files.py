@@ -348,3 +348,22 @@ def test_a_run_goes_on_only_with_its_own_weights() -> None:
     for state in (BODY, Small(3).state_dict(), under("module.", STATE), {**STATE, "more": torch.zeros(1)}):
         with pytest.raises(Error, match="^checkpoint: the weights do not fit the model: "):
             models.load(model, state, "checkpoint")
+
+
+def test_what_holds_itself_or_no_plain_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    looped: dict[str, Any] = {"0.weight": torch.zeros(2, 2)}
+    looped |= {f"model{number}": looped for number in range(30)}
+    torch.save(looped, path)
+    assert list(files.read(path).states) == [""]
+    torch.save({1: torch.zeros(2), 2: torch.zeros(2)}, path)
+    with pytest.raises(Error, match="expected the weights of a model by name, got a dict of 1, 2"):
+        files.read(path)
+    for tensor, kind in (
+        (torch.zeros(2, 2, dtype=torch.complex64), "complex"),
+        (torch.zeros(2, 2).to_sparse(), "sparse_coo"),
+        (torch.zeros(2, 2, device="meta"), "meta"),
+    ):
+        torch.save({"0.weight": tensor}, path)
+        with pytest.raises(Error, match=f"expected plain numbers for 0.weight, got a tensor that is {kind}"):
+            files.read(path)

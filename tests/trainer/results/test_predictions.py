@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 
 from sgdsheet.errors import Error
 from trainer.results import predictions
+from trainer.results.multilabel import MultiLabelPredictions
 from trainer.results.predictions import Predictions, grid
 from trainer.show import drawing, text
 
@@ -86,7 +89,19 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     made.save_csv(tmp_path / "p.csv")
     read = pd.read_csv(tmp_path / "p.csv")
     assert read.columns[-2:].tolist() == ["probability of loss", "Grüße"]
-    assert read["name"].tolist() == [*names[:2], "\\udcff.jpg"]
+    assert read["name"].tolist() == ["'=1+1", names[1], "\\udcff.jpg"]
+
+
+def test_no_spreadsheet_calculates_a_name(tmp_path: Path) -> None:
+    classes = ["=1+1", "-2", "@SUM(A1)", "\tx", "plain=1"]
+    probabilities = np.eye(5)[::-1]
+    Predictions(["+a.jpg", "b", "c", "d", "e"], classes, np.arange(5), probabilities).save_csv(tmp_path / "one.csv")
+    MultiLabelPredictions(["+a.jpg"], classes, np.ones((1, 5)), np.ones((1, 5))).save_csv(tmp_path / "several.csv")
+    for name in ("one.csv", "several.csv"):
+        text = (tmp_path / name).read_text()
+        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+        assert {"'+a.jpg", "'=1+1", "'-2", "'@SUM(A1)", "'\tx", "plain=1"} <= set(cells)
+        assert {cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))} <= {"-0.0"}  # a number
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
