@@ -85,19 +85,20 @@ def compile_(target: str, out: Path | None, steps: int | None, dry_run: bool) ->
 
     With --dry-run the exit code is 1 if the model cannot be compiled.
     """
+    from sgdsheet.torch_frontend.compiled import compile
     from sgdsheet.torch_frontend.user_file import arguments
+    from sgdsheet.user_code import explained
 
     started = time.perf_counter()
     given = arguments(target)
     if steps is not None:
         given["steps"] = steps
-    if dry_run:
-        sys.exit(0 if _survey(given) else 1)
-    from sgdsheet.torch_frontend.compiled import compile
-
     path = out or Path(f"{Path(target.rpartition(':')[0]).stem}.xlsx")
-    written = compile(**given).save(path)
-    click.echo(_said(written, time.perf_counter() - started))
+    with explained(target, Exception):  # the model's own code runs here
+        made = _survey(given) if dry_run else compile(**given).save(path)
+    if dry_run:
+        sys.exit(0 if made else 1)
+    click.echo(_said(made, time.perf_counter() - started))
 
 
 @main.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sgdsheet.errors import Error, one_line
+from sgdsheet.errors import Ended, Error, one_line
 
 
 class Commands(click.Group):
@@ -49,7 +49,7 @@ class Commands(click.Group):
 
 
 def _end_in_order() -> None:
-    """Makes the signals that end a program raise SystemExit, unless something else is to happen at them.
+    """Makes the signals that end a program raise `Ended`, unless something else is to happen at them.
 
     Of several processes that train together each is ended at once: it may wait for another one in vain.
     """
@@ -58,7 +58,11 @@ def _end_in_order() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: Any) -> None:
+    raise Ended(128 + number)
 
 
 def _forget_output() -> None:

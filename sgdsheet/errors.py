@@ -18,6 +18,10 @@ class Error(ValueError):
     """
 
 
+class Ended(SystemExit):
+    """A signal has asked the program to end: no code of a user's, and not to be reported as such."""
+
+
 def one_line(said: object, most: int = 300) -> str:
     """Returns what another program or somebody's code had to say, an exception perhaps, fit to be part of an `Error`.
 
@@ -25,7 +29,7 @@ def one_line(said: object, most: int = 300) -> str:
     """
     try:
         text = str(said)
-    except Exception:  # an exception whose text raises another one
+    except (Exception, GeneratorExit, SystemExit):  # an exception whose text raises another one
         text = ""
     line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
     if not line and isinstance(said, BaseException):

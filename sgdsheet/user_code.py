@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Ended, Error, one_line
 
 _OURS = str(Path(__file__).parent) + os.sep
 
@@ -31,14 +31,20 @@ def module(file: Path) -> ModuleType:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turns what the user's code raises into one line: where, and what it says."""
+def explained(what: str, *but: type[BaseException]) -> Iterator[None]:
+    """Turns what the user's code raises into one line: where, and what it says.
+
+    Also what would end the program without a word, as `sys.exit` does; but not Ctrl-C, a signal, or what `but` names.
+    """
     try:
         yield
-    except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())[:300]
-        where = line_of(error)
-        raise Error(f"{what} raises {type(error).__name__}{f' in {where}' if where else ''}: {said}") from None
+    except (KeyboardInterrupt, Ended, *but):
+        raise
+    except BaseException as error:
+        kind, where, said = type(error).__name__, line_of(error), one_line(error)
+        raise Error(
+            f"{what} raises {kind}{f' in {where}' if where else ''}{f': {said}' if said != kind else ''}"
+        ) from None
 
 
 def line_of(error: BaseException) -> str:

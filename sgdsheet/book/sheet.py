@@ -26,6 +26,8 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Expr, Range, Ref
 from sgdsheet.tensor import Array, span
 
+LONGEST = 32_767  # characters of a cell's text
+UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no XML file can hold
 BAND = 16_000  # columns of the widest panel: a sheet has 16,384, and a block may begin right of the first
 
 
@@ -258,6 +260,8 @@ class Sheet:
             raise Error(f"two blocks are named {name!r}")
         if role not in style.ROLES:
             raise Error(f"block {name!r}: unknown role {role!r}")
+        if 0 in shape:
+            raise Error(f"block {name!r} of shape {shape} has no elements")
         defined = defined_name(name)
         rows, columns = _matrix(shape, across)
         panels: list[Range] = []
@@ -499,6 +503,8 @@ class Sheet:
             self._formula(row, column, value, style_number, "")
         else:
             kind = "s" if isinstance(value, str) else "n"
+            if kind == "s":
+                _require_fits(value)
             plain = value if isinstance(value, (str, int)) else float(value)
             self.cells.setdefault(row, {})[column] = Content(kind, plain, style_number)
 
@@ -595,6 +601,14 @@ class Table:
         sheet.width(left, max(width, len(title or name) * 1.2 / count + 2), right)
         self.next_column = right + 1
         return references
+
+
+def _require_fits(text: str) -> None:
+    """Raises `Error` for a text that no cell can hold."""
+    if found := UNFIT.search(text):
+        raise Error(f"{text[:60]!r}: a cell cannot hold the character {found[0]!r}; leave it out")
+    if len(text) > LONGEST:
+        raise Error(f"{text[:60]!r}…: a cell holds {LONGEST:,} characters, and this text has {len(text):,}")
 
 
 def defined_name(block: str) -> str:

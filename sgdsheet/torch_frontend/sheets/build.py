@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgdsheet.book import PROGRAM, Book
+from sgdsheet.errors import Error
 from sgdsheet.reference import COMPILED
 from sgdsheet.torch_frontend.program.program import Placed, Program
 from sgdsheet.torch_frontend.program.text import pieces
@@ -16,8 +17,11 @@ from sgdsheet.torch_frontend.sheets.steps import Steps
 def build(program: Program, values: Mapping[str, Any], title: str) -> tuple[Book, Placed]:
     """Returns the workbook, and which nodes of each graph have cells there.
 
-    `values` holds what stands in the cells that hold no formula, by block name.
+    `values` holds what stands in the cells that hold no formula, by block name. Raises `Error` for a title or a
+    name that no cell can hold.
     """
+    if not isinstance(title, str):
+        raise Error(f"title: expected a text, got {title!r:.60}")
     book = Book(COMPILED, title, _summary(program), _things_to_try(program), program.inputs())
     front = book.sheet("training" if program.optimizer else "model", title, _note(program))
     pages = Pages(book, program)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sgdsheet.errors import Error
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node, place
 from sgdsheet.torch_frontend.program.program import Program
 from sgdsheet.torch_frontend.sheets.plan import Plan
 
@@ -37,7 +37,11 @@ class Estimate:
 
 
 def estimate(program: Program) -> Estimate:
-    """How large a program's workbook will be: cells and sheets within a few percent, size and time within a factor."""
+    """How large a program's workbook will be: cells and sheets within a few percent, size and time within a factor.
+
+    Raises `Error` for an output without elements.
+    """
+    _require_elements(program)
     states = program.states([dict.fromkeys(group.cells, 0.5) for group in program.groups])
     changing = set(program.changing())
     numbers, blocks, sheets = 0, 0, 3  # the sheets 'about', 'training' and 'program'
@@ -70,6 +74,16 @@ def require_fits(program: Program) -> None:
     for graph in program.graphs:
         if (held := sum(node.numel() for node in graph.nodes)) > MOST:
             raise Error(f"a step would hold {held:,} numbers, and {MOST:,} is the most; take a smaller batch or model")
+
+
+def _require_elements(program: Program) -> None:
+    """Raises `Error` for an output that has no elements, and so nothing to stand in a cell."""
+    for graph in program.graphs:
+        nodes = {node.name: node for node in graph.nodes}
+        for key, name in graph.outputs.items():
+            if not nodes[name].numel():
+                where = place(nodes[name].path, nodes[name].line)
+                raise Error(f"{where}the model's {key} has no elements: its shape is {nodes[name].shape}")
 
 
 def _data(graph: Graph) -> list[tuple[str, int]]:

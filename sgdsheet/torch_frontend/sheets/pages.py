@@ -49,6 +49,7 @@ class Pages:
     def __init__(self, book: Book, program: Program) -> None:
         self.book, self.cells = book, dict[str, Array]()
         self._program, self._last = program, len(program.which)
+        self._taken = {sheet.name.lower() for sheet in book.sheets}
         self._sheets: dict[tuple[int, str | None], Sheet] = {}  # by step and module; None for the data
         self._waiting: dict[str, tuple[Space, Label]] = {}  # what was set aside and is not yet filled
         self._newest: dict[Sheet, tuple[Space, Label]] = {}  # what `place` has put on a sheet last
@@ -57,18 +58,18 @@ class Pages:
         """Returns the sheet of a step and a module, made when it is first asked for."""
         if (k, path) not in self._sheets:
             where = self._module(path)
-            name = f"{k} " + re.sub(r"[\[\]:*?/\\']", "_", where)
+            name = f"{k} " + re.sub(r"[\[\]:*?/\\'\x00-\x1f]", "_", where)
             if len(name) > 31:  # the end of a path says more than its beginning
                 name = f"{k} …{name[len(str(k)) - 29 :]}"
-            taken = {sheet.name.lower() for sheet in self.book.sheets}
             short, count = name, 1
-            while short.lower() in taken:
+            while short.lower() in self._taken:
                 count += 1
                 short = f"{name[: 30 - len(str(count))]}~{count}"
             what = f"step {k + 1}" if k < self._last else "after the last step"
             self._sheets[k, path] = sheet = self.book.sheet(
                 short, f"{where}, {what}" if path != LOSS else f"The {path}, {what}"
             )
+            self._taken.add(short.lower())
             sheet.width(1, WIDTH, until=ROOM)
             sheet.default_width(WIDTH)
         return self._sheets[k, path]
@@ -77,6 +78,7 @@ class Pages:
         """Returns a new sheet for the batch of step k, or for the one that all steps share."""
         name = "data" if self._program.shared else f"{k} data"
         self._sheets[k, None] = sheet = self.book.sheet(name, about, "Change any number here.")
+        self._taken.add(name)
         return sheet
 
     def set_aside(self, sheet: Sheet, labels: Iterable[Label]) -> None:

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
 
+MOST_STEPS = 100_000  # a workbook of so many has more sheets than any program opens
 EXACT = 2**53  # a cell's number has no more digits than that
 
 
@@ -39,8 +40,8 @@ def batches(inputs: Any, targets: Any, steps: int | None) -> list[Batch]:
     Tensors become float64, or int64 where they hold whole numbers. Raises `Error` for what is no tensor or does not fit
     into cells, and for numbers of batches and steps that disagree.
     """
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise Error(f"steps: expected a whole number of at least 1, got {steps!r}")
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or not 0 < steps <= MOST_STEPS):
+        raise Error(f"steps: expected a whole number from 1 to {MOST_STEPS:,}, got {steps!r:.40}")
     if not isinstance(inputs, list):
         if isinstance(targets, list):
             raise Error("targets is a list, one batch a step, but inputs is not")

@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.graph import LOSS, Graph, place, silently
 from sgdsheet.torch_frontend.tracing import decompositions
@@ -283,8 +283,7 @@ def _require_scalar(value: Any) -> None:
 
 def _said(error: Exception) -> str:
     """An error's message in one line, without what torch says of its own graph."""
-    said = str(error).partition("While executing")[0]
-    return " ".join(said.split())[:300] or type(error).__name__
+    return one_line(one_line(error, most=100_000).partition("While executing")[0]) or type(error).__name__
 
 
 def _name(value: Any) -> str:
