@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from sgdsheet.errors import Error
-from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, Node
+from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, Node, place
 from sgdsheet.torch_frontend.program.program import Program
-from sgdsheet.torch_frontend.tracing.origins import place
 
 
 def watcher(program: Program) -> Callable[[int, Node, Any], None]:
