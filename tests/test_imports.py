@@ -17,7 +17,7 @@ FLOORS = [
     ["tensor"],
     ["optim"],
     ["book"],
-    ["reference", "engines"],
+    ["draws", "engines", "reference"],
     ["writing"],
     ["torch_frontend.ops"],
     ["torch_frontend.program"],
