@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,18 @@ from sgdsheet.book import Book
 from sgdsheet.errors import Error
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.finite import require_finite, watcher
-from sgdsheet.torch_frontend.program.graph import RANDOM, Graph, Node
+from sgdsheet.torch_frontend.program.graph import RANDOM, Graph, Node, place
 from sgdsheet.torch_frontend.program.program import Program
 from sgdsheet.torch_frontend.sheets.build import build
 from sgdsheet.torch_frontend.sheets.estimate import Estimate, estimate, require_fits
+from sgdsheet.torch_frontend.tracing.agreement import difference, first_difference
 from sgdsheet.torch_frontend.tracing.batches import batches, unfit
+from sgdsheet.torch_frontend.tracing.clipping import Clipping
+from sgdsheet.torch_frontend.tracing.lent import lent
+from sgdsheet.torch_frontend.tracing.own_loop import Ran, run
 from sgdsheet.torch_frontend.tracing.supported import counted, refusal, require_supported, unsupported
-from sgdsheet.torch_frontend.tracing.trace import float64, trace, unwrapped
-from sgdsheet.torch_frontend.tracing.training import Settings, Training, kind, settings, training
+from sgdsheet.torch_frontend.tracing.trace import Loss, float64, own_loss, trace, unwrapped
+from sgdsheet.torch_frontend.tracing.training import Settings, Training, kind, schedulers, settings, training
 from sgdsheet.writing import Written, write
 
 
@@ -70,6 +76,8 @@ def compile(
     scheduler: Any = None,
     steps: int | None = None,
     title: str | None = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
 ) -> Compiled:
     """A PyTorch model's forward pass, backward pass and optimiser steps as a workbook of live formulas.
 
@@ -97,19 +105,19 @@ def compile(
     optimiser that is not element-wise, shapes that disagree, more than 3,000,000 cells, a run that leads to a number
     that is not finite.
     """
-    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps)
-    for graph in given.graphs:
+    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value))
+    traced = given.traced()
+    for graph in traced.graphs:
         require_supported(graph)
-    program = given.program()
-    require_fits(program)
-    with float64_by_default(), np.errstate(all="ignore"):
-        values = given.values(program)
-        if any(node.op == RANDOM for graph in program.graphs for node in graph.nodes):
-            values |= _drawn(program, values)
-        if scheduler is not None:
-            program = given.program(given.scheduled(program, values))
-            values |= _cells(program)
-        require_finite(program, program.run(values, watch=watcher(program)))
+    require_fits(given.program(traced)[0])
+    ran = given.ran()
+    program, values, blocks = _computed(given, traced, ran)
+    if (block := first_difference(program, values, blocks, ran)) is not None and not block.startswith("0/"):
+        # What changes with the step may be different graphs.
+        program, values, blocks = _computed(given, given.traced(each=True), ran)
+        block = first_difference(program, values, blocks, ran)
+    if block is not None:
+        raise Error(difference(block, blocks, ran, optimizer))
     return Compiled(program, values, title or f"{type(model).__name__}, step by step")
 
 
@@ -124,55 +132,95 @@ def survey(
     scheduler: Any = None,
     steps: int | None = None,
     title: str | None = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
 ) -> Survey:
     """What `compile` would make of the same arguments, without computing or building anything."""
-    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps)
-    counts = sum((counted(graph) for graph in given.graphs), Counter[str]())
-    refusals = dict.fromkeys(refusal(node) for graph in given.graphs for node in unsupported(graph))
-    return Survey(counts, list(refusals), estimate(given.program()))
+    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value))
+    traced = given.traced()
+    counts = sum((counted(graph) for graph in traced.graphs), Counter[str]())
+    refusals = dict.fromkeys(refusal(node) for graph in traced.graphs for node in unsupported(graph))
+    return Survey(counts, list(refusals), estimate(given.program(traced)[0]))
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """The graphs that there are, which of them each step has, and for each where its random nodes are drawn."""
+
+    graphs: list[Graph] = field(default_factory=list)
+    which: list[int] = field(default_factory=list)
+    draws: list[Mapping[str, int]] = field(default_factory=list)
 
 
 class _Given:
-    """The arguments of `compile`, checked, with the graph of each step."""
+    """The arguments of `compile`, checked."""
 
     def __init__(
-        self, model: Any, inputs: Any, targets: Any, loss: Any, optimizer: Any, scheduler: Any, steps: int | None
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any,
+        loss: Any,
+        optimizer: Any,
+        scheduler: Any,
+        steps: int | None,
+        clipping: Clipping,
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise Error(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         if loss is not None and not callable(loss):
             raise Error(f"loss: expected a function of the output and the targets, got {type(loss).__name__}")
-        if optimizer is not None and loss is None:
-            raise Error("an optimizer needs a loss, as in compile(..., loss=torch.nn.functional.mse_loss)")
         if optimizer is not None:
             kind(optimizer)
-        if scheduler is not None and optimizer is None:
-            raise Error("a scheduler needs its optimizer, as in compile(..., optimizer=scheduler.optimizer)")
-        self._model, self._optimizer, self._scheduler = unwrapped(model), optimizer, scheduler
+        if loss is None and optimizer is not None:
+            if targets is not None:
+                raise Error("an optimizer needs a loss, as in compile(..., loss=torch.nn.functional.mse_loss)")
+            loss = own_loss
+        if clipping and loss is None:
+            raise Error("there are no gradients to clip without a loss")
+        self._model, self._optimizer, self._clipping = unwrapped(model), optimizer, clipping
+        self._schedulers = schedulers(scheduler, optimizer)
         self._batches = batches(inputs, targets, steps)
+        self._losses = [_at_step(loss, k) for k in range(len(self._batches))]
         self._copied = float64(model)
         _require_plain(self._copied)
-        self.graphs: list[Graph] = []
-        self._which: list[int] = []
-        known: dict[Any, int] = {}
-        for batch in self._batches:
-            if batch.shape() not in known:
-                known[batch.shape()] = len(self.graphs)
-                # Each from a copy of its own, for a model may keep what it has seen.
-                self.graphs.append(trace(float64(self._copied), batch.inputs, batch.targets, loss))
-            self._which.append(known[batch.shape()])
 
-    def program(self, schedule: list[Settings] | None = None) -> Program:
-        """The program with the settings of each step, by default the optimiser's own."""
-        steps = len(self._batches)
+    def traced(self, each: bool = False) -> _Traced:
+        """The graph of each step: one for all batches of a shape, unless each step is to be traced by itself."""
+        found = _Traced()
+        known: dict[Any, int] = {}
+        with lent(self._model, self._losses):
+            for batch, loss in zip(self._batches, self._losses, strict=True):
+                shape = (batch.shape(), None if loss is self._losses[0] else loss)
+                if each or shape not in known:
+                    # From a copy of its own, for a model may keep what it has seen.
+                    copied = float64(self._copied)
+                    step = trace(copied, batch.inputs, batch.targets, loss, self._model, self._clipping)
+                    if step.graph not in found.graphs:
+                        found.graphs.append(step.graph)
+                        found.draws.append(step.draws)
+                    known[shape] = found.graphs.index(step.graph)
+                found.which.append(known[shape])
+        return found
+
+    def ran(self) -> Ran:
+        """The same steps as the caller's own objects make them."""
+        return run(self._model, self._batches, self._losses, self._optimizer, self._schedulers, self._clipping)
+
+    def program(
+        self, traced: _Traced, schedule: Sequence[Settings] | None = None
+    ) -> tuple[Program, dict[str, np.ndarray]]:
+        """The program with the settings of each step, and the numbers that it begins with, without what is drawn.
+
+        By default the settings are the optimiser's own as it stands.
+        """
         read = Training()
         if self._optimizer is not None:
-            own = settings(self._optimizer, None, steps, lambda _: [])
-            read = training(self._model, self._optimizer, schedule or own, self._moving())
-        self._state = read.state
-        return Program(
-            tuple(self.graphs),
-            tuple(self._which),
+            schedule = schedule or [settings(self._optimizer)] * len(self._batches)
+            read = training(self._model, self._optimizer, schedule, _moving(traced.graphs))
+        program = Program(
+            tuple(traced.graphs),
+            tuple(traced.which),
             all(batch is self._batches[0] for batch in self._batches),
             read.optimizer,
             read.groups,
@@ -180,32 +228,54 @@ class _Given:
             bool(read.state),
             {path: type(module).__name__ for path, module in self._model.named_modules()},
         )
-
-    def values(self, program: Program) -> dict[str, np.ndarray]:
-        """The numbers that the program begins with, by block, without what is drawn."""
-        found = dict(self._state) | _cells(program)
+        values = dict(read.state) | _cells(program)
         for what, tensors in (("param", self._copied.named_parameters()), ("buffer", self._copied.named_buffers())):
-            found |= {f"0/{what}/{name}": each.detach().numpy().copy() for name, each in tensors}
+            values |= {f"0/{what}/{name}": each.detach().numpy().copy() for name, each in tensors}
         for k, batch in enumerate(self._batches):
-            found |= {program.fed(k, name): each.numpy().copy() for name, each in batch.tensors().items()}
-        return found
+            values |= {program.fed(k, name): each.numpy().copy() for name, each in batch.tensors().items()}
+        return program, values
 
-    def scheduled(self, program: Program, values: Mapping[str, np.ndarray]) -> list[Settings]:
-        """The settings of each step as the scheduler makes them."""
 
-        def losses(schedule: list[Settings]) -> list[float]:
-            program = self.program(schedule)
-            return program.run({**values, **_cells(program)})["loss"].tolist()
+def _computed(given: _Given, traced: _Traced, ran: Ran) -> tuple[Program, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The program with the schedule and the random numbers of a run, what it begins with, and what it computes."""
+    program, values = given.program(traced, ran.settings)
+    for k, number in enumerate(program.which):
+        for node in traced.graphs[number].nodes:
+            if node.op == RANDOM:
+                values[program.fed(k, node.name)] = _drawn(node, traced.draws[number][node.name], ran.drawn[k])
+    with float64_by_default(), np.errstate(all="ignore"):
+        blocks = program.run(values, watch=watcher(program))
+        require_finite(program, blocks)
+    return program, values, blocks
 
-        assert self._optimizer is not None
-        return settings(self._optimizer, self._scheduler, len(program.which), losses)
 
-    def _moving(self) -> set[str]:
-        """The parameters that have a gradient, which must be the same ones in all steps."""
-        found = [{key[5:] for key in graph.outputs if key.startswith("grad/")} for graph in self.graphs]
-        if some := set.union(*found) - set.intersection(*found):
-            raise Error(f"the parameter {min(some)!r} has a gradient with some of the batches and none with others")
-        return found[0]
+def _drawn(node: Node, number: int, drawn: Sequence[torch.Tensor]) -> np.ndarray:
+    """The random numbers of a node, which are the so manyth that the caller's own step has drawn."""
+    if number >= len(drawn) or tuple(drawn[number].shape) != node.shape:
+        op = str(node.args[0]).partition(".")[0]
+        raise Error(
+            f"{place(node.path, node.line)}{op} does not draw the same each time; draw before, and give it as an input"
+        )
+    return drawn[number].numpy().astype(float)
+
+
+def _moving(graphs: Sequence[Graph]) -> set[str]:
+    """The parameters that have a gradient, which must be the same ones in all steps."""
+    found = [{key[5:] for key in graph.outputs if key.startswith("grad/")} for graph in graphs]
+    if some := set.union(*found) - set.intersection(*found):
+        raise Error(f"the parameter {min(some)!r} has a gradient with some of the batches and none with others")
+    return found[0]
+
+
+def _at_step(loss: Loss | None, k: int) -> Loss | None:
+    """The loss of one step: with its number, if it has an argument `step`."""
+    if loss is None:
+        return None
+    try:
+        takes = "step" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):  # what is built in has no signature
+        takes = False
+    return partial(loss, step=k) if takes else loss
 
 
 def _require_plain(model: torch.nn.Module) -> None:
@@ -226,22 +296,3 @@ def _cells(program: Program) -> dict[str, np.ndarray]:
         for number, group in enumerate(program.groups)
         for name, value in group.cells.items()
     }
-
-
-def _drawn(program: Program, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The random numbers, by block."""
-
-    def draw(node: Node, args: list[Any]) -> torch.Tensor:
-        name, _, kind = str(args[0]).partition(".")
-        dtypes = {"float": torch.float64, "int": torch.int64, "bool": torch.bool}
-        kwargs = {key: dtypes[value] if key == "dtype" else value for key, value in node.kwargs.items()}
-        if "generator" in kind:
-            kwargs["generator"] = None
-        return getattr(getattr(torch.ops.aten, name), kind)(*args[1:], **kwargs).to(dtypes[node.dtype])
-
-    with torch.random.fork_rng(devices=[]):
-        blocks = program.run(values, draw)
-    names = {
-        (k, node.name) for k, i in enumerate(program.which) for node in program.graphs[i].nodes if node.op == RANDOM
-    }
-    return {program.fed(k, name): blocks[program.fed(k, name)] for k, name in names}

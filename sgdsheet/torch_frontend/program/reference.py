@@ -30,8 +30,8 @@ def reference(saved: Saved) -> Reference:
         count = len(saved.blocks)
         raise Error(f"{where}: has {len(program.which):,} steps, but the workbook has no more than {count:,} blocks")
     run = partial(program.run, placed=placed)
-    sizes = partial(_sizes, program.dims(), run)
-    return Reference(saved.lesson, program.inputs(), program.dims(), run, sizes, TOLERANCE, LEAST, _whole(program))
+    larger = partial(sizes, program.dims(), run)
+    return Reference(saved.lesson, program.inputs(), program.dims(), run, larger, TOLERANCE, LEAST, _whole(program))
 
 
 def _whole(program: Program) -> set[str]:
@@ -44,7 +44,7 @@ def _whole(program: Program) -> set[str]:
     }
 
 
-def _sizes(dims: Iterable[str], run: Callable[[Values], Blocks], values: Values, blocks: Blocks) -> dict[str, Any]:
+def sizes(dims: Iterable[str], run: Callable[[Values], Blocks], values: Values, blocks: Blocks) -> dict[str, Any]:
     """How large the numbers are whose rounding a block shows.
 
     Some trainings enlarge each rounding. A bias in front of a batch norm, or of attention's keys, has a gradient of 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
-from sgdsheet.torch_frontend.program.graph import LOSS, place
+from sgdsheet.torch_frontend.program.graph import place
 
 _TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 _weight_norm: Any = torch._weight_norm  # pyright: ignore[reportPrivateImportUsage]
@@ -45,16 +46,26 @@ class Origin:
         return place(self.path, self.line)
 
 
+def in_float64(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+    """A call of a torch function with float64 in place of each less precise dtype that it names."""
+    args, kwargs = pytree.tree_map(_float64, (args, kwargs))
+    return _INSTEAD.get(func, func), args, kwargs
+
+
 class Origins(TorchFunctionMode):
     """Watches a model run under `make_fx`: modules as they begin and end, and each call of a torch function.
 
     A step of the backward pass has the origin of the forward operation that it is the gradient of. As every call passes
-    here, this is also where a dtype that the model asks for by name becomes float64.
+    here, this is also where a dtype that the model asks for by name becomes float64, and where a parameter or buffer of
+    `own`, the caller's model of which this one is a copy, becomes what stands in for it.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, own: torch.nn.Module) -> None:
         super().__init__()
         self._model = model
+        tensors = [pair for each in (model, own) for pair in (*each.named_parameters(), *each.named_buffers())]
+        self._names = {id(tensor): name for name, tensor in tensors}
+        self._held = {_storage(tensor): (name, tensor) for name, tensor in tensors if tensor.numel()}
         self._handles: list[Any] = []
         self._begun: list[Origin] = [Origin()]
         self._changes: list[tuple[int, Origin]] = []
@@ -74,11 +85,11 @@ class Origins(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         origin = replace(self._begun[-1], line=line())
         self._change(origin)
+        args, kwargs = pytree.tree_map(partial(self._inside, origin), (args, kwargs or {}))
         if _in_place(func) and args and _is_outside(args[0]):
             raise Error(f"{origin.place}forward changes a tensor that is not its own in place; make it a buffer")
-        args, kwargs = pytree.tree_map(_float64, (args, kwargs or {}))
-        instead: Any = _INSTEAD.get(func, func)
-        result = instead(*args, **kwargs)
+        func, args, kwargs = in_float64(func, args, kwargs)
+        result = func(*args, **kwargs)
         self._claim(result, origin)
         return result
 
@@ -87,10 +98,10 @@ class Origins(TorchFunctionMode):
         """The module that runs now."""
         return self._begun[-1].path
 
-    def loss(self) -> None:
-        """What follows belongs to the loss."""
-        self._begun.append(Origin(LOSS))
-        self._change(self._begun[-1])
+    def part(self, origin: Origin) -> None:
+        """What follows belongs to no module, but to the loss, say."""
+        self._begun.append(origin)
+        self._change(origin)
 
     def backward(self) -> None:
         """Has each step of the backward pass say where it comes from."""
@@ -120,6 +131,28 @@ class Origins(TorchFunctionMode):
         self._claim(output, self._begun.pop())
         self._change(self._begun[-1])
 
+    def _inside(self, origin: Origin, value: Any) -> Any:
+        """What stands in for a tensor of the caller's model; any other value as it is."""
+        if not _is_outside(value) or value.layout != torch.strided or not value.numel():
+            return value
+        name = self._names.get(id(value))
+        if name is not None:
+            return self._current(name)
+        name, held = self._held.get(_storage(value), ("", value))
+        if not name:
+            return value
+        if (value.shape, value.stride(), value.storage_offset()) == (held.shape, held.stride(), held.storage_offset()):
+            return self._current(name).detach()
+        raise Error(
+            f"{origin.place}uses a part of the parameter {name!r} that was taken from it before; take it within "
+            "forward or the loss"
+        )
+
+    def _current(self, name: str) -> torch.Tensor:
+        """What the model has in place of a parameter or buffer while it is traced."""
+        path, _, last = name.rpartition(".")
+        return getattr(self._model.get_submodule(path), last)
+
     def _change(self, origin: Origin) -> None:
         """The nodes from here on have this origin."""
         mode = get_proxy_mode()
@@ -144,6 +177,12 @@ def line() -> str:
     if frame is None or frame.f_code.co_filename.startswith(_OURS):
         return ""
     return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Where a tensor's numbers lie."""
+    with torch._C.DisableTorchFunction():  # or torch would write this down as part of the step
+        return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else id(tensor)
 
 
 def _in_place(func: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,9 +30,24 @@ _RANDOM = set(
 _SAME = {"detach", "clone", "alias", "contiguous", "lift_fresh_copy", "lift_fresh", "lift", "view_of"}
 
 
-def read(module: torch.fx.GraphModule, fed: list[str], keys: list[str]) -> Graph:
+@dataclass(frozen=True)
+class Read:
+    """A step's graph, and the place of each of its random nodes among all numbers that the step draws, from 0."""
+
+    graph: Graph
+    draws: Mapping[str, int]
+
+
+def read(module: torch.fx.GraphModule, fed: list[str], keys: list[str]) -> Read:
     """The graph of a traced step, whose placeholders are `fed` and whose results are `keys`."""
-    return _Reader(module, fed, keys).graph
+    reader = _Reader(module, fed, keys)
+    used = {node.name for node in reader.graph.nodes}
+    return Read(reader.graph, {name: number for name, number in reader.draws.items() if name in used})
+
+
+def draws(target: Any) -> bool:
+    """Whether an operation draws random numbers that become data."""
+    return isinstance(target, torch._ops.OpOverload) and target._schema.name.partition("::")[2].rstrip("_") in _RANDOM
 
 
 class _Reader:
@@ -41,6 +57,7 @@ class _Reader:
         self._nodes: list[Node] = []
         self._names: set[str] = set()
         self._same: dict[str, Any] = {}  # what was computed already, by the text of its operation
+        self.draws: dict[str, int] = {}
         outputs: dict[str, str] = {}
         for node in module.graph.nodes:
             if node.op == "output":
@@ -134,6 +151,7 @@ class _Reader:
         op, name = f"{kind}.{overload}", self._name(origin, kind)
         if kind in _RANDOM:
             op, plain, name = RANDOM, [op, *plain], self._name(origin, "mask")
+            self.draws[name] = node.meta["draw"]
         same = repr((op, plain, sorted(options.items())))
         if op == RANDOM or same not in self._same:
             self._same[same] = self._made(name, op, tuple(plain), options, value, origin)

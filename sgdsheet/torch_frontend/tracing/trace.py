@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,11 +27,13 @@ from sgdsheet.errors import Error, one_line
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.graph import LOSS, Graph, place, silently
 from sgdsheet.torch_frontend.tracing import decompositions
+from sgdsheet.torch_frontend.tracing.clipping import CLIP, UNCLIPPED, Clipping
 from sgdsheet.torch_frontend.tracing.origins import Origin, Origins
-from sgdsheet.torch_frontend.tracing.reader import read
+from sgdsheet.torch_frontend.tracing.reader import Read, draws, read
 from sgdsheet.torch_frontend.tracing.supported import instead
 from sgdsheet.user_code import line_of
 
+Loss = Callable[..., Any]
 _CHOOSE = "choose with torch.where, and give sizes such as num_classes as numbers"
 
 
@@ -38,26 +41,47 @@ def trace(
     model: torch.nn.Module,
     inputs: Sequence[Any],
     targets: Sequence[Any] = (),
-    loss: Callable[..., Any] | None = None,
-) -> Graph:
-    """The graph of one step: `model(*inputs)`, `loss(output, *targets)` and the loss's gradients.
+    loss: Loss | None = None,
+    own: torch.nn.Module | None = None,
+    clipping: Clipping = UNCLIPPED,
+) -> Read:
+    """The graph of one step: `model(*inputs)`, `loss(output, *targets)` and the loss's gradients, clipped if asked.
 
     Arguments:
       model: a module in float64, as `float64` gives it. Its parameters and buffers are not changed.
       inputs, targets: tensors, or tuples of tensors; of their values only the shapes count.
-      loss: as for `sgdsheet.compile`. Without it the forward pass alone.
+      loss: as for `sgdsheet.compile`; `own_loss` for a model that computes it. Without it the forward pass alone.
+      own: the caller's own model, of which `model` is a copy: what reaches its parameters otherwise, as a loss that
+        closes over it does, gets the parameters of the copy.
 
     Raises `Error`, with the module and the line of the source, for what cannot be traced.
     """
+    step = partial(_traced, model, inputs, targets, loss, own, clipping)
     before = _attributes(model)
-    graph = _traced(model, inputs, targets, loss)
+    found = step()
     changed = [name for name, value in _attributes(model).items() if not _same(before.get(name), value)]
-    if changed and _differs(graph, model, inputs, targets, loss):
+    if changed and _differs(found.graph, step):
         raise Error(
             f"the model's attribute {changed[0]!r} is changed by forward, and changes what the next call computes; "
             "make it a buffer (register_buffer) so that it is carried from step to step"
         )
-    return graph
+    return found
+
+
+def own_loss(output: Any) -> torch.Tensor:
+    """The loss of a model that computes it: what it returns, the last of several, or what is named `loss`.
+
+    Raises `Error` where that is not one number.
+    """
+    named = output.get("loss") if isinstance(output, Mapping) else None
+    last = output[-1] if isinstance(output, (tuple, list)) and output else output
+    value = last if named is None else named
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        raise Error(
+            "an optimizer needs a loss, as in compile(..., loss=torch.nn.functional.mse_loss), or a model that returns "
+            "one number, or several things of which the last is one"
+        )
+    return value
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
@@ -91,7 +115,14 @@ def float64(model: torch.nn.Module) -> torch.nn.Module:
     return copied
 
 
-def _traced(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[..., Any] | None) -> Graph:
+def _traced(
+    model: torch.nn.Module,
+    inputs: Any,
+    targets: Any,
+    loss: Loss | None,
+    own: torch.nn.Module | None,
+    clipping: Clipping,
+) -> Read:
     params, buffers = dict(model.named_parameters()), dict(model.named_buffers())
     given, shape_of_inputs = pytree.tree_flatten(tuple(inputs))
     wanted, shape_of_targets = pytree.tree_flatten(tuple(targets))
@@ -100,7 +131,7 @@ def _traced(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[..
     fed |= {f"input/{number}": each for number, each in enumerate(given)}
     fed |= {f"target/{number}": each for number, each in enumerate(wanted)}
     keys: list[str] = []
-    origins = Origins(model)
+    origins = Origins(model, own or model)
 
     def step(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         leaves = {name: tensors[f"param/{name}"].detach() for name in params}
@@ -108,42 +139,56 @@ def _traced(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[..
             leaf.requires_grad_(loss is not None and params[name].requires_grad)
         # Copies, for a model may change them in place, and what a step changes shall not be what it was given.
         state = leaves | {name: tensors[f"buffer/{name}"].clone() for name in buffers}
+        state = {f"model.{name}": each for name, each in state.items()}
         x = pytree.tree_unflatten([tensors[f"input/{i}"].clone() for i in range(len(given))], shape_of_inputs)
         y = pytree.tree_unflatten([tensors[f"target/{i}"].clone() for i in range(len(wanted))], shape_of_targets)
-        output = torch.func.functional_call(model, state, x)
-        found = _outputs(output)
-        if loss is not None:
-            origins.loss()
-            value = loss(output, *y)
-            _require_scalar(value)
-            found[LOSS] = value
-            found |= {f"grad/{name}": grad for name, grad in _gradients(value, leaves, origins).items()}
-        found |= {f"buffer/{name}": state[name] for name in buffers}
+        found = torch.func.functional_call(_Whole(model, compute), state, (x, y, leaves))
+        found |= {f"buffer/{name}": state[f"model.{name}"] for name in buffers}
         keys[:] = found
         return [each.detach() for each in found.values()]
+
+    def compute(x: Any, y: Any, leaves: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        output = model(*x)
+        if loss is None:
+            return outputs(output)
+        origins.part(Origin(LOSS))
+        value = loss(output, *y)
+        _require_scalar(value)
+        found = outputs(output, value if loss is own_loss else None) | {LOSS: value}
+        grads = _gradients(value, leaves, origins)
+        if clipping:
+            origins.part(Origin(CLIP, backward=True))
+            grads = clipping.clipped(grads)
+        return found | {f"grad/{name}": grad for name, grad in grads.items()}
 
     # Without a ShapeEnv torch refuses to go on where the shape, or the way, would depend on a value.
     mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=None)
     fakes = {name: mode.from_tensor(each) for name, each in fed.items()}
-    with (
-        float64_by_default(),
-        _plain_attention(),
-        _explained(origins),
-        _without_warnings(),
-        _eagerly(),
-        _whole(),
-        silently(),
-    ):
+    with float64_by_default(), _explained(origins), _without_warnings(), plainly(), silently():
         with torch.enable_grad(), origins:
             first = _make_fx(step, decompositions.in_place())(fakes)
         second = _again(first, [*fakes.values()], origins.found(first.graph))
         return read(second, list(fed), keys)
 
 
-def _outputs(output: Any) -> dict[str, torch.Tensor]:
-    """The tensors that a model returns, however nested, by the names of their blocks."""
-    flat = [each for each in pytree.tree_leaves(output) if isinstance(each, torch.Tensor)]
-    if not flat:
+class _Whole(torch.nn.Module):
+    """A model with all that a step computes, so that its parameters are stood in for until the backward pass is over.
+
+    That computes anew what `torch.utils.checkpoint` has not kept.
+    """
+
+    def __init__(self, model: torch.nn.Module, compute: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model, self.compute = model, compute
+
+    def forward(self, *given: Any) -> Any:
+        return self.compute(*given)
+
+
+def outputs(output: Any, but: Any = None) -> dict[str, torch.Tensor]:
+    """The tensors that a model returns, however nested, by the names of their blocks; without the loss among them."""
+    flat = [each for each in pytree.tree_leaves(output) if isinstance(each, torch.Tensor) and each is not but]
+    if not flat and but is None:
         raise Error(f"expected the model to return a tensor, or a tuple or dict of tensors, got {_name(output)}")
     return {"output" if len(flat) == 1 else f"output/{number}": each for number, each in enumerate(flat)}
 
@@ -175,6 +220,9 @@ def _again(first: torch.fx.GraphModule, fed: list[Any], origins: Mapping[str, Or
 
     functional = torch.func.functionalize(lambda *tensors: Following(first).run(*tensors), remove="mutations")
     second = _make_fx(functional, decompositions.table())(*fed)
+    drawing = (node for node in second.graph.nodes if draws(node.target))
+    for number, node in enumerate(drawing):
+        node.meta["draw"] = number
     following = iter(begins)
     start, ahead = next(following)
     origin = Origin()
@@ -203,12 +251,19 @@ def _same(before: Any, after: Any) -> bool:
     return before is after
 
 
-def _differs(graph: Graph, model: Any, inputs: Any, targets: Any, loss: Any) -> bool:
+def _differs(graph: Graph, step: Callable[[], Read]) -> bool:
     """Whether the next call of a model that has changed its attributes would compute something else."""
     try:
-        return _traced(model, inputs, targets, loss).rows() != graph.rows()
+        return step().graph.rows() != graph.rows()
     except Error:
         return True  # it looks at what the first call has left behind
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """With each operation in sight: no fused kernels, no compiled code, no backward pass within the backward pass."""
+    with _plain_attention(), _eagerly(), _whole():
+        yield
 
 
 @contextmanager

@@ -1,17 +1,14 @@
-"""What a torch optimiser and its scheduler hold: groups of parameters, hyperparameters at each step, and state."""
+"""What a torch optimiser holds: groups of parameters, hyperparameters at each step, and state."""
 
 from __future__ import annotations
 
-import copy
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sgdsheet.errors import Error
 from sgdsheet.eve import Eve
@@ -82,54 +79,24 @@ def kind(optimizer: Any) -> str:
     return name
 
 
-def settings(
-    optimizer: torch.optim.Optimizer, scheduler: Any, steps: int, losses: Callable[[list[Settings]], list[float]]
-) -> list[Settings]:
-    """The hyperparameters of each group at each step, found by stepping copies of optimiser and scheduler.
+def schedulers(given: Any, optimizer: torch.optim.Optimizer | None) -> list[Any]:
+    """The schedulers that are stepped after each step: none, one, or several in order.
 
-    `losses` runs the training with such settings: ReduceLROnPlateau is given the loss of each step. Raises `Error` for
-    a scheduler that is another optimiser's, or cannot make so many steps.
+    Raises `Error` for what is no scheduler, and for one of another optimiser.
     """
-    if scheduler is None:
-        return [_settings(optimizer)] * steps
-    if not hasattr(scheduler, "optimizer") or not callable(getattr(scheduler, "step", None)):
-        raise Error(f"scheduler: expected a torch.optim.lr_scheduler, got {type(scheduler).__name__}")
-    if scheduler.optimizer is not optimizer:
-        raise Error("the scheduler belongs to another optimizer; make it with the one that compile is given")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the copy of the optimiser makes no steps
-            copied, following = copy.deepcopy((optimizer, scheduler))
-            if isinstance(scheduler, ReduceLROnPlateau):
-                return _watching(copied, following, steps, losses)
-            found = [_settings(copied)]
-            while len(found) < steps:
-                following.step()
-                found.append(_settings(copied))
-            return found
-    except Error:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise Error(f"the scheduler {type(scheduler).__name__} cannot make {steps} steps: {said}") from None
-
-
-def _watching(
-    optimizer: Any, scheduler: Any, steps: int, losses: Callable[[list[Settings]], list[float]]
-) -> list[Settings]:
-    """The settings of a scheduler that looks at the losses: the training is run anew whenever it changes something."""
-    found = [_settings(optimizer)] * steps
-    seen = losses(found)
-    for k in range(steps - 1):
-        scheduler.step(seen[k])
-        now = _settings(optimizer)
-        if now != found[k + 1]:
-            found[k + 1 :] = [now] * (steps - k - 1)
-            seen = losses(found)
+    found = [] if given is None else [*given] if isinstance(given, (list, tuple)) else [given]
+    if found and optimizer is None:
+        raise Error("a scheduler needs its optimizer, as in compile(..., optimizer=scheduler.optimizer)")
+    for each in found:
+        if not hasattr(each, "optimizer") or not callable(getattr(each, "step", None)):
+            raise Error(f"scheduler: expected a torch.optim.lr_scheduler, got {type(each).__name__}")
+        if each.optimizer is not optimizer:
+            raise Error("the scheduler belongs to another optimizer; make it with the one that compile is given")
     return found
 
 
-def _settings(optimizer: torch.optim.Optimizer) -> Settings:
+def settings(optimizer: torch.optim.Optimizer) -> Settings:
+    """The hyperparameters of each group as they are now."""
     # Adagrad begins with one value for all groups, whatever they say.
     same = {name: value for name, value in optimizer.defaults.items() if name == "initial_accumulator_value"}
     return [
@@ -140,7 +107,7 @@ def _settings(optimizer: torch.optim.Optimizer) -> Settings:
 
 def _plain(value: Any) -> Any:
     """A hyperparameter as a number, or a tuple of numbers."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, (torch.Tensor, np.generic, np.ndarray)) and value.ndim == 0:
         return value.item()
     return tuple(map(_plain, value)) if isinstance(value, (tuple, list)) else value
 

@@ -56,7 +56,7 @@ def agrees(model: nn.Module, inputs: Any, targets: Any = (), loss: Any = None) -
     """Traces, compares with torch, and compares again after the graph has been text."""
     before = copy.deepcopy(model.state_dict())
     given = [each.clone() for each in inputs]
-    graph = trace(float64(model), inputs, targets, loss)
+    graph = trace(float64(model), inputs, targets, loss).graph
     assert Graph.from_rows(graph.rows(), "here").rows() == graph.rows()
     expected = eager(model, inputs, targets, loss)
     got = computed(graph, model, inputs, targets)
@@ -210,7 +210,7 @@ def test_a_step_is_what_torch_computes(name: str) -> None:
 def test_everything_is_in_float64(function: Any) -> None:
     """torch itself would round here, or refuse; the sheet has one precision."""
     model = Model(function)
-    graph = trace(float64(model), (x(),))
+    graph = trace(float64(model), (x(),)).graph
     double = float64(model).linear(x() * (x() > 0) / 3)  # type: ignore[operator]
     if function is whole_numbers:
         double = float64(model).linear(x()) * torch.tensor([0, 1 / 3], dtype=D) + 0.1  # type: ignore[operator]
@@ -298,7 +298,7 @@ def test_models(name: str) -> None:
     model = MODELS[name]()
     graph = agrees(unwrapped(model), (x(),), (y(),), mse_loss)
     if name == "compiled":
-        assert trace(float64(model), (x(),), (y(),), mse_loss).rows() == graph.rows()
+        assert trace(float64(model), (x(),), (y(),), mse_loss).graph.rows() == graph.rows()
     if name == "tied":
         assert "param/2.weight" not in {node.name for node in graph.nodes}
     if name in ("frozen", "unused"):
@@ -312,7 +312,9 @@ def test_a_model_without_parameters() -> None:
 
 def test_several_inputs_and_outputs() -> None:
     model = Model(lambda m, a, b: {"sum": m.linear(a + b), "parts": (a.sum(), b.mean(0))})
-    graph = trace(float64(model), (x(), x() + 1), (y(),), lambda out, y: mse_loss(out["sum"], y) + out["parts"][0])
+    graph = trace(
+        float64(model), (x(), x() + 1), (y(),), lambda out, y: mse_loss(out["sum"], y) + out["parts"][0]
+    ).graph
     assert [key for key in graph.outputs if key.startswith("output")] == ["output/0", "output/1", "output/2"]
     agrees(Model(lambda m, a, b: (m.linear(a), m.linear(b))), (x(), x() + 1), (y(),), lambda out, y: mse_loss(*out))
 
@@ -320,7 +322,7 @@ def test_several_inputs_and_outputs() -> None:
 def test_inputs_within_inputs() -> None:
     lstm = nn.LSTM(3, 2)
     state = (x(1, 2), x(1, 2) * 2)
-    graph = trace(float64(lstm), (x(), state))
+    graph = trace(float64(lstm), (x(), state)).graph
     got = computed(graph, lstm, (x(), *state), ())
     expected, _ = float64(lstm)(x(), state)
     torch.testing.assert_close(got["output/0"], expected.detach(), rtol=1e-12, atol=1e-12)
@@ -353,7 +355,7 @@ def line_of(function: Any, text: str) -> str:
 
 
 def test_each_operation_knows_its_module_and_line() -> None:
-    graph = trace(float64(Net()), (x(),), (y(),), off)
+    graph = trace(float64(Net()), (x(),), (y(),), off).graph
     forward = {node.op.partition(".")[0]: node for node in graph.nodes if not node.backward}
     backward = [node for node in graph.nodes if node.backward]
     assert (forward["tanh"].path, forward["tanh"].line) == ("encoder.1", line_of(Net.forward, "self.encoder(x)"))
