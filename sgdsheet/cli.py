@@ -113,17 +113,23 @@ def compile_(target: str, out: Path | None, steps: int | None, dry_run: bool) ->
 @click.option(
     "--sets", type=click.IntRange(0), help="Other sets of inputs to compare with, near those in the file; 2 by default."
 )
+@click.option(
+    "--lesson", "own_lesson", metavar="FILE.py", type=click.Path(path_type=Path), help="Where a lesson of your own is."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def verify(paths: Sequence[Path], engine_name: str, sets: int | None, as_json: bool) -> None:
+def verify(paths: Sequence[Path], engine_name: str, sets: int | None, own_lesson: Path | None, as_json: bool) -> None:
     """Recalculate workbooks and compare every block with torch, also for other inputs than those in the file."""
     from sgdsheet import engines, verification
+    from sgdsheet.lessons import own
 
+    lesson = own.load(own_lesson) if own_lesson else None
+    sets = verification.SETS if sets is None else sets
     names = engines.available() if engine_name == "all" else [engine_name]
     reports = []
     for path in paths:
         for name in names:
             started = time.perf_counter()
-            report = verification.verify(path, name, sets=verification.SETS if sets is None else sets)
+            report = verification.verify(path, name, sets=sets, lesson=lesson)
             reports.append(report)
             if not as_json:
                 _show(report, time.perf_counter() - started)

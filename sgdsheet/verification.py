@@ -307,7 +307,7 @@ def _reference(saved: Saved, lesson: Lesson | None) -> Reference:
     try:
         return (lesson or lessons.find(saved.lesson)).checked()
     except Error as error:
-        raise Error(f"{saved.path}: {error}") from None
+        raise Error(f"{saved.path}: {error}; for a lesson of your own give --lesson FILE.py") from None
 
 
 def _told(saved: Saved, row: Row, sets: int) -> Row:
