@@ -25,7 +25,17 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], said: Mapping[str, An
     held = {name: each.detach().cpu().contiguous() for name, each in tensors.items()}
     metadata = {"format": "pt"} | ({} if said is None else {SAID: json.dumps(said)})
     metadata[CHECKSUM] = checksum(held, metadata.get(SAID, ""))
-    put(path, save(held, metadata))
+    put(path, _in_order(save(held, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in an order of its own each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def prepare(folder: Path) -> None:
