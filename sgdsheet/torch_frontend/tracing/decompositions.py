@@ -16,10 +16,10 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.ops.products import TERMS
+from sgdsheet.torch_frontend.tracing import gradients
 
 aten = torch.ops.aten
 
-MEAN, SUM = 1, 2  # what torch calls the reductions of a loss
 
 # What torch's table takes apart, but not torch's core set.
 APART = (
@@ -49,11 +49,9 @@ def table() -> dict[Any, Callable[..., Any]]:
     taken[aten.rrelu_with_noise_functional.default] = _rrelu
     for op in (aten.replication_pad1d_backward, aten.replication_pad2d_backward, aten.replication_pad3d_backward):
         taken[op.default] = _replication_pad_backward
-    taken[aten.binary_cross_entropy.default] = _binary_cross_entropy
-    taken[aten.binary_cross_entropy_backward.default] = _binary_cross_entropy_backward
     taken[aten.convolution.default] = _convolution
     taken[aten.convolution_backward.default] = _convolution_backward
-    return taken
+    return taken | gradients.table()
 
 
 def _name(op: Any) -> str:
@@ -75,24 +73,6 @@ def _var_mean(x: Any, dim: Any = None, *, correction: float | None = None, keepd
     away = x - mean
     var = (away * away).sum(dims, keepdim) / max(0, count - (1 if correction is None else correction))
     return var, mean if keepdim else mean.squeeze(dims)
-
-
-def _binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: int = MEAN) -> Any:
-    """The cross entropy of probabilities, whose logarithms torch cuts off at -100: before a cell takes that of 0."""
-    least = math.exp(-100)
-    loss = (target - 1) * (1 - x).clamp(min=least).log() - target * x.clamp(min=least).log()
-    return _reduced(loss if weight is None else loss * weight, reduction)
-
-
-def _binary_cross_entropy_backward(grad: Any, x: Any, target: Any, weight: Any = None, reduction: int = MEAN) -> Any:
-    """Its gradient; torch's least divisor is 1e-12 in float32, whatever it computes in."""
-    found = grad * (x - target) / ((1 - x) * x).clamp(min=torch.tensor(1e-12, dtype=torch.float32).item())
-    found = found if weight is None else found * weight
-    return found / x.numel() if reduction == MEAN else found
-
-
-def _reduced(loss: Any, reduction: int) -> Any:
-    return loss.mean() if reduction == MEAN else loss.sum() if reduction == SUM else loss
 
 
 def _rrelu(
