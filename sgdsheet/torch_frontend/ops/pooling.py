@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import expr, tensor
-from sgdsheet.errors import Error
-from sgdsheet.expr import Expr
+from sgdsheet.expr import Call, Expr
 from sgdsheet.tensor import Array
 
-LEVELS = 64  # that IFs may stand in each other
+SMALL = 16  # elements of a window that are asked one by one which is the largest
 
 Window = tuple[tuple[int, ...], tuple[Array, ...]]
 
@@ -39,20 +38,40 @@ def _largest_of(x: Array, size: Sequence[int], windows: Sequence[Window]) -> lis
     numbers = np.arange(int(np.prod(size))).reshape(size)
     for lead in np.ndindex(x.shape[: x.ndim - dims]):
         for place, axes in windows:
-            window, names = x[lead][np.ix_(*axes)], numbers[np.ix_(*axes)].reshape(-1)
-            top = tensor.largest(window if window.ndim == 2 else window.reshape(-1))
+            window, names = x[lead][np.ix_(*axes)], numbers[np.ix_(*axes)].reshape(-1, len(axes[-1]))
+            top = _largest(window)
             largest[(*lead, *place)] = top
-            where[(*lead, *place)] = _first_at(window.reshape(-1), names.tolist(), top)
+            where[(*lead, *place)] = _first_at(window.reshape(-1, window.shape[-1]), names, top)
     return [largest, where]
 
 
-def _first_at(window: Array, names: list[int], top: Any) -> Any:
-    if len(names) > LEVELS:
-        raise Error(f"a window of {len(names)} elements is more than the {LEVELS} that an IF in an IF can choose from")
-    found: Any = names[-1]
-    for element, name in zip(window[-2::-1], names[-2::-1], strict=True):
-        found = expr.choose(expr.compare("=", element, top), name, found)
-    return found
+def _largest(window: Array) -> Any:
+    """The largest element of a window of one to three dimensions."""
+    return Call("MAX", *map(_largest, window)) if window.ndim == 3 else tensor.largest(window)
+
+
+def _first_at(window: Array, names: Array, top: Any) -> Any:
+    """The name of the first element that is `top`. Shapes: `window` and `names` (rows, columns).
+
+    A small window is asked element by element. A larger one row by row, in halves: IFs stand inside each other only 64
+    deep.
+    """
+    rows, columns = window.shape
+    if window.size <= SMALL or columns == 1 == rows:
+        found: Any = int(names.flat[-1])
+        for element, name in zip(window.reshape(-1)[-2::-1], names.reshape(-1)[-2::-1].tolist(), strict=True):
+            found = expr.choose(expr.compare("=", element, top), name, found)
+        return found
+    if rows == 1 and names[0, -1] - names[0, 0] == columns - 1:
+        try:
+            return Call("MATCH", top, tensor.span(window), 0) + (int(names[0, 0]) - 1)
+        except ValueError:
+            pass
+    cut = (slice(None, rows // 2), slice(rows // 2, None))
+    first, second = cut if rows > 1 else ((0, slice(None, columns // 2)), (0, slice(columns // 2, None)))
+    halves = [(np.atleast_2d(window[half]), np.atleast_2d(names[half])) for half in (first, second)]
+    yes, no = (_first_at(*half, top) for half in halves)
+    return expr.choose(expr.compare("=", _largest(halves[0][0]), top), yes, no)
 
 
 def max_pool_backward(
@@ -108,7 +127,7 @@ def avg_pool(
     for lead in np.ndindex(x.shape[: x.ndim - dims]):
         for (place, axes), count in zip(windows, counts, strict=True):
             window = x[lead][np.ix_(*axes)]
-            total = tensor.sum(window if window.ndim == 2 else window.reshape(-1, window.shape[-1]))
+            total = tensor.sum(window)
             result[(*lead, *place)] = expr.divide(total, count)
     return result
 
@@ -148,7 +167,7 @@ def adaptive_avg_pool(x: Array, output: Sequence[int]) -> Array:
     for lead in np.ndindex(x.shape[: x.ndim - dims]):
         for place, axes in _adaptive(x.shape[x.ndim - dims :], output):
             window = x[lead][np.ix_(*axes)]
-            total = tensor.sum(window if window.ndim == 2 else window.reshape(-1, window.shape[-1]))
+            total = tensor.sum(window)
             result[(*lead, *place)] = expr.divide(total, window.size)
     return result
 

@@ -105,8 +105,13 @@ def _first_of(largest: bool) -> Function:
             # In halves, for a formula's functions may stand inside each other only 64 deep.
             half = len(x) // 2 if len(x) > 1 else x.shape[1] // 2
             first, second = (x[:half], x[half:]) if len(x) > 1 else (x[:, :half], x[:, half:])
-            here = expr.compare("=", extreme(first), top)
-            return expr.choose(here, place(first, top, before), place(second, top, before + first.size))
+            here, there = extreme(first), extreme(second)
+            if is_number(here) and math.isinf(plain(here)):  # left out, by a mask
+                return place(second, top, before + first.size)
+            if is_number(there) and math.isinf(plain(there)):
+                return place(first, top, before)
+            yes, no = place(first, top, before), place(second, top, before + first.size)
+            return expr.choose(expr.compare("=", here, top), yes, no)
 
     return lambda x: place(x.reshape(-1, x.shape[-1] if x.ndim else 1), extreme(x), 0)
 

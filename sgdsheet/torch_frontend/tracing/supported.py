@@ -12,7 +12,6 @@ from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, Graph, No
 INSTEAD = {
     "_cdist": "write the distance as ((a[:, None] - b) ** 2).sum(-1).sqrt()",
     "_ctc_loss": "torch.nn.functional.cross_entropy takes targets that are aligned with the output",
-    "_embedding_bag": "torch.nn.Embedding, and the sum or mean of its words, can",
     "_fft": "a Fourier transform is a product with matrices of cosines and sines",
     "_linalg": "no formula takes a matrix apart",
     "_pdist": "write the distance as ((a[:, None] - b) ** 2).sum(-1).sqrt()",

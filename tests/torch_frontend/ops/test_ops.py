@@ -25,6 +25,7 @@ D = torch.float64
 X = torch.tensor([[0.5, -1.5, 0.0, 2.25], [-0.75, 2.25, 2.5, -30.0], [1e-3, 0.5, -2.5, 40.0]], dtype=D)
 WEIGHTS = torch.tensor([[0.25, -1.0, 2.0], [1.5, 0.5, -0.125], [0.0, 3.0, 1.0], [-2.0, 1.0, 0.75]], dtype=D)
 PICTURES = torch.sin(torch.arange(96, dtype=D) * 1.7).reshape(2, 3, 4, 4)
+LARGE = torch.sin(torch.arange(360, dtype=D) * 0.7).reshape(1, 1, 18, 20)
 BLOCKS = torch.sin(torch.arange(128, dtype=D) * 2.3).reshape(1, 2, 4, 4, 4)
 PLACES = torch.tensor([2, 0, 1])
 
@@ -170,6 +171,11 @@ REARRANGED: dict[str, Function] = {
         F.interpolate(PICTURES * x[0, 0], size=(3, 6), mode="bilinear"),
         F.interpolate(PICTURES[:1, :1] * x[0, 0], size=(3, 5), mode="bicubic"),
     ],
+    "interpolated, larger": lambda x: [
+        F.interpolate(PICTURES * x[0, 0] + x.mean(), scale_factor=2, mode="bilinear"),
+        F.interpolate(x[None, None], size=(7, 5), mode="bicubic", align_corners=True),
+        F.interpolate(BLOCKS[:, :1, :2] * x[0, 0] + x[0], size=(3, 5, 6), mode="trilinear"),
+    ],
     "nearest": lambda x: [F.interpolate(x[None], scale_factor=2), F.interpolate(PICTURES * x[0, 0], size=(3, 6))],
 }
 REDUCED: dict[str, Function] = {
@@ -188,6 +194,14 @@ REDUCED: dict[str, Function] = {
         + [each(mask(x), dim) for each in (torch.any, torch.all) for dim in (0, (0, 1))]
     ),
     "running": lambda x: [x.cumsum(1), (x / 3 + 0.1).cumprod(0), *x.cummax(1), *x.cummin(0)],
+    "margins": lambda x: (
+        [F.multi_margin_loss(x, PLACES, reduction=reduction) for reduction in ("none", "mean", "sum")]
+        + [
+            F.multi_margin_loss(x, PLACES, 2, 0.7, torch.tensor([0.5, 2.0, 1.0, 3.0], dtype=D)),
+            F.multilabel_margin_loss(x, torch.tensor([[1, 0, -1, 2], [3, -1, 0, 0], [-1, 0, 1, 2]])),
+            F.multilabel_margin_loss(x, torch.tensor([[1, 0, 2, 3], [3, 2, 0, -1], [2, -1, 1, 2]]), reduction="none"),
+        ]
+    ),
     "variance": lambda x: [x.var(), x.std(1), x.var(0, correction=0), *torch.var_mean(x, 1)],
     "norms": lambda x: [x.norm(), x.norm(dim=1), torch.linalg.vector_norm(x, 3, 1)],
     "softmax": lambda x: [torch.softmax(x, 1), torch.log_softmax(x, 0), torch.logsumexp(x, 1)],
@@ -224,7 +238,13 @@ POOLED: dict[str, Function] = {
         F.max_pool2d(PICTURES * x[0, 0], 2, stride=1, dilation=2),
     ],
     "max_pool1d": lambda x: F.max_pool1d(x[None], 2, stride=1),
-    "max_pool3d": lambda x: F.max_pool3d(BLOCKS * x[0, 0], 2),
+    "max_pool3d": lambda x: [F.max_pool3d(BLOCKS * x[0, 0], 2), F.max_pool3d(BLOCKS * x[0, 0], 4, 2, 1)],
+    "large windows": lambda x: [
+        *F.max_pool2d(LARGE * x[0, 0], 9, return_indices=True),
+        *F.max_pool2d(LARGE * x[0, 0], 3, dilation=4, return_indices=True),
+        *F.max_pool2d((LARGE * x[0, 0]).round(), 6, 6, return_indices=True),  # ties
+        F.adaptive_avg_pool2d(LARGE * x[0, 0], 1),
+    ],
     "avg_pool2d": lambda x: [
         F.avg_pool2d(PICTURES * x[0, 0], 2),
         F.avg_pool2d(PICTURES * x[0, 0], 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
@@ -242,6 +262,15 @@ POOLED: dict[str, Function] = {
 LOOKED_UP: dict[str, Function] = {
     "gather": lambda x: [x.gather(1, x[:, :2].argsort(1)), x.gather(0, PLACES[None, [0, 1, 2, 0]])],
     "embedding": lambda x: [F.embedding(PLACES, x, padding_idx=1), F.embedding(x.detach().argmax(1) % 3, x)],
+    "embedding_bag": lambda x: (
+        [F.embedding_bag(torch.tensor([[0, 2, 2], [1, 0, 1]]), x, mode=mode) for mode in ("sum", "mean", "max")]
+        + [
+            F.embedding_bag(PLACES, x, torch.tensor([0, 1, 1]), mode="mean"),
+            F.embedding_bag(PLACES, x, torch.tensor([0, 2, 3]), mode="max", include_last_offset=True),
+            F.embedding_bag(PLACES[None], x, mode="mean", padding_idx=2),
+            F.embedding_bag(PLACES[None], x, mode="sum", per_sample_weights=x[:1, :3] * 1),
+        ]
+    ),
     "index": lambda x: [x[PLACES], x[:, PLACES], x[PLACES, PLACES], x[x.argmax(0) % 3], x.index_select(1, PLACES)],
     "scatter": lambda x: [
         x.scatter(1, x[:, :2].argsort(1), x[:, 2:]),
