@@ -14,7 +14,7 @@ from typing import Any
 from xml.parsers import expat
 
 from sgdsheet.book.formulas import shifted
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS, column_number
 from sgdsheet.files import why_no_file
 
@@ -73,8 +73,7 @@ class CellFile:
         except OSError as error:
             raise Error(f"{self.path}: cannot be read: {error.strerror or error}") from None
         except Exception as error:  # whatever there is to stumble over in a damaged file
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise Error(f"{self.path}: is no .xlsx file that can be read: {reason}") from None
+            raise Error(f"{self.path}: is no .xlsx file that can be read: {one_line(error, 200)}") from None
 
     def _workbook(self) -> tuple[dict[str, str], dict[str, str]]:
         with zipfile.ZipFile(self.path) as archive:

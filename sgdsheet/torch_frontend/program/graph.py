@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from sgdsheet.reference import float64_by_default
 
 MOST = 2**26  # the most numbers that one step may compute: half a gigabyte in float64
@@ -261,7 +261,7 @@ def _dtype(kind: str) -> Any:
 
 def _said(error: Exception) -> str:
     """An error's message in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error, 200)
 
 
 def _uses(value: Any) -> Iterable[str]:

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 from sgdsheet.eve import Eve
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.tracing.batches import Batch
@@ -119,7 +119,7 @@ def _step(
 
 
 def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(error)
 
 
 def _note(ran: Ran, k: int, tensors: dict[str, Any]) -> None:
