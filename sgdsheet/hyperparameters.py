@@ -36,11 +36,6 @@ MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "threshold_high": ("the most by which the followed loss changes (K)", {"above": 0}),
 }
 
-# What the same word means, or allows, in one optimiser only.
-OF_ONE: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
-    ("ASGD", "alpha"): ("the power with which the step size shrinks", {"minimum": 0}),
-}
-
 
 def parts(name: str, default: Any) -> Iterator[tuple[str, float]]:
     """A hyperparameter's cells and their values: one, or one for each element of a tuple."""

@@ -31,6 +31,7 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.errors import Error
+from sgdsheet.hyperparameters import MEANINGS, parts
 from sgdsheet.tensor import equal, greater, greater_equal, less, maximum, minimum, sqrt, where
 
 Place = Callable[[str, Any, str], Any]
@@ -626,7 +627,8 @@ class Optimizer:
     `step` is the recurrence. States in `scalars` have one value a step, all others one for each parameter.
     `states(hyperparameters)` is what `init` returns, which fills in the defaults. The class of the same name in
     `module` must agree with it. Optimisers of one `family` are shown together, with learning rate `lr` (torch's default
-    if None), as the `variants` say, or as they are.
+    if None), as the `variants` say, or as they are. `meanings` has what a hyperparameter is, and what makes sense for
+    it, where `MEANINGS` says nothing of it or something else.
     """
 
     name: str
@@ -637,6 +639,7 @@ class Optimizer:
     lr: float | None = None
     variants: tuple[Variant, ...] = ()
     module: str = "torch.optim"
+    meanings: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def torch_class(self) -> Any:
@@ -662,6 +665,15 @@ class Optimizer:
         """The hyperparameters and their default values."""
         parameters = inspect.signature(self.step).parameters.values()
         return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+    def cells(self) -> dict[str, float]:
+        """The hyperparameters that are numbers, and their default values; tuples are taken apart."""
+        numbers = {name: value for name, value in self.defaults().items() if not isinstance(value, bool)}
+        return {part: value for name, default in numbers.items() for part, value in parts(name, default)}
+
+    def meaning(self, cell: str) -> tuple[str, dict[str, Any]]:
+        """What one of its `cells` is, and what makes sense there, as the arguments of an `Input`."""
+        return self.meanings.get(cell) or MEANINGS.get(cell, (f"a hyperparameter of {self.name}", {}))
 
     def init(self, **hyperparameters: Any) -> dict[str, Any]:
         """The state before step 1 that this configuration has: a number, or an expression if lr is one, by name.
@@ -741,6 +753,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             frozenset({"eta", "mu"}),
             family=PLAIN,
             lr=0.03,
+            meanings={"alpha": ("the power with which the step size shrinks", {"minimum": 0})},
         ),
         Optimizer("Rprop", rprop, lambda given: {"prev": 0.0, "step_size": _first(given["lr"])}, family=PLAIN, lr=0.02),
         Optimizer(

@@ -10,7 +10,7 @@ import numpy as np
 
 from sgdsheet.book import Book, Input, Series, Sheet, scatter, typed
 from sgdsheet.book.style import TEXT
-from sgdsheet.hyperparameters import MEANINGS, OF_ONE, arguments, parts
+from sgdsheet.hyperparameters import arguments
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.flow import Column, Named, check, counter, data, gradient, inputs, loss, parameter, steps
@@ -212,13 +212,8 @@ def as_arrays(numbers: Mapping[str, float], variant: Variant) -> dict[str, Any]:
 
 def hyperparameters(optimizer: Optimizer, variant: Variant) -> dict[str, float]:
     """The numbers that the sheet has a cell for, with their starting values; tuples are taken apart."""
-    starts = optimizer.defaults() | ({} if optimizer.lr is None else {"lr": optimizer.lr}) | variant.start
-    return {
-        part: value
-        for name, start in starts.items()
-        if not isinstance(start, bool) and name not in variant.without
-        for part, value in parts(name, start)
-    }
+    starts = optimizer.cells() | ({} if optimizer.lr is None else {"lr": optimizer.lr}) | variant.start
+    return {name: start for name, start in starts.items() if name not in variant.without}
 
 
 def race_sheet(sheet: Sheet, runs: dict[str, Named], setup: Named) -> None:
@@ -407,7 +402,7 @@ OPTIMIZERS = Lesson(
             Input(f"{run}_{name}", value, meaning, **variant.limits.get(name, limits))
             for run, (optimizer, variant) in RUNS.items()
             for name, value in hyperparameters(optimizer, variant).items()
-            for meaning, limits in [OF_ONE.get((optimizer.name, name), MEANINGS[name])]
+            for meaning, limits in [optimizer.meaning(name)]
         ),
     ),
     csv_columns(noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5))),

@@ -23,18 +23,18 @@ def signsgd(
     *,
     step: Any,
     lr: Any = 1e-3,
-    momentum: Any = 0.9,
+    inertia: Any = 0.9,
 ) -> optim.Result:
     """SignSGD with momentum: only the buffer's sign counts."""
-    buffer = momentum * state["momentum_buffer"] + (1 - momentum) * grad
-    buffer = place("momentum_buffer", buffer, "momentum * momentum_buffer + (1 - momentum) * grad")
+    buffer = inertia * state["momentum_buffer"] + (1 - inertia) * grad
+    buffer = place("momentum_buffer", buffer, "inertia * momentum_buffer + (1 - inertia) * grad")
     new_param = place("new_param", param - lr * tensor.sign(buffer), "param - lr * sign(momentum_buffer)")
     return new_param, {"momentum_buffer": buffer}
 
 
 class SignSGD(torch.optim.Optimizer):
-    def __init__(self, params: Any, lr: float = 1e-3, momentum: float = 0.9) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum})
+    def __init__(self, params: Any, lr: float = 1e-3, inertia: float = 0.9) -> None:
+        super().__init__(params, {"lr": lr, "inertia": inertia})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -42,19 +42,23 @@ class SignSGD(torch.optim.Optimizer):
             for param in group["params"]:
                 state = self.state[param]
                 buffer = state.setdefault("momentum_buffer", torch.zeros_like(param))
-                buffer.lerp_(param.grad, 1 - group["momentum"])
+                buffer.lerp_(param.grad, 1 - group["inertia"])
                 param.sub_(group["lr"] * buffer.sign())
 
 
 def test_what_is_registered_has_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = optim.Optimizer("SignSGD", signsgd, lambda _: {"momentum_buffer": 0.0}, module=__name__)
+    meanings: Any = {"inertia": ("how much of the buffer is kept", {"minimum": 0, "below": 1})}
+    start = {"momentum_buffer": 0.0}
+    made = optim.Optimizer("SignSGD", signsgd, lambda _: start, module=__name__, meanings=meanings)
     monkeypatch.setattr(optim, "OPTIMIZERS", {"SignSGD": made, "RAdam": optim.OPTIMIZERS["RAdam"]})
     spec: Any = importlib.util.spec_from_file_location("afresh", optimizers.__file__)
     afresh = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(afresh)
     monkeypatch.setattr(lessons, "catalogue", lambda: {"optimizers": afresh.OPTIMIZERS})
     path = tmp_path / "made.xlsx"
-    sgdsheet.generate("optimizers", path, SignSGD_lr=0.05, SignSGD_momentum=0.5, schedule="anneal")
+    with pytest.raises(sgdsheet.Error, match="SignSGD_inertia.* at least 0 and below 1"):
+        sgdsheet.generate("optimizers", path, SignSGD_inertia=1)
+    sgdsheet.generate("optimizers", path, SignSGD_lr=0.05, SignSGD_inertia=0.5, schedule="anneal")
     report = sgdsheet.verify(path)
     assert {row.block: row.verdict for row in report.rows if not row.ok} == {}
     blocks = sgdsheet.read(path)

@@ -17,7 +17,7 @@ import numpy as np
 
 from sgdsheet.book import Input
 from sgdsheet.errors import Error
-from sgdsheet.hyperparameters import MEANINGS, OF_ONE, TUPLES, arguments
+from sgdsheet.hyperparameters import TUPLES, arguments
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.torch_frontend.program.graph import UNREADABLE, Draw, Graph, Node
 
@@ -84,7 +84,7 @@ class Program:
         for number, group in enumerate(self.groups):
             for name, value in group.cells.items():
                 if not isinstance(value, list):
-                    meaning, limits = OF_ONE.get((self.optimizer or "", name), MEANINGS[name])
+                    meaning, limits = OPTIMIZERS[self.optimizer or ""].meaning(name)
                     if any(not _within(value, limit, bound) for limit, bound in limits.items()):
                         limits = {}
                     if len(self.groups) > 1:
@@ -360,7 +360,7 @@ def _problem(program: Program, placed: Placed) -> str | None:
             if isinstance(value, list) and len(value) != len(program.which):
                 return f"has not as many values of {name!r:.40} as steps"
             first[name] = float(value[0] if isinstance(value, list) else value)
-            if name not in MEANINGS:
+            if name not in OPTIMIZERS[program.optimizer or ""].cells():
                 return f"has no hyperparameter {name!r:.40}"
         OPTIMIZERS[program.optimizer or ""].init(**group.hyperparameters(first))
     return None
