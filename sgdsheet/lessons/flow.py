@@ -141,6 +141,18 @@ def values(
     return t
 
 
+def place(sheet: Sheet, row: int, left: int, name: str, each: Column, **layout: Any) -> np.ndarray:
+    """A block whose first cell is at `row`, `left`. Returns its references. `layout` is what `Sheet.block` takes."""
+    says = {"words": each.words, "torch": each.torch, "number_format": each.digits, "absolute": each.absolute}
+    return sheet.place(name, each.formula, each.role, row, left, **says, **layout)
+
+
+def headed(sheet: Sheet, row: int, left: int, name: str, each: Column, **layout: Any) -> np.ndarray:
+    """The same two rows further down, below its name, or title, and its words. `layout` as for `Sheet.headed`."""
+    says = {"words": each.words, "torch": each.torch, "number_format": each.digits, "absolute": each.absolute}
+    return sheet.headed(name, each.formula, each.role, row, left, title=each.title, **says, **layout)
+
+
 def inputs(
     sheet: Sheet,
     *names: str,
@@ -209,14 +221,18 @@ def descend(
 
     `loss_of(batch, note)` gives the loss that the step is to lower; `note(name=tensor, …)` adds rows of its own, and
     so does `after(batch, note)`, which is called when the step is made. Returns by name, each of shape `(steps, …)`:
-    `loss`; each of `params`, its `grad_…`, its `new_…` after the step; and what was noted.
+    `loss`; each of `params`, its `grad_…`, its `new_…` after the step; and what was noted, with its `grad_…` if it
+    retains that (`retain_grad()`).
     """
     import torch
 
     rows: dict[str, list[torch.Tensor]] = {}
+    graded = dict(params)
 
     def note(**given: Any) -> None:
         for name, value in given.items():
+            if getattr(value, "retains_grad", False):
+                graded[name] = value
             rows.setdefault(name, []).append(torch.as_tensor(value).detach().clone())
 
     for batch in batches:
@@ -224,7 +240,7 @@ def descend(
         note(**params)
         loss: Any = loss_of(batch, note)
         loss.backward()
-        note(loss=loss, **{f"grad_{name}": param.grad for name, param in params.items()})
+        note(loss=loss, **{f"grad_{name}": each.grad for name, each in graded.items()})
         optimizer.step(lambda loss=loss: loss)  # which Eve wants to know
         note(**{f"new_{name}": param for name, param in params.items()})
         if after is not None:

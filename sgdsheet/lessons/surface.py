@@ -24,26 +24,26 @@ def reference_axis(low: float, high: float, cells: int) -> tuple[Any, float]:
     return low + (high - low) * (torch.arange(cells) / (cells - 1)), (high - low) / (2 * (cells - 1))
 
 
-def visits(across: tuple[Array, Array, Any], down: tuple[Array, Array, Any]) -> list[list[Call]]:
+def visits(
+    across: tuple[Array, Array, Any], down: tuple[Array, Array, Any], *, edges: bool = False
+) -> list[list[Call]]:
     """How many steps of a path lie within each cell of a map: a row for each centre down, a column for each across.
 
-    Each axis is the path along it, the centres of the cells, and half a cell's width.
+    Each axis is the path along it, the centres of the cells, and half a cell's width. With `edges` a step on the edge
+    between two cells lies within both, else within the higher one.
     """
-    return [[_inside((across[0], x, across[2]), (down[0], y, down[2])) for x in across[1]] for y in down[1]]
+
+    def within(way: Array, centre: Any, half: Any) -> Any:
+        return compare(">=", span(way), centre - half) * compare("<=" if edges else "<", span(way), centre + half)
+
+    (x_way, x, x_half), (y_way, y, y_half) = across, down
+    return [[Call("SUMPRODUCT", within(x_way, a, x_half) * within(y_way, b, y_half)) for a in x] for b in y]
 
 
-def _inside(*axes: tuple[Array, Any, Any]) -> Call:
-    product = None
-    for way, centre, half in axes:
-        inside = compare(">=", span(way), centre - half) * compare("<", span(way), centre + half)
-        product = inside if product is None else product * inside
-    return Call("SUMPRODUCT", product)
-
-
-def reference_visits(across: tuple[Any, Any, Any], down: tuple[Any, Any, Any]) -> Any:
+def reference_visits(across: tuple[Any, Any, Any], down: tuple[Any, Any, Any], *, edges: bool = False) -> Any:
     """The same from torch's tensors."""
     inside = []
     for way, centres, half in (across, down):
-        place = way.unsqueeze(-1)
-        inside.append(((place >= centres - half) & (place < centres + half)).double())
+        place, end = way.unsqueeze(-1), centres + half
+        inside.append(((place >= centres - half) & ((place <= end) if edges else (place < end))).double())
     return inside[1].T @ inside[0]

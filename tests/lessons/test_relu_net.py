@@ -15,6 +15,7 @@ import sgdsheet
 from sgdsheet import lessons
 from sgdsheet.engines.libreoffice import find_soffice
 from sgdsheet.lessons.data import Source
+from sgdsheet.reference import float64_by_default
 
 Workbook = Callable[[str], Path]
 Edit = Callable[[str, Mapping[Any, Any]], Path]
@@ -176,7 +177,9 @@ def test_a_run_that_enlarges_rounding_is_measured_by_it(edited: Edit) -> None:
 def test_an_ordinary_run_is_measured_as_ever(fresh: Blocks) -> None:
     lesson = lessons.find("relu_net")
     values = {**lesson.values({}), **{name: np.array(each) for name, each in lesson.data.load(Source()).items()}}
-    for name, size in lesson.sizes(values, fresh).items():
+    with float64_by_default():
+        sizes = lesson.checked().sizes(values, fresh)
+    for name, size in sizes.items():
         assert np.max(size) < 30 * max(1, np.abs(fresh[name]).max()), name
 
 
