@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import HEAT, Book, Series, Table, scatter
+from sgdsheet.book import HEAT, Book, Series, scatter
 from sgdsheet.expr import Call, Expr
-from sgdsheet.optim import sgd
-from sgdsheet.tensor import Array, previous, span
+from sgdsheet.lessons import flow
+from sgdsheet.lessons.flow import Column, Named, activation, check, data, gradient, headed, parameter
+from sgdsheet.lessons.surface import axis, reference_axis
+from sgdsheet.tensor import Array, largest, previous, smallest, span
 
 BUMPS = 12
 CURVE = 61  # curves are drawn through so many x
 PARTS = ("bias", *(f"weight {bump}" for bump in range(1, BUMPS + 1)))
+MSE = "F.mse_loss(model(x), y)"
 
 
-@dataclass(frozen=True)
-class Model:
-    """The bumps at every point, and what every point's y is to be.
-
-    `bumps` has a row for each training point and a column for each bump; `across` is the same turned round. The
-    parameters of a model are one row, the bias first and then the weights.
-    """
-
-    bumps: Array
-    across: Array
-    y: Array
-    valid_bumps: Array
-    valid_across: Array
-    valid_y: Array
-    curve_x: Array
-    curve_bumps: Array
-
-
-def clouds(points: Mapping[str, Array]) -> list[Series]:
+def clouds(points: Named) -> list[Series]:
     """The training and the validation points, for a chart."""
-    parts = (("train", "training points"), ("valid", "validation points"))
     return [
-        Series(label, points[f"{part}_x"], points[f"{part}_y"], points=True, line=False, color=color)
-        for color, (part, label) in enumerate(parts)
+        Series("training points", points.train.x, points.train.y, points=True, line=False, color=0),
+        Series("validation points", points.valid.x, points.valid.y, points=True, line=False, color=1),
     ]
 
 
@@ -56,8 +40,13 @@ def shuffled(points: int, epochs: int, seed: int) -> Array:
     return np.array(orders)
 
 
-def model_sheet(book: Book, points: Mapping[str, Array]) -> Model:
-    """The sheet `model`, for points named `train_x`, `train_y`, `valid_x`, `valid_y`, with the input `bump_width`."""
+def model_sheet(book: Book, points: Named) -> Named:
+    """The sheet `model`, for the `x` and `y` of the points `train` and `valid`, with the input `bump_width`.
+
+    Returns the bumps at every point, and what every point's y is to be. `bumps` has a row for each training point and a
+    column for each bump; `across` is the same turned round, and `y` runs across. For the validation points these begin
+    with `valid_`; `curve_x` and `curve_bumps` are there to draw a curve.
+    """
     sheet = book.sheet(
         "model",
         f"The model: a curve made of {BUMPS} bumps",
@@ -68,50 +57,43 @@ def model_sheet(book: Book, points: Mapping[str, Array]) -> Model:
     )
     sheet.width(1, 17)
     sheet.width(2, 9, 80)
-    left = BUMPS + 4
-    row = sheet.next_row
-    (share,) = sheet.inputs(row, 1, ("bump_width",))
-    low, high = tensor.smallest(points["train_x"]), tensor.largest(points["train_x"])
-    width = sheet.value(row + 1, 1, "width", share * (high - low), "check", words="bump_width * (largest - smallest x)")
-    chart_row = row + 3
+    top, left = sheet.next_row, BUMPS + 4
+    share = flow.inputs(sheet, "bump_width").bump_width
+    low, high = smallest(points.train.x), largest(points.train.x)
+    width = check(share * (high - low), "bump_width * (largest - smallest x)")
+    width = flow.values(sheet, row=top + 1, width=width).width
 
-    def along(count: int) -> Array:
-        return low + (high - low) * (np.arange(count).astype(object) / (count - 1))
-
-    def put(name: str, array: Any, role: str, row: int, column: int, words: str, torch: str = "") -> Array:
-        across: dict[str, Any] = {"across": True} if np.ndim(array) == 1 else {}
-        return sheet.headed(name, array, role, row, column, words=words, torch=torch, absolute=True, **across)
+    def put(row: int, left: int, name: str, each: Column) -> Array:
+        made = headed(sheet, row, left, name, replace(each, absolute=True), across=np.ndim(each.formula) == 1)
+        if made.ndim == 2:
+            sheet.heat_map(made, HEAT)
+        return made
 
     def bumps_at(x: Array) -> Array:
         return tensor.exp(-(((x[:, None] - centres) / width) ** 2))
 
-    row += 23
-    centres = put("bump_centre", along(BUMPS), "check", row, 2, "evenly from the smallest x to the largest")
-    blocks: dict[str, Array] = {}
-    row += 4
+    words = "evenly from the smallest x to the largest"
+    centres = put(top + 23, 2, "bump_centre", check(axis(low, high, BUMPS)[0], words))
+    model, row = {}, top + 27
     for part, prefix, which in (("train", "", "training"), ("valid", "valid_", "validation")):
         words = f"how much of each bump at each {which} point"
-        bumps = put(f"{prefix}bumps", bumps_at(points[f"{part}_x"]), "activation", row, 2, words, "x")
-        words, torch = "the same turned round", "x.T"
-        across = put(f"{prefix}bumps_across", bumps.T, "activation", row, left, words, torch)
-        words = f"the {which} points' y"
-        y = put(f"{prefix}y_across", points[f"{part}_y"], "data", row + BUMPS + 3, left, words, "y")
-        blocks |= {f"{prefix}bumps": bumps, f"{prefix}across": across, f"{prefix}y": y}
+        bumps = put(row, 2, f"{prefix}bumps", activation(bumps_at(points[part].x), words, "x"))
+        turned = put(row, left, f"{prefix}bumps_across", activation(bumps.T, "the same turned round", "x.T"))
+        y = data(points[part].y, f"the {which} points' y", "y")
+        y = put(row + BUMPS + 3, left, f"{prefix}y_across", y)
+        model |= {f"{prefix}bumps": bumps, f"{prefix}across": turned, f"{prefix}y": y}
         row += max(len(bumps) + 3, BUMPS + 7)
-    layout: dict[str, Any] = {"note": False, "torch": "torch.linspace", "absolute": True}
-    curve_x = sheet.headed("curve_x", along(CURVE), "check", row, 1, **layout)
-    words = "the same along the curve, to draw it"
-    curve_bumps = put("curve_bumps", bumps_at(curve_x), "activation", row, 2, words)
-    for block in (*blocks.values(), curve_bumps):
-        if block.ndim == 2:
-            sheet.heat_map(block, HEAT)
-    lines = [Series(f"bump {bump}", curve_x, curve_bumps[:, bump - 1]) for bump in range(1, BUMPS + 1)]
-    sheet.chart(chart_row, 1, scatter("The bumps", "x", "how much of each bump", lines, width=24, height=10))
-    return Model(**blocks, curve_x=curve_x, curve_bumps=curve_bumps)
+    curve_x = check(axis(low, high, CURVE)[0], "", "torch.linspace", absolute=True)
+    curve_x = headed(sheet, row, 1, "curve_x", curve_x, note=False)
+    curve_bumps = activation(bumps_at(curve_x), "the same along the curve, to draw it")
+    curve_bumps = put(row, 2, "curve_bumps", curve_bumps)
+    lines = [Series(f"bump {bump}", curve_x, each) for bump, each in enumerate(curve_bumps.T, start=1)]
+    sheet.chart(top + 3, 1, scatter("The bumps", "x", "how much of each bump", lines, width=24, height=10))
+    return Named(**model, curve_x=curve_x, curve_bumps=curve_bumps)
 
 
 def predict(param: Array, bumps: Array) -> Array:
-    """y_hat by the parameters, for points by their bumps, a row each."""
+    """y_hat by the parameters, the bias first and then the weights, for points by their bumps, a row each."""
     return param[0] + tensor.matmul(param[None, 1:], bumps.T)[0]
 
 
@@ -121,78 +103,65 @@ def mean_loss(param: Array, across: Array, y: Array) -> Expr:
     return Call("SUMPRODUCT", (y_hat - span(y)) ** 2) / len(y)
 
 
-def training_columns(
-    table: Table, run: str, lr: Any, model: Model, batches: Array, momentum: Array | None = None
-) -> tuple[Array, Array]:
+def step_losses(t: Named, model: Named, batches: Array) -> list[Any]:
+    """The loss of each step, as formulas, from the columns of its training."""
+    return [tensor.mean((y_hat - y) ** 2) for y_hat, y in zip(t.y_hat, model.y[batches], strict=True)]
+
+
+def training(model: Named, batches: Array, lr: Any, momentum: Any = None) -> dict[str, Any]:
     """The columns of a training, a row for each step: it learns from the points in its row of `batches`.
 
-    `lr` is one for all steps, or an array with one for each, as `momentum` is. Returns the loss of each step as
-    formulas yet to be placed, and the parameters after it.
+    `lr` is one for all steps, or an array with one for each, as `momentum` is.
     """
-    steps, count = batches.shape
+    count, y = batches.shape[1], model.y[batches]
     names = [f"point {point + 1}" for point in batches[0]]  # unless they differ from step to step
     if (batches != batches[0]).any():
         names = [f"{number} of {count}" for number in range(1, count + 1)]
+    lr = lr[:, None] if np.ndim(lr) else lr
+    step = "grad" if momentum is None else "momentum_buffer"
 
-    def columns(name: str, role: str, words: str, torch: str, parts: Sequence[str] = PARTS) -> Array:
-        return table.columns(f"{run}_{name}", role, words=words, torch=torch, title=name, parts=parts, width=9.5)
+    def y_hat(t: Named) -> Any:
+        return [predict(param, model.bumps[batch]) for param, batch in zip(t.param, batches, strict=True)]
 
-    param = columns("param", "parameter", "the new_param of the row above; 0 at first", "model.bias, model.weight")
-    y_hat = columns("y_hat", "activation", "bias + each weight * its bump, added up", "model(x)", names)
-    grad_y_hat = columns("grad_y_hat", "gradient", "2 * (y_hat - y) / how many points", "y_hat.grad", names)
-    grad = columns("grad", "gradient", "each grad_y_hat * the bump at its point, added up", "model.weight.grad")
-    placed = {}
+    def grad(t: Named) -> Any:
+        return [
+            [tensor.sum(each), *tensor.matmul(each[None], model.across[:, batch].T)[0]]
+            for each, batch in zip(t.grad_y_hat, batches, strict=True)
+        ]
+
+    words = "the new_param of the row above; 0 at first"
+    columns: dict[str, Any] = {
+        "param": parameter(lambda t: previous(t.new_param, 0), words, "model.bias, model.weight", parts=PARTS),
+        "y_hat": activation(y_hat, "bias + each weight * its bump, added up", "model(x)", parts=names),
+        "grad_y_hat": gradient(
+            lambda t: 2 * (t.y_hat - y) / count, "2 * (y_hat - y) / how many points", "y_hat.grad", parts=names
+        ),
+        "grad": gradient(grad, "each grad_y_hat * the bump at its point, added up", "model.weight.grad", parts=PARTS),
+    }
     if momentum is not None:
-        words, torch = "momentum * that of the row above + grad", "state['momentum_buffer']"
-        placed["momentum_buffer"] = columns("momentum_buffer", "optimiser state", words, torch)
-    words = f"param - lr * {'grad' if momentum is None else 'momentum_buffer'}"
-    placed["new_param"] = columns("new_param", "parameter", words, "the same after optimizer.step()")
-
-    y = model.y[batches]
-    gradient = [
-        [tensor.sum(each), *tensor.matmul(each[None], model.across[:, batch].T)[0]]
-        for each, batch in zip(grad_y_hat, batches, strict=True)
-    ]
-    predicted = [predict(each, model.bumps[batch]) for each, batch in zip(param, batches, strict=True)]
-    table.fill(f"{run}_y_hat", np.array(predicted, dtype=object))
-    table.fill(f"{run}_grad_y_hat", 2 * (y_hat - y) / count)
-    table.fill(f"{run}_grad", np.array(gradient, dtype=object))
-
-    def place(name: str, array: Any, _: str) -> Array:
-        table.fill(f"{run}_{name}", array)
-        return placed[name]
-
-    state = {name: previous(each, 0) for name, each in placed.items() if name != "new_param"}
-    new_param, _ = sgd(
-        place,
-        param,
-        grad,
-        state,
-        step=np.arange(1, steps + 1)[:, None],
-        lr=lr[:, None] if np.ndim(lr) else lr,
-        momentum=0 if momentum is None else momentum[:, None],
-    )
-    table.fill(f"{run}_param", previous(new_param, 0))
-    losses = [tensor.mean((each - wanted) ** 2) for each, wanted in zip(y_hat, y, strict=True)]
-    return np.array(losses, dtype=object), new_param
+        columns["momentum_buffer"] = flow.state(
+            lambda t: momentum[:, None] * previous(t.momentum_buffer, 0) + t.grad,
+            "momentum * that of the row above + grad",
+            "state['momentum_buffer']",
+            parts=PARTS,
+        )
+    words = f"param - lr * {step}"
+    new = parameter(lambda t: t.param - lr * t[step], words, "the same after optimizer.step()", parts=PARTS)
+    return {**columns, "new_param": new}
 
 
-def reference_model(given: dict[str, Any]) -> dict[str, Any]:
+def reference_model(v: Named) -> dict[str, Any]:
     """The blocks of the sheet `model` by torch."""
     import torch
 
-    low, high = given["train_x"].min(), given["train_x"].max()
-    width = given["bump_width"] * (high - low)
-    centres, curve_x = (low + (high - low) * (torch.arange(n, dtype=torch.float64) / (n - 1)) for n in (BUMPS, CURVE))
+    low, high = v.train_x.min(), v.train_x.max()
+    width = v.bump_width * (high - low)
+    centres, curve_x = (reference_axis(low, high, count)[0] for count in (BUMPS, CURVE))
     blocks = {"width": width, "bump_centre": centres, "curve_x": curve_x}
-    for name, x in (("bumps", given["train_x"]), ("valid_bumps", given["valid_x"]), ("curve_bumps", curve_x)):
+    for name, x in (("bumps", v.train_x), ("valid_bumps", v.valid_x), ("curve_bumps", curve_x)):
         blocks[name] = torch.exp(-(((x[:, None] - centres) / width) ** 2))
-    return blocks | {
-        "bumps_across": blocks["bumps"].T,
-        "valid_bumps_across": blocks["valid_bumps"].T,
-        "y_across": given["train_y"],
-        "valid_y_across": given["valid_y"],
-    }
+    blocks |= {"bumps_across": blocks["bumps"].T, "valid_bumps_across": blocks["valid_bumps"].T}
+    return blocks | {"y_across": v.train_y, "valid_y_across": v.valid_y}
 
 
 def predict_torch(param: Any, bumps: Any) -> Any:
@@ -203,8 +172,7 @@ def predict_torch(param: Any, bumps: Any) -> Any:
 
 
 def reference_training(
-    bumps: Any,
-    y: Any,
+    model: Named,
     batches: Array,
     lr: float | Callable[[Any], float],
     momentum: float = 0.0,
@@ -218,32 +186,24 @@ def reference_training(
     import torch
     from torch.nn.functional import mse_loss
 
-    param = torch.zeros(BUMPS + 1, dtype=torch.float64, requires_grad=True)
+    param = torch.zeros(BUMPS + 1, requires_grad=True)
     optimizer = torch.optim.SGD([param], lr=0.0 if callable(lr) else lr, momentum=momentum)
-    scheduler = schedule(optimizer) if schedule else None
-    columns: dict[str, list[Any]] = {}
-    for number, batch in enumerate(torch.as_tensor(batches)):
-        group = optimizer.param_groups[0]
-        y_hat = predict_torch(param, bumps[batch])
+    scheduler, group = schedule(optimizer) if schedule else None, optimizer.param_groups[0]
+
+    def loss_of(batch: Any, note: Any) -> Any:
+        y_hat = predict_torch(param, model.bumps[batch])
         y_hat.retain_grad()
-        loss = mse_loss(y_hat, y[batch])
-        optimizer.zero_grad()
-        loss.backward()
+        loss = mse_loss(y_hat, model.y_across[batch])
         if callable(lr):
             group["lr"] = lr(loss.detach())
-        assert y_hat.grad is not None
-        assert param.grad is not None
-        row = {"param": param, "y_hat": y_hat, "grad_y_hat": y_hat.grad, "grad": param.grad, "loss": loss}
-        row |= {
-            "lr": torch.tensor(group["lr"], dtype=torch.float64),
-            "momentum": torch.tensor(group["momentum"], dtype=torch.float64),
-        }
-        row = {name: value.detach().double().clone() for name, value in row.items()}
-        optimizer.step()
-        row["momentum_buffer"] = optimizer.state[param].get("momentum_buffer", param.grad).clone()
-        row["new_param"] = param.detach().clone()
-        if scheduler is not None and number + 1 < len(batches):
+        note(y_hat=y_hat, lr=group["lr"], momentum=group["momentum"])
+        return loss
+
+    def after(_: Any, note: Any) -> None:
+        note(momentum_buffer=optimizer.state[param].get("momentum_buffer", param.grad))
+        if scheduler is not None:
             scheduler.step()
-        for name, value in row.items():
-            columns.setdefault(name, []).append(value)
-    return {name: torch.stack(rows) for name, rows in columns.items()}
+
+    run = vars(flow.descend({"param": param}, optimizer, torch.as_tensor(batches), loss_of, after))
+    run["grad"] = run.pop("grad_param")
+    return run

@@ -15,26 +15,9 @@ from sgdsheet.book import DIVERGING, Book, Input, Series, Sheet, scatter, typed
 from sgdsheet.book.style import HEADING, NOTE
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call
+from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import csv_columns
-from sgdsheet.lessons.flow import (
-    Column,
-    Named,
-    activation,
-    check,
-    columns,
-    counter,
-    data,
-    descend,
-    gradient,
-    inputs,
-    labels,
-    loss,
-    parameter,
-    row_of,
-    state,
-    steps,
-    values,
-)
+from sgdsheet.lessons.flow import Named, activation, check, columns, counter, data, loss, parameter, steps
 from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.tensor import greater_equal, index, less, matmul, mean, minimum, previous, where
 
@@ -48,7 +31,6 @@ TITLES = {
 }
 COLORS = {"line": 1, "parabola": 2, "ninth": 3, "decayed": 0}
 PARTS = {"train": "to learn from", "valid": "to check with"}
-POWERS = "x to the power of 0, 1, 2, ... 9"
 STEPS = 400
 GRID = 61
 MAX_POINTS = 100
@@ -74,7 +56,7 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
         "as patience says, and the parameters of the best step are kept.",
     )
     torch = {name: SGD.format(name) for name in ("lr", "momentum", "weight_decay")}
-    cell = inputs(curves, *torch, "show_step", torch=torch)
+    cell = flow.inputs(curves, *torch, "show_step", torch=torch)
     points = points_sheet(book, given)
     runs = {name: run_sheet(book, name, points, cell) for name in RUNS}
     curves_sheet(curves, runs, points, cell.show_step)
@@ -92,36 +74,27 @@ def points_sheet(book: Book, given: Mapping[str, Any]) -> dict[str, Named]:
         "short formula.",
     )
     top = sheet.next_row
-    all_points = steps(
-        sheet,
-        len(given["data_x"]),
-        freeze=None,
+    t = columns(
+        sheet.table(top, 1, len(given["data_x"])),
         data_x=data(typed(given["data_x"]), "what is known", "x"),
         data_y=data(typed(given["data_y"]), "what to predict", "y"),
     )
     points: dict[str, Named] = {}
-    left, powers = 4, [f"x^{power}" for power in range(10)]
+    left, parts, powers = 4, [f"x^{power}" for power in range(10)], "x to the power of 0, 1, 2, ... 9"
     for start, (part, words) in enumerate(PARTS.items()):
-        x, y = all_points.data_x[start::2], all_points.data_y[start::2]
-        torch = f"torch.vander(x_{part}, 10, increasing=True)"
-        points[part] = steps(
-            sheet,
-            len(x),
+        x, y, torch = t.data_x[start::2], t.data_y[start::2], f"torch.vander(x_{part}, 10, increasing=True)"
+        table = sheet.table(top, left, len(x), parts)
+        points[part] = columns(
+            table,
             f"{part}_",
-            row=top,
-            left=left,
-            parts=powers,
-            freeze=None,
             x=data(x, f"every second point: {words}", f"x_{part}"),
             y=data(y, words, f"y_{part}"),
-            powers=data(lambda t: t.x[:, None] ** np.arange(10), POWERS, torch, parts=powers, absolute=True, width=9),
+            powers=data(lambda t: t.x[:, None] ** np.arange(10), powers, torch, parts=parts, absolute=True, width=9),
         )
-        left = points[part].table.next_column + 1
-    row, words = top + 6 + len(points["train"].x), "a row for each power, a column for each point"
-    torch = "torch.vander(x_train, 10, increasing=True).T"
-    points["train"].turned = sheet.headed(
-        "train_powers_turned", points["train"].powers.T, "data", row, 4, words=words, torch=torch, absolute=True
-    )
+        left = table.next_column + 1
+    turned, words = points["train"].powers.T, "a row for each power, a column for each point"
+    turned = data(turned, words, "torch.vander(x_train, 10, increasing=True).T", absolute=True)
+    points["train"].turned = flow.headed(sheet, top + 6 + turned.formula.shape[1], 4, "train_powers_turned", turned)
     sheet.width(1, 13, 2)
     return points
 
@@ -140,13 +113,13 @@ def run_sheet(book: Book, name: str, points: Mapping[str, Named], cell: Named) -
     w, zero = [f"w{power}" for power in range(count)], np.zeros(count, dtype=object)
     turned = points["train"].turned[:count]
 
-    def errors(part: str, first: int) -> Column:
+    def errors(part: str, first: int) -> flow.Column:
         x, y = points[part].powers[:, :count], points[part].y
         words = f"sum of w * powers, - y: the points {PARTS[part]}"
         numbers = [f"point {number}" for number in range(first, 2 * len(y) + 1, 2)]
         return activation(lambda t: matmul(t.param, x.T) - y, words, "model(x) - y", parts=numbers)
 
-    decayed = gradient(lambda t: t.grad + cell.weight_decay * t.param, "grad + weight_decay * param", parts=w)
+    decayed = flow.gradient(lambda t: t.grad + cell.weight_decay * t.param, "grad + weight_decay * param", parts=w)
     return steps(
         sheet,
         STEPS,
@@ -161,14 +134,14 @@ def run_sheet(book: Book, name: str, points: Mapping[str, Named], cell: Named) -
         train_loss=loss(lambda t: [mean(row**2) for row in t.train_errors], "mean of the squared errors", MSE),
         valid_errors=errors("valid", 2),
         valid_loss=loss(lambda t: [mean(row**2) for row in t.valid_errors], "mean of the squared errors", MSE),
-        grad=gradient(
+        grad=flow.gradient(
             lambda t: [[2 * mean(row * x) for x in turned] for row in t.train_errors],
             "2 * mean of train_errors * power",
             "w.grad",
             parts=w,
         ),
         decayed_grad=decayed if name == "decayed" else None,
-        momentum_buffer=state(
+        momentum_buffer=flow.state(
             lambda t: cell.momentum * previous(t.momentum_buffer, zero) + vars(t).get("decayed_grad", t.grad),
             "momentum * momentum_buffer + gradient",
             "state['momentum_buffer']",
@@ -188,22 +161,22 @@ def curves_sheet(sheet: Sheet, runs: Mapping[str, Named], points: Mapping[str, N
     xs = [points["train"].x, points["valid"].x]
     low, high = minimum(*map(tensor.smallest, xs)), tensor.maximum(*map(tensor.largest, xs))
     along = low + (high - low) * (np.arange(GRID).astype(object) / (GRID - 1))
-    t = steps(sheet, GRID, row=top + 46, freeze=None, curve_x=data(along, "from the first point to the last"))
-    row = t.first + GRID + 3
+    table = sheet.table(top + 46, 1, GRID)
+    x = columns(table, curve_x=data(along, "from the first point to the last")).curve_x
+    row = table.first + GRID + 3
     sheet.write(row - 1, 1, "The parameters at show_step", HEADING)
-    labels(sheet, row, 1, LABELS.values(), NOTE)
+    flow.labels(sheet, row, 1, LABELS.values(), NOTE)
     lines = [
-        Series(words, points[part].x, points[part].y, points=True, line=False, color=color)
-        for part, words, color in (("train", "training points", 6), ("valid", "validation points", 5))
+        Series("training points", points["train"].x, points["train"].y, points=True, line=False, color=6),
+        Series("validation points", points["valid"].x, points["valid"].y, points=True, line=False, color=5),
     ]
     for offset, (name, run) in enumerate(runs.items()):
-        at, words = row_of(run.param, show_step), "w0, w1, ... at show_step"
-        shown = sheet.place(f"{name}_shown", at, "parameter", row + offset, 3, across=True, words=words, torch="w")
+        shown = parameter(flow.row_of(run.param, show_step), "w0, w1, ... at show_step", "w")
+        shown = flow.place(sheet, row + offset, 3, f"{name}_shown", shown, across=True)
+        y_hat = [reduce(lambda value, w, each=each: w + each * value, reversed(shown)) for each in x]  # Horner's rule
         words = f"w0 + w1 x + ... + w{RUNS[name]} x^{RUNS[name]}"
-        y_hat = [reduce(lambda value, w, x=x: w + x * value, reversed(shown)) for x in t.curve_x]  # Horner's rule
-        curve = columns(t.table, f"{name}_", curve=activation(y_hat, words, "model(curve_x)")).curve
-        lines.append(Series(LABELS[name], t.curve_x, curve, color=COLORS[name], width=2.25))
-
+        curve = columns(table, f"{name}_", curve=activation(y_hat, words, "model(curve_x)")).curve
+        lines.append(Series(LABELS[name], x, curve, color=COLORS[name], width=2.25))
     y_title, size = "mean squared error (powers of ten)", dict[str, Any](width=19, height=11)
 
     def losses(part: str) -> list[Series]:
@@ -221,61 +194,53 @@ def curves_sheet(sheet: Sheet, runs: Mapping[str, Named], points: Mapping[str, N
     sheet.chart(top + 23, 7, scatter(title, "step", y_title, both, log=True, **size))
 
     train, valid = ([run[f"{part}_loss"][-1] for run in runs.values()] for part in PARTS)
-    last = steps(
-        sheet,
-        len(RUNS),
-        row=row + 6,
-        left=3,
-        freeze=None,
+    table = sheet.table(row + 6, 3, len(RUNS))
+    flow.labels(sheet, table.first, 1, LABELS.values(), NOTE)
+    last = columns(
+        table,
         last_train_loss=loss(train, f"after {STEPS} steps", MSE),
         last_valid_loss=loss(valid, f"after {STEPS} steps", MSE),
         gap=check(np.subtract(valid, train), "validation loss - training loss"),
     )
-    labels(sheet, last.first, 1, LABELS.values(), NOTE)
     sheet.heat_map(last.gap, DIVERGING)
     sheet.width(1, 15)
     sheet.width(2, 16, 5)
 
 
 def stopping_sheet(sheet: Sheet, run: Named) -> None:
-    patience = inputs(sheet, "patience").patience
+    patience = flow.inputs(sheet, "patience").patience
     top = sheet.next_row
-    t = steps(
-        sheet,
-        STEPS,
-        row=top + 31,
-        freeze=None,
+
+    def waits(t: Named) -> Any:
+        before = previous(t.best_so_far, t.valid_loss[0])
+        return where(less(t.valid_loss, before), 0, previous(t.waited, -1) + 1)
+
+    table = sheet.table(top + 31, 1, STEPS)
+    sheet.repeat_rows(table.head, table.first - 1)
+    words = "1 from when waited reached patience"
+    t = columns(
+        table,
         stopping_step=counter(run.step, "counts the steps"),
         valid_loss=loss(run.valid_loss, "validation loss of degree 9", "F.mse_loss"),
         best_so_far=loss(
             lambda t: minimum(previous(t.best_so_far, t.valid_loss[0]), t.valid_loss), "the smallest until here"
         ),
-        waited=counter(
-            lambda t: where(
-                less(t.valid_loss, previous(t.best_so_far, t.valid_loss[0])), 0, previous(t.waited, -1) + 1
-            ),
-            "steps without a smaller one",
-        ),
-        stopped=counter(
-            lambda t: where(greater_equal(t.waited, patience), 1, previous(t.stopped, 0)),
-            "1 from when waited reached patience",
-        ),
+        waited=counter(waits, "steps without a smaller one"),
+        stopped=counter(lambda t: where(greater_equal(t.waited, patience), 1, previous(t.stopped, 0)), words),
     )
-    sheet.repeat_rows(t.head, t.first - 1)
-    best = values(
+    words = "the step with the smallest validation loss before the stop"
+    found = flow.values(
         sheet,
         row=top,
         stop_step=counter(STEPS - tensor.sum(t.stopped), "the last step before the stop"),
         best_loss=loss(lambda v: index(t.best_so_far, v.stop_step), "the smallest validation loss until there"),
-        best_step=counter(
-            lambda v: Call("MATCH", v.best_loss, tensor.span(t.valid_loss), 0),
-            "the step with the smallest validation loss before the stop",
-        ),
+        best_step=counter(lambda v: Call("MATCH", v.best_loss, tensor.span(t.valid_loss), 0), words),
         last_loss=loss(t.valid_loss[-1], f"the validation loss after all {STEPS} steps, for comparison"),
     )
-    kept, words = row_of(run.param, best.best_step), "w0, w1, ... of the best step: what early stopping keeps"
+    words = "w0, w1, ... of the best step: what early stopping keeps"
     sheet.write(top + 5, 1, "kept_param", HEADING)
-    sheet.place("kept_param", kept, "parameter", top + 5, 3, across=True, words=words, torch="w")
+    kept = parameter(flow.row_of(run.param, found.best_step), words, "w")
+    flow.place(sheet, top + 5, 3, "kept_param", kept, across=True)
     sheet.write(top + 6, 3, words, NOTE)
     lines = [
         Series("training loss", t.stopping_step, run.train_loss, color=0, width=2.25),
@@ -331,7 +296,7 @@ def reference_run(blocks: Mapping[str, Any], degree: int, v: Named, weight_decay
     def after(_: int, note: Any) -> None:
         note(momentum_buffer=optimizer.state[w]["momentum_buffer"] if v.momentum else w.grad)
 
-    run = vars(descend({"param": w}, optimizer, range(1, STEPS + 1), loss_of, after))
+    run = vars(flow.descend({"param": w}, optimizer, range(1, STEPS + 1), loss_of, after))
     run["grad"] = run.pop("grad_param")
     del run["loss"]
     return run

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, NUMBER, WHOLE, Book, Input, Series, scatter
+from sgdsheet.book import DIVERGING, Book, Input, Series, scatter
 from sgdsheet.expr import Call
-from sgdsheet.lessons.bumps import PARTS, Model, reference_training, shuffled, training_columns
-from sgdsheet.tensor import Array, index, previous, span
+from sgdsheet.lessons.bumps import MSE, PARTS, reference_training, shuffled, step_losses, training
+from sgdsheet.lessons.flow import Named, check, columns, counter, inputs, loss, steps, values
+from sgdsheet.tensor import Array, equal, finite_or, index, less_equal, minimum, previous, span, where
 
 STEPS = 100
 BATCH = 4
@@ -33,7 +33,7 @@ def batches(points: int) -> Array:
     return order.reshape(-1, size)[:STEPS]
 
 
-def finder_sheet(book: Book, model: Model) -> None:
+def finder_sheet(book: Book, model: Named) -> None:
     """The run, a row a step; above it what it suggests, and the chart of the loss against the rate."""
     sheet = book.sheet(
         "finder",
@@ -47,80 +47,93 @@ def finder_sheet(book: Book, model: Model) -> None:
     )
     sheet.width(1, 21)
     top = sheet.next_row
-    low, high, beta = sheet.inputs(top, 1, [spec.name for spec in INPUTS])
-    row = sheet.next_row
-    table = sheet.table(top + 24, 1, STEPS)
+    cell = inputs(sheet, *(spec.name for spec in INPUTS))
+    below, beta, ratio = sheet.next_row, cell.smoothing, cell.lr_to / cell.lr_from
+    warm, looks_back = (np.arange(1, STEPS + 1) > first for first in (WARM_UP, WARM_UP + LOOK_BACK))
 
-    def column(name: str, role: str, words: str, array: Any = None, torch: str = "", digits: str = NUMBER) -> Array:
-        return table.column(f"finder_{name}", role, array, words=words, torch=torch, title=name, number_format=digits)
+    def if_running(t: Named, then: Any, otherwise: Any) -> Any:
+        return where(equal(t.running, 1), then, otherwise)
 
-    step = column("step", "check", "counts the steps", digits=WHOLE)
-    table.fill("finder_step", previous(step + 1, 1), WHOLE)
-    rate = low * (high / low) ** ((step - 1) / (STEPS - 1))
-    rate = column("rate", "check", "lr_from * (lr_to / lr_from) ^ share of the way", rate, digits=FINE)
-    loss = column("loss", "loss", "mean of (y_hat - y)^2 over the mini-batch", torch="F.mse_loss(model(x), y)")
-    average = column("average", "check", "smoothing * the one above + (1 - smoothing) * loss")
-    table.fill("finder_average", beta * previous(average, 0) + (1 - beta) * loss)
-    smoothed = column("smoothed", "loss", "average / (1 - smoothing ^ step)", average / (1 - beta**step))
-    lowest = column("lowest", "check", f"smallest smoothed loss so far, from step {WARM_UP} on")
-    running = column("running", "check", f"1 while smoothed is up to 4 * lowest, after step {WARM_UP}")
-    lr = column("lr", "check", "the rate while running, then 0", torch="group['lr']", digits=FINE)
-    fall = column("fall", "check", f"smoothed - that of {LOOK_BACK} rows above, once that counts")
-    shown = {
-        name: column(
-            f"shown_{name}", "loss", f"{name} while running, for the chart: up to twice that of step {WARM_UP}"
-        )
-        for name in ("loss", "smoothed")
-    }
+    def lowest(t: Named) -> Any:
+        before = previous(t.lowest, 0)
+        return where(warm, if_running(t, minimum(before, t.smoothed), before), t.smoothed)
 
-    counted = np.arange(1, STEPS + 1) > WARM_UP
-    before = previous(lowest, 0)
-    calm = tensor.finite_or(tensor.where(tensor.less_equal(smoothed, 4 * before), previous(running, 1), 0), 0)
-    table.fill("finder_running", tensor.where(counted, calm, 1), WHOLE)
-    is_running = tensor.equal(running, 1)
-    table.fill("finder_lr", tensor.where(is_running, rate, 0), FINE)
-    best = tensor.where(is_running, tensor.minimum(before, smoothed), before)
-    table.fill("finder_lowest", tensor.where(counted, best, smoothed))
-    back = np.concatenate([np.zeros(LOOK_BACK, dtype=object), smoothed[:-LOOK_BACK]])
-    counted = np.arange(1, STEPS + 1) > WARM_UP + LOOK_BACK
-    table.fill("finder_fall", tensor.where(counted, tensor.where(is_running, smoothed - back, 0), 0))
-    for name, each in (("loss", loss), ("smoothed", smoothed)):
-        within = tensor.minimum(each, 2 * smoothed[WARM_UP - 1])
-        table.fill(f"finder_shown_{name}", tensor.where(is_running, within, Call("NA")))
-    table.fill("finder_loss", _steps_sheet(book, lr, model))
-    sheet.freeze(table.first, 3)
-    sheet.repeat_rows(table.head, table.first - 1)
+    def running(t: Named) -> Any:
+        calm = where(less_equal(t.smoothed, 4 * previous(t.lowest, 0)), previous(t.running, 1), 0)
+        return where(warm, finite_or(calm, 0), 1)
 
-    def fact(name: str, words: str, formula: Any, digits: str = NUMBER) -> Any:
-        return sheet.value(sheet.next_row - 1, 1, name, formula, "check", words=words, number_format=digits)
+    def fall(t: Named) -> Any:
+        back = np.concatenate([np.zeros(LOOK_BACK, dtype=object), t.smoothed[:-LOOK_BACK]])
+        return where(looks_back, if_running(t, t.smoothed - back, 0), 0)
 
-    sheet.next_row = row + 1
-    place = Call("MATCH", tensor.smallest(fall), span(fall), 0)
-    steepest = fact("steepest_step", f"falls fastest over the {LOOK_BACK} steps up to this one", place, WHOLE)
-    middle = tensor.maximum(steepest - LOOK_BACK // 2, 1)
-    steepest = fact("suggested_steepest", "the rate half way through them", index(rate, middle))
-    lowest = fact("lowest_step", "the smoothed loss is lowest", Call("MATCH", lowest[-1], span(lowest), 0), WHOLE)
-    lowest = fact("lowest_lr", "the rate there", index(rate, lowest))
-    tenth = fact("suggested_tenth", "a tenth of that", lowest / 10)
-    marks = sheet.table(sheet.next_row, 1, 2)
-    words = f"up to smoothed of step {WARM_UP}"
-    height = marks.column(
-        "mark_height", "check", [0, smoothed[WARM_UP - 1]], words=words, title="lines in the chart", width=21
+    def shown(name: str) -> Any:
+        words = f"{name} while running, for the chart: up to twice that of step {WARM_UP}"
+        return loss(lambda t: if_running(t, minimum(t[name], 2 * t.smoothed[WARM_UP - 1]), Call("NA")), words)
+
+    t = steps(
+        sheet,
+        STEPS,
+        "finder_",
+        row=top + 24,
+        freeze=3,
+        short=True,
+        step=counter(lambda t: previous(t.step + 1, 1), "counts the steps"),
+        rate=check(
+            lambda t: cell.lr_from * ratio ** ((t.step - 1) / (STEPS - 1)),
+            "lr_from * (lr_to / lr_from) ^ share of the way",
+            digits=FINE,
+        ),
+        loss=loss(None, "mean of (y_hat - y)^2 over the mini-batch", MSE),
+        average=check(
+            lambda t: beta * previous(t.average, 0) + (1 - beta) * t.loss,
+            "smoothing * the one above + (1 - smoothing) * loss",
+        ),
+        smoothed=loss(lambda t: t.average / (1 - beta**t.step), "average / (1 - smoothing ^ step)"),
+        lowest=check(lowest, f"smallest smoothed loss so far, from step {WARM_UP} on"),
+        running=counter(running, f"1 while smoothed is up to 4 * lowest, after step {WARM_UP}"),
+        lr=check(
+            lambda t: if_running(t, t.rate, 0), "the rate while running, then 0", torch="group['lr']", digits=FINE
+        ),
+        fall=check(fall, f"smoothed - that of {LOOK_BACK} rows above, once that counts"),
+        shown_loss=shown("loss"),
+        shown_smoothed=shown("smoothed"),
+    )
+    t.table.fill("finder_loss", steps_sheet(book, t.lr, model))
+
+    fact = values(
+        sheet,
+        row=below,
+        steepest_step=counter(
+            Call("MATCH", tensor.smallest(t.fall), span(t.fall), 0),
+            f"falls fastest over the {LOOK_BACK} steps up to this one",
+        ),
+        suggested_steepest=check(
+            lambda v: index(t.rate, tensor.maximum(v.steepest_step - LOOK_BACK // 2, 1)),
+            "the rate half way through them",
+        ),
+        lowest_step=counter(Call("MATCH", t.lowest[-1], span(t.lowest), 0), "the smoothed loss is lowest"),
+        lowest_lr=check(lambda v: index(t.rate, v.lowest_step), "the rate there"),
+        suggested_tenth=check(lambda v: v.lowest_lr / 10, "a tenth of that"),
+    )
+    height, title = [0, t.smoothed[WARM_UP - 1]], "lines in the chart"
+    mark = columns(
+        sheet.table(below + 6, 1, 2),
+        "mark_",
+        height=check(height, f"up to smoothed of step {WARM_UP}", width=21, title=title),
+        steepest=check([fact.suggested_steepest] * 2, "suggested_steepest", width=15),
+        tenth=check([fact.suggested_tenth] * 2, "suggested_tenth", width=15),
     )
     lines = [
-        Series("loss", rate, shown["loss"], color=5, width=1.25),
-        Series("smoothed loss", rate, shown["smoothed"], color=0, width=2.5),
+        Series("loss", t.rate, t.shown_loss, color=5, width=1.25),
+        Series("smoothed loss", t.rate, t.shown_smoothed, color=0, width=2.5),
+        Series("suggested_steepest", mark.steepest, mark.height, color=3, width=1.75),
+        Series("suggested_tenth", mark.tenth, mark.height, color=2, width=1.75),
     ]
-    for color, name, suggested in ((3, "steepest", steepest), (2, "tenth", tenth)):
-        words = f"suggested_{name}"
-        mark = [suggested, suggested]
-        mark = marks.column(f"mark_{name}", "check", mark, words=words, width=15)
-        lines.append(Series(words, mark, height, color=color, width=1.75))
     title, x_title = "The loss as the rate grows", "learning rate (powers of ten)"
     sheet.chart(top, 6, scatter(title, x_title, "loss", lines, width=22, height=11, log_x=True, y_range=(0, None)))
 
 
-def _steps_sheet(book: Book, lr: Array, model: Model) -> Array:
+def steps_sheet(book: Book, lr: Array, model: Named) -> list[Any]:
     """The steps of the run. Returns the loss of each as a formula."""
     sheet = book.sheet(
         "finder steps",
@@ -128,47 +141,47 @@ def _steps_sheet(book: Book, lr: Array, model: Model) -> Array:
         f"Each step looks at a mini-batch of {BATCH} training points, by the learning rate on sheet 'finder'.",
     )
     looked = batches(len(model.y))
-    table = sheet.table(sheet.next_row, 1, STEPS, PARTS)
     names = [f"{number} of {looked.shape[1]}" for number in range(1, looked.shape[1] + 1)]
-    words = "which training points"
-    layout = {"title": "points", "parts": names, "number_format": WHOLE, "width": 9.5}
-    table.column("finder_points", "check", looked + 1, words=words, **layout)
-    losses, new_param = training_columns(table, "finder", lr, model, looked)
-    sheet.heat_map(new_param, DIVERGING)
-    sheet.freeze(table.first, 1)
-    sheet.repeat_rows(table.head, table.first - 1)
-    return losses
+    t = steps(
+        sheet,
+        STEPS,
+        "finder_",
+        parts=PARTS,
+        short=True,
+        width=9.5,
+        points=counter(looked + 1, "which training points", parts=names),
+        **training(model, looked, lr),
+    )
+    sheet.heat_map(t.new_param, DIVERGING)
+    return step_losses(t, model, looked)
 
 
-def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
+def reference_finder(v: Named, model: Named) -> dict[str, Any]:
     """The blocks of the sheet by torch, which trains; the loss is smoothed as a finder does it while it runs."""
     import torch
 
-    low, high, beta = (blocks[name] for name in ("lr_from", "lr_to", "smoothing"))
-    step = torch.arange(1, STEPS + 1, dtype=torch.float64)
-    rate = low * (high / low) ** ((step - 1) / (STEPS - 1))
-    nothing = torch.tensor(torch.nan)  # a cell has no infinity, only an error
-    start = dict.fromkeys(("average", "smoothed", "lowest", "fall"), torch.zeros(())) | {"running": torch.ones(())}
-    rows: list[dict[str, Any]] = [start]
+    step = torch.arange(1.0, STEPS + 1)
+    rate = v.lr_from * (v.lr_to / v.lr_from) ** ((step - 1) / (STEPS - 1))
+    zero, one, nothing = torch.tensor([0, 1, torch.nan])  # a cell has no infinity, only an error
+    rows: list[dict[str, Any]] = [{"average": zero, "smoothed": zero, "lowest": zero, "fall": zero, "running": one}]
 
     def watch(loss: Any) -> float:
         """The rate of a step, by the losses so far."""
         number, before = len(rows), rows[-1]
-        average = torch.lerp(loss, before["average"], beta)
-        smoothed = average / (1 - beta**number)
+        average = torch.lerp(loss, before["average"], v.smoothing)
+        smoothed = average / (1 - v.smoothing**number)
         smoothed = smoothed.where(smoothed.isfinite(), nothing)
-        row = {"average": average, "smoothed": smoothed, "lowest": smoothed, "running": torch.ones(())}
+        running, lowest = True, smoothed
         if number > WARM_UP:
             running = bool(before["running"]) and bool(smoothed <= 4 * before["lowest"])
-            row["running"] = torch.tensor(float(running))
-            row["lowest"] = torch.minimum(before["lowest"], smoothed) if running else before["lowest"]
-        looks_back = row["running"] == 1 and number > WARM_UP + LOOK_BACK
-        row["fall"] = smoothed - rows[-LOOK_BACK]["smoothed"] if looks_back else torch.zeros(())
-        rows.append(row)
-        return rate[number - 1].item() if row["running"] == 1 else 0.0
+            lowest = torch.minimum(before["lowest"], smoothed) if running else before["lowest"]
+        falls = running and number > WARM_UP + LOOK_BACK
+        row = {"average": average, "smoothed": smoothed, "lowest": lowest, "running": one if running else zero}
+        rows.append({**row, "fall": smoothed - rows[-LOOK_BACK]["smoothed"] if falls else zero})
+        return rate[number - 1].item() if running else 0.0
 
-    looked = batches(len(blocks["y_across"]))
-    run = reference_training(blocks["bumps"], blocks["y_across"], looked, watch)
+    looked = batches(len(model.y_across))
+    run = reference_training(model, looked, watch)
     del run["momentum"], run["momentum_buffer"]
     run |= {name: torch.stack([row[name] for row in rows[1:]]) for name in rows[0]}
     run |= {"step": step, "rate": rate, "points": torch.as_tensor(looked + 1)}
@@ -176,18 +189,12 @@ def reference_finder(blocks: Mapping[str, Any]) -> dict[str, Any]:
         within = torch.minimum(run[name], 2 * run["smoothed"][WARM_UP - 1])
         run[f"shown_{name}"] = within.where(run["running"] == 1, nothing)
 
-    steepest = int(run["fall"].argmin())
-    suggested = rate[max(steepest - LOOK_BACK // 2, 0)]
+    steepest = run["fall"].argmin()
+    suggested = rate[max(int(steepest) - LOOK_BACK // 2, 0)]
     found = (run["lowest"] == run["lowest"][-1]).nonzero()
-    at = int(found[0]) if len(found) else None
-    lowest_lr = nothing if at is None else rate[at]
-    return {f"finder_{name}": column for name, column in run.items()} | {
-        "steepest_step": torch.tensor(steepest + 1),
-        "suggested_steepest": suggested,
-        "lowest_step": nothing if at is None else torch.tensor(at + 1),
-        "lowest_lr": lowest_lr,
-        "suggested_tenth": lowest_lr / 10,
-        "mark_height": torch.stack([torch.zeros(()), run["smoothed"][WARM_UP - 1]]),
-        "mark_steepest": suggested.expand(2),
-        "mark_tenth": (lowest_lr / 10).expand(2),
-    }
+    lowest_step, lowest_lr = (found[0, 0] + 1, rate[found[0, 0]]) if len(found) else (nothing, nothing)
+    blocks = {f"finder_{name}": column for name, column in run.items()}
+    blocks |= {"steepest_step": steepest + 1, "suggested_steepest": suggested, "mark_steepest": suggested.expand(2)}
+    blocks |= {"lowest_step": lowest_step, "lowest_lr": lowest_lr, "suggested_tenth": lowest_lr / 10}
+    blocks["mark_height"] = torch.stack([zero, run["smoothed"][WARM_UP - 1]])
+    return blocks | {"mark_tenth": (lowest_lr / 10).expand(2)}

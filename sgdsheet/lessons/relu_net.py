@@ -12,28 +12,9 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, Book, Input, Series, Sheet, scatter, typed
 from sgdsheet.book.style import HEADING, LABEL, LINES, NOTE
+from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy, read_csv
-from sgdsheet.lessons.flow import (
-    Column,
-    Named,
-    activation,
-    check,
-    columns,
-    counter,
-    data,
-    descend,
-    gradient,
-    headed,
-    inputs,
-    labels,
-    loss,
-    parameter,
-    place,
-    points_sheet,
-    row_of,
-    steps,
-    values,
-)
+from sgdsheet.lessons.flow import Named, activation, check, columns, counter, data, gradient, loss, parameter, place
 from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.lessons.surface import axis, reference_axis, reference_visits, visits
 from sgdsheet.tensor import Array, equal, greater, largest, mean, minimum, previous, smallest, where
@@ -66,7 +47,7 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     """The sheets `data`, `by hand`, `two layers are one`, `training` and its two runs, and three of an MLP."""
     check_columns(given, MOST, "relu_net", "a training step has eight cells for each of them")
     note = "They lie along a V. Change any number and everything follows."
-    x, y = points_sheet(book, given["data_x"], given["data_y"], note, absolute=True)
+    x, y = flow.points_sheet(book, given["data_x"], given["data_y"], note, absolute=True)
     net, curve_x = by_hand_sheet(book, x, y)
     one_line_sheet(book, net, curve_x)
     training_sheets(book, x, y, curve_x, given)
@@ -113,7 +94,7 @@ def by_hand_sheet(book: Book, x: Array, y: Array) -> tuple[Net, Array]:
     for n in (1, 2):
         torch |= {f"neuron{n}_weight": f"layer1.weight[{n - 1}, 0]", f"neuron{n}_bias": f"layer1.bias[{n - 1}]"}
         torch[f"neuron{n}_out"] = f"layer2.weight[0, {n - 1}]"
-    cell = inputs(sheet, *(spec.name for spec in HAND_INPUTS), torch=torch)
+    cell = flow.inputs(sheet, *(spec.name for spec in HAND_INPUTS), torch=torch)
     weight, bias, out = (np.array([cell[f"neuron{n}_{part}"] for n in (1, 2)]) for part in ("weight", "bias", "out"))
     net = {"weight1": weight[:, None], "bias1": bias, "weight2": out, "bias2": np.array([cell.out_bias])}
     loss_row, chosen = sheet.next_row, cell.hand_activation
@@ -139,7 +120,7 @@ def by_hand_sheet(book: Book, x: Array, y: Array) -> tuple[Net, Array]:
         ),
         error=loss(lambda t: (t.y_hat - t.y) ** 2, "(y_hat - y)^2"),
     )
-    values(sheet, row=loss_row, hand_loss=loss(mean(hand.error), "the mean of hand_error", MSE))
+    flow.values(sheet, row=loss_row, hand_loss=loss(mean(hand.error), "the mean of hand_error", MSE))
 
     def part(n: int) -> Any:
         return lambda t: activated(layer1(t.x[:, None], net), chosen)[:, n - 1] * out[n - 1]
@@ -175,7 +156,7 @@ def one_line_sheet(book: Book, net: Net, curve_x: Array) -> None:
     )
     sheet.width(1, 19)
     table = sheet.table(sheet.next_row, 2, 2)
-    labels(sheet, table.first, 1, ("neuron 1", "neuron 2"))
+    flow.labels(sheet, table.first, 1, ("neuron 1", "neuron 2"))
     weight1 = "layer1.weight[:, 0]"
     path = columns(
         table,
@@ -187,7 +168,7 @@ def one_line_sheet(book: Book, net: Net, curve_x: Array) -> None:
         intercept=parameter(lambda t: t.bias * t.out, "path_bias * path_out", "layer1.bias * layer2.weight[0]"),
     )
     words, torch = "path_slope of both, added up", "(layer2.weight @ layer1.weight)[0, 0]"
-    line = values(
+    line = flow.values(
         sheet,
         "combined_",
         slope=parameter(tensor.sum(path.slope), words, torch, absolute=True),
@@ -247,7 +228,7 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
     )
     sheet.width(1, 22)
     top = sheet.next_row
-    cell = inputs(sheet, "lr", "show_step", torch={"lr": SGD})
+    cell = flow.inputs(sheet, "lr", "show_step", torch={"lr": SGD})
     start = start_cells(sheet, top, 7, "start", given)
     below = sheet.next_row
     runs = {name: steps_sheet(book, name, x[:, None], y, start, chosen, cell.lr) for name, chosen in RUNS.items()}
@@ -255,7 +236,7 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
     last: dict[str, Any] = {
         f"{name}_last": loss(t.loss[-1], f"the loss {TITLES[name]}, at step {STEPS}", MSE) for name, t in runs.items()
     }
-    values(sheet, row=sheet.next_row - 1, **last)
+    flow.values(sheet, row=sheet.next_row - 1, **last)
     fit = fits(sheet, curve_x, runs, line, minimum(cell.show_step, STEPS))
     curves = [
         Series("points", x, y, points=True, line=False, color=6),
@@ -272,7 +253,7 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
 def start_cells(sheet: Sheet, row: int, left: int, prefix: str, given: Mapping[str, Any]) -> Net:
     """Where a training starts: cells for all parameters, below their names, a row for each neuron."""
     neurons = len(given[f"{prefix}_bias1"])
-    labels(sheet, row, left, ["start", *(f"neuron {n + 1}" for n in range(neurons))])
+    flow.labels(sheet, row, left, ["start", *(f"neuron {n + 1}" for n in range(neurons))])
     start, left = {}, left + 1
     for name, torch in TORCH.items():
         cells = typed(given[f"{prefix}_{name}"])
@@ -292,7 +273,7 @@ def best_line(sheet: Sheet, row: int, x: Array, y: Array) -> tuple[Named, list[S
         return where(equal(smallest(x), largest(x)), 0, found)
 
     words, torch = "sum of (x - mean_x) * (y - mean_y), over the sum of (x - mean_x)^2", "torch.linalg.lstsq"
-    line = values(
+    line = flow.values(
         sheet,
         row=row,
         mean_x=check(mean(x), "of all points", "x.mean()", absolute=True),
@@ -308,8 +289,8 @@ def best_line(sheet: Sheet, row: int, x: Array, y: Array) -> tuple[Named, list[S
             absolute=True,
         ),
     )
-    ends = headed(sheet, row, 7, "level_step", counter([1, STEPS], "for the chart"), across=True)
-    level = headed(sheet, row, 10, "level_loss", loss([line.line_loss] * 2, "for the chart"), across=True)
+    ends = flow.headed(sheet, row, 7, "level_step", counter([1, STEPS], "for the chart"), across=True)
+    level = flow.headed(sheet, row, 10, "level_loss", loss([line.line_loss] * 2, "for the chart"), across=True)
     return line, [Series("the best line", ends, level, color=BROAD + 1, width=5)]
 
 
@@ -317,10 +298,10 @@ def fits(sheet: Sheet, curve_x: Array, runs: Mapping[str, Named], line: Named, s
     """The two networks at the step that the reader chose, their parameters and their curves, and the best line."""
     neurons = ["neuron 1", "neuron 2"]
     table = sheet.table(sheet.next_row, 2, len(runs), neurons)
-    labels(sheet, table.first, 1, (TITLES[name] for name in runs))
+    flow.labels(sheet, table.first, 1, (TITLES[name] for name in runs))
 
     def at_step(name: str) -> Any:
-        both, parts = [row_of(run[name], step) for run in runs.values()], [""] if name == "bias2" else neurons
+        both, parts = [flow.row_of(run[name], step) for run in runs.values()], [""] if name == "bias2" else neurons
         return parameter(both, "at show_step", TORCH[name], parts=parts, absolute=True)
 
     shown = columns(table, "shown_", **{name: at_step(name) for name in TORCH})
@@ -359,7 +340,7 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
     (count, wide), neurons = x.shape, range(1, len(start["bias1"]) + 1)
     row, left = sheet.next_row, 2 + sum(each.size for each in start.values())
     axes = ["x"] if wide == 1 else ["x1", "x2"]
-    labels(sheet, row, left - 1, [*axes, "y"])
+    flow.labels(sheet, row, left - 1, [*axes, "y"])
     words = "all points, side by side"
     x = place(sheet, row, left, f"{prefix}_x", data(x.T, words, "x.T", absolute=True))
     y = place(sheet, row + wide, left, f"{prefix}_y", data(y, words, "y", absolute=True), across=True)
@@ -376,19 +357,17 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
             lambda t: previous(t[name] - lr * t[f"grad_{name}"], first), words, TORCH[name], parts=parts[name]
         )
 
-    def z(n: int) -> Any:
-        def formula(t: Named) -> Any:
-            weights = t.weight1[:, wide * (n - 1) : wide * n].T
-            return (
-                sum(weight[:, None] * each for weight, each in zip(weights, x, strict=True)) + t.bias1[:, n - 1, None]
-            )
+    def neuron(n: int) -> dict[str, Any]:
+        def z(t: Named) -> Any:
+            weighted = zip(t.weight1[:, wide * (n - 1) : wide * n].T, x, strict=True)
+            return sum(weight[:, None] * each for weight, each in weighted) + t.bias1[:, n - 1, None]
 
-        return activation(formula, f"neuron {n}: weight1 * x + bias1", f"layer1(x)[:, {n - 1}]", parts=points)
-
-    def hidden(n: int) -> Any:
         words = f"neuron {n}: {'z' if plain else 'z where it is above 0, else 0'}"
         torch = "z" if plain else f"F.relu(z)[:, {n - 1}]"
-        return activation(lambda t: activated(t[f"z_{n}"], chosen), words, torch, parts=points)
+        return {
+            f"z_{n}": activation(z, f"neuron {n}: weight1 * x + bias1", f"layer1(x)[:, {n - 1}]", parts=points),
+            f"hidden_{n}": activation(lambda t: activated(t[f"z_{n}"], chosen), words, torch, parts=points),
+        }
 
     def grad_z(n: int) -> Any:
         def formula(t: Named) -> Any:
@@ -409,7 +388,7 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
         return sum(t.weight2[:, n - 1, None] * t[f"hidden_{n}"] for n in neurons) + t.bias2
 
     error = f"2 * (y_hat - y) / {count}"
-    return steps(
+    return flow.steps(
         sheet,
         STEPS,
         f"{prefix}_",
@@ -420,7 +399,7 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
         width=9,
         step=counter(lambda t: previous(t.step + 1, 1), "counts", width=8),
         **{name: param(name) for name in TORCH},
-        **{f"{each.__name__}_{n}": each(n) for n in neurons for each in (z, hidden)},
+        **{name: column for n in neurons for name, column in neuron(n).items()},
         y_hat=activation(y_hat, "weight2 * hidden, added up, + bias2", "model(x)", parts=points),
         loss=loss(lambda t: [mean((row - y) ** 2) for row in t.y_hat], "mean of (y_hat - y)^2", MSE),
         grad_y_hat=gradient(lambda t: 2 * (t.y_hat - y) / count, error, "y_hat.grad", parts=points),
@@ -452,13 +431,13 @@ def mlp_sheets(book: Book, given: Mapping[str, Any]) -> None:
     sheet.width(8, 7)
     left = 9
     sheet.width(left, 2.2, left + 4 * (MAP + 1))
-    cell = inputs(sheet, *(spec.name for spec in MLP_INPUTS), torch={"mlp_lr": SGD})
+    cell = flow.inputs(sheet, *(spec.name for spec in MLP_INPUTS), torch={"mlp_lr": SGD})
     along, half = axis(cell.map_from, cell.map_to, MAP)
     half = check(half * JUST_MORE, "half of a cell of the map", absolute=True)
-    half = values(sheet, row=sheet.next_row - 1, map_half=half).map_half
+    half = flow.values(sheet, row=sheet.next_row - 1, map_half=half).map_half
     top = sheet.next_row
-    labels(sheet, top, 2, ("x1", "x2", "y"), across=True)
-    labels(sheet, top + 1, 1, [f"point {n + 1}" for n in range(len(given["corner_y"]))])
+    flow.labels(sheet, top, 2, ("x1", "x2", "y"), across=True)
+    flow.labels(sheet, top + 1, 1, [f"point {n + 1}" for n in range(len(given["corner_y"]))])
     x = data(typed(given["corner_x"]), "the points: type here", "x", absolute=True)
     x = place(sheet, top + 1, 2, "corner_x", x)
     y = place(sheet, top + 1, 4, "corner_y", data(typed(given["corner_y"]), "what to predict", "y"))
@@ -482,17 +461,17 @@ def mlp_step_sheet(sheet: Sheet, x: Array, y: Array, run: Named, cell: Named) ->
     sheet.width(1, 9, 40)
     row, chosen = sheet.next_row, cell.mlp_activation
 
-    def put(left: int, name: str, each: Column) -> Array:
+    def put(left: int, name: str, each: flow.Column) -> Array:
         """A matrix, or a column, below its heading; it takes two columns at least."""
         wide = np.shape(each.formula)[-1] if np.ndim(each.formula) > 1 else 1
         each = replace(each, title=name, absolute=each.role == "parameter")
-        made = headed(sheet, row + 2, left, f"step_{name}", each, room=max(3, wide))
+        made = flow.headed(sheet, row + 2, left, f"step_{name}", each, room=max(3, wide))
         if made.size > 1:
             sheet.heat_map(made[:, None] if made.ndim == 1 else made, DIVERGING)
         return made
 
     sheet.write(row, 1, "1. The parameters as they are when the step begins", HEADING)
-    net = {name: row_of(run[name], minimum(cell.mlp_show_step, STEPS)) for name in TORCH}
+    net = {name: flow.row_of(run[name], minimum(cell.mlp_show_step, STEPS)) for name in TORCH}
     net["weight1"] = net["weight1"].reshape(-1, x.shape[1])
     places = {"weight1": 1, "bias1": 5, "weight2": 9, "bias2": 13}
     words = {"weight1": "a row a neuron", "bias1": "one a neuron", "weight2": "one a neuron", "bias2": "of y_hat"}
@@ -559,7 +538,7 @@ def mlp_maps(sheet: Sheet, top: int, left: int, x: Array, net: Net, cell: Named,
 
     counts = visits((x[:, 0], along, half), (x[:, 1], down, half), edges=True)
     counts = check(counts, "how many points each cell of the map holds", digits="0;-0;")
-    sheet.dot(y_hat, headed(sheet, below + MAP + 3, left, "map_points", counts))
+    sheet.dot(y_hat, flow.headed(sheet, below + MAP + 3, left, "map_points", counts))
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -598,7 +577,7 @@ def reference_steps(x: Any, y: Any, start: Net, relu: bool, lr: float) -> tuple[
         note(z=z, hidden=hidden, y_hat=y_hat)
         return mse_loss(y_hat, y)
 
-    run = descend(net, torch.optim.SGD(net.values(), lr=lr), range(STEPS), loss_of)
+    run = flow.descend(net, torch.optim.SGD(net.values(), lr=lr), range(STEPS), loss_of)
     blocks = {"x": x.T, "y": y, "step": torch.arange(1, STEPS + 1), "loss": run.loss}
     for name in (*TORCH, "y_hat"):
         blocks |= {name: run[name].flatten(1), f"grad_{name}": run[f"grad_{name}"].flatten(1)}
