@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from sgdsheet import optim
 from sgdsheet.cli import main
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -18,7 +22,7 @@ def shown(heading: str) -> str:
     section = TEXT.partition(f"## {heading}")[2].partition("\n## ")[0]
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found
-    return found[1]
+    return textwrap.dedent(found[1])
 
 
 def test_a_lesson_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +43,23 @@ def test_a_lesson_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     run = CliRunner().invoke(main, ["verify", "parabola.xlsx"])
     assert run.exit_code == 2
     assert "--lesson FILE.py" in run.output
+
+
+def test_an_optimiser() -> None:
+    """It is registered as shown, and its steps are those of the paper."""
+    there: dict[str, Any] = dict(vars(optim))
+    exec(shown("Add an optimiser"), there)
+    entry = re.search(r"`(Optimizer\(.*\))`", TEXT)
+    assert entry
+    made = eval(entry[1], there)
+    assert made.summary == "SignSGD with momentum: only the buffer's sign counts."
+    assert "signSGD" in made.source
+
+    param, state = np.array([1.0, -2.0]), made.init(momentum=0.5)
+    expected, buffer = param.copy(), np.zeros(2)
+    for step in range(1, 6):
+        grad = np.array([0.3, -0.2]) * step * (-1) ** step
+        param, state = made.step(lambda name, array, words: array, param, grad, state, step=step, lr=0.1, momentum=0.5)
+        buffer = (buffer + grad) / 2
+        expected -= 0.1 * np.sign(buffer)
+        np.testing.assert_allclose(param, expected, rtol=1e-15)
