@@ -10,8 +10,9 @@ from typing import Any
 
 from sgdsheet import expr
 from sgdsheet.book import style
+from sgdsheet.book.blocks import Block, parse_shape, shape_text
 from sgdsheet.book.formulas import Formulas, elements
-from sgdsheet.book.sheet import NO_LESSON, Block, Book, Sheet, parse_shape, shape_text
+from sgdsheet.book.sheet import NO_LESSON, Book, Sheet
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 

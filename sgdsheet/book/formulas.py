@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from sgdsheet.book.sheet import Block, defined_name
+from sgdsheet.book.blocks import Block, defined_name
 from sgdsheet.expr import Range, Ref, column_letters, column_number
 
 _PRIME = 2**31 - 1

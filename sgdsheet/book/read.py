@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.book.about import ABOUT, LESSON, parse_place, read_about
+from sgdsheet.book.blocks import Block, defined_name, named
 from sgdsheet.book.cells import CellFile, Cells
 from sgdsheet.book.formulas import Formulas, changed, elements
-from sgdsheet.book.sheet import Block, defined_name, named
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
