@@ -37,10 +37,6 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Expr, Range, Ref
 from sgdsheet.tensor import Array, span
 
-LONGEST = 32_767  # characters of a cell's text
-UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no XML file can hold
-
-
 NO_LESSON = "none"  # stands for the lesson of a workbook that no PyTorch program stands behind
 
 
@@ -392,15 +388,5 @@ class Sheet:
             self._formula(row, column, value, style_number, "")
         else:
             kind = "s" if isinstance(value, str) else "n"
-            if kind == "s":
-                _require_fits(value)
             plain = value if isinstance(value, (str, int)) else float(value)
             self.cells.setdefault(row, {})[column] = Content(kind, plain, style_number)
-
-
-def _require_fits(text: str) -> None:
-    """Raises `Error` for a text that no cell can hold."""
-    if found := UNFIT.search(text):
-        raise Error(f"{text[:60]!r}: a cell cannot hold the character {found[0]!r}; leave it out")
-    if len(text) > LONGEST:
-        raise Error(f"{text[:60]!r}…: a cell holds {LONGEST:,} characters, and this text has {len(text):,}")

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
+from sgdsheet.errors import Error
+
 LONGEST = 30_000  # characters in a cell; Excel takes 32,767
+UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no XML file can hold
+
+
+def require_fits(text: object, what: str) -> None:
+    """Raises `Error` unless `text`, which is `what`, is one that a cell can hold."""
+    if not isinstance(text, str):
+        raise Error(f"{what}: expected a text, got {text!r:.60}")
+    if found := UNFIT.search(text):
+        raise Error(f"{what}: a cell cannot hold the character {found[0]!r}, which {text!r:.60} has; leave it out")
+    if len(text) > LONGEST:
+        raise Error(f"{what}: a cell holds {LONGEST:,} characters, and {text[:40]!r}… has {len(text):,}")
 
 
 def pieces(text: str) -> list[str]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgdsheet.book import PROGRAM, Book
-from sgdsheet.errors import Error
 from sgdsheet.reference import COMPILED
 from sgdsheet.torch_frontend.program.program import Placed, Program
-from sgdsheet.torch_frontend.program.text import pieces
+from sgdsheet.torch_frontend.program.text import pieces, require_fits
 from sgdsheet.torch_frontend.sheets.pages import Pages
 from sgdsheet.torch_frontend.sheets.steps import Steps
 
@@ -20,8 +19,9 @@ def build(program: Program, values: Mapping[str, Any], title: str) -> tuple[Book
     `values` holds what stands in the cells that hold no formula, by block name. Raises `Error` for a title or a
     name that no cell can hold.
     """
-    if not isinstance(title, str):
-        raise Error(f"title: expected a text, got {title!r:.60}")
+    require_fits(title, "title")
+    for name in (*program.modules, *(node.name for node in program.graphs[0].nodes if node.op in ("param", "buffer"))):
+        require_fits(name, "a name within the model")
     book = Book(COMPILED, title, _summary(program), _things_to_try(program), program.inputs())
     front = book.sheet("training" if program.optimizer else "model", title, _note(program))
     pages = Pages(book, program)
