@@ -16,7 +16,7 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.ops.products import TERMS
-from sgdsheet.torch_frontend.tracing import gradients
+from sgdsheet.torch_frontend.tracing import gradients, grid
 
 aten = torch.ops.aten
 
@@ -31,7 +31,7 @@ APART = (
     "mish_backward silu_backward hardtanh_backward elu_backward softplus_backward log_sigmoid_backward "
     "leaky_relu_backward l1_loss soft_margin_loss linalg_vector_norm logsumexp logaddexp logaddexp2 lerp addcmul "
     "addcdiv std_mean upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d dist addmv "
-    "narrow_copy unbind_copy grid_sampler_2d rrelu_with_noise_backward"
+    "narrow_copy unbind_copy rrelu_with_noise_backward"
 ).split()
 
 
@@ -51,7 +51,7 @@ def table() -> dict[Any, Callable[..., Any]]:
         taken[op.default] = _replication_pad_backward
     taken[aten.convolution.default] = _convolution
     taken[aten.convolution_backward.default] = _convolution_backward
-    return taken | gradients.table()
+    return taken | gradients.table() | grid.table()
 
 
 def _name(op: Any) -> str:

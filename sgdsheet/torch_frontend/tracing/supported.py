@@ -11,7 +11,7 @@ from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, Graph, No
 # By how the operation's name begins: the nearest form that can.
 INSTEAD = {
     "_cdist": "write the distance as ((a[:, None] - b) ** 2).sum(-1).sqrt()",
-    "_ctc_loss": "torch.nn.functional.cross_entropy takes targets that are aligned with the output",
+    "_ctc_loss": "torch.nn.functional.cross_entropy can, of targets that are aligned with the output",
     "_fft": "a Fourier transform is a product with matrices of cosines and sines",
     "_linalg": "no formula takes a matrix apart",
     "_pdist": "write the distance as ((a[:, None] - b) ** 2).sum(-1).sqrt()",
@@ -26,7 +26,7 @@ INSTEAD = {
     "digamma": "torch.lgamma is a formula, its derivative is none",
     "embedding_renorm": "torch.nn.Embedding can without max_norm",
     "erfinv": "torch.erf is a formula, its inverse is none",
-    "grid_sampler": "torch.nn.functional.interpolate with mode='nearest' can",
+    "grid_sampler": "grid_sample of pictures can with mode='bilinear' and padding_mode='zeros' or 'border'",
     "histc": "count with (x[:, None] == values).sum(0)",
     "higher_order.cond": "choose with torch.where",
     "igamma": "torch.lgamma is a formula, the incomplete gamma function is none",

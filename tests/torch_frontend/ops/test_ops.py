@@ -262,6 +262,17 @@ POOLED: dict[str, Function] = {
 LOOKED_UP: dict[str, Function] = {
     "gather": lambda x: [x.gather(1, x[:, :2].argsort(1)), x.gather(0, PLACES[None, [0, 1, 2, 0]])],
     "embedding": lambda x: [F.embedding(PLACES, x, padding_idx=1), F.embedding(x.detach().argmax(1) % 3, x)],
+    "grid_sample": lambda x: [
+        F.grid_sample(LARGE[:, :, :3, :4] * x[0, 0], (x[:, :2] / 4).reshape(1, 3, 1, 2), align_corners=False),
+        F.grid_sample(
+            PICTURES[:1],
+            F.affine_grid(x[:1, :3].expand(1, 2, 3) / 3, (1, 3, 2, 3), align_corners=False),
+            padding_mode="border",
+            align_corners=False,
+        ),
+        F.grid_sample(x[None, None], x.reshape(1, 3, 2, 2).detach() / 2, align_corners=True),  # at pixels too
+        F.grid_sample(x[None, None].detach(), x.reshape(1, 3, 2, 2).detach() / 3, "bicubic", align_corners=True),
+    ],
     "embedding_bag": lambda x: (
         [F.embedding_bag(torch.tensor([[0, 2, 2], [1, 0, 1]]), x, mode=mode) for mode in ("sum", "mean", "max")]
         + [
