@@ -266,7 +266,7 @@ LOOKED_UP: dict[str, Function] = {
         F.grid_sample(LARGE[:, :, :3, :4] * x[0, 0], (x[:, :2] / 4).reshape(1, 3, 1, 2), align_corners=False),
         F.grid_sample(
             PICTURES[:1],
-            F.affine_grid(x[:1, :3].expand(1, 2, 3) / 3, (1, 3, 2, 3), align_corners=False),
+            F.affine_grid(x[:1, :3].expand(1, 2, 3) / 3, [1, 3, 2, 3], align_corners=False),
             padding_mode="border",
             align_corners=False,
         ),
