@@ -110,12 +110,19 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
     Raises `Error` as `read` does, and for an input that is blank or makes no sense, with its address.
     """
     saved, values, model = _calculated(Path(path), engine)
-    reference = _reference(saved, lesson)
+    rows, done = compared(saved, values, model, _reference(saved, lesson), sets)
+    return Report(Path(path), engine, rows, done, saved.rewritten is not None)
+
+
+def compared(
+    saved: Saved, values: Mapping[str, np.ndarray], model: Opened | None, reference: Reference, sets: int
+) -> tuple[tuple[Row, ...], int]:
+    """A row for each block, and for how many other sets of inputs they were compared: `verify` of what was read."""
     inputs = _inputs(saved, values, reference)
     try:
         expected, sizes = _run(reference, inputs)
-    except _REFUSALS as error:
-        raise Error(f"{path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
+    except REFUSALS as error:
+        raise Error(f"{saved.path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
     texts = {spec.name for spec in reference.inputs if spec.choices}
     rows = {}
     for name, block in saved.blocks.items():
@@ -135,11 +142,10 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
                 rows[name] = replace(rows[name], ok=False, verdict=f"differs for other inputs ({said}): {difference}")
             if differences:
                 break
-    told = tuple(_told(saved, row, done) for row in rows.values())
-    return Report(Path(path), engine, told, done, saved.rewritten is not None)
+    return tuple(_told(saved, row, done) for row in rows.values()), done
 
 
-_REFUSALS = (ValueError, RuntimeError, ArithmeticError, LookupError)
+REFUSALS = (ValueError, RuntimeError, ArithmeticError, LookupError)
 
 
 def _calculated(path: Path, name: str) -> tuple[Saved, dict[str, np.ndarray], Opened | None]:
@@ -176,7 +182,7 @@ def _others(
             other = drawn(inputs, specs, reference.whole, generator, reach)
             try:
                 torch, sizes = _run(reference, other)
-            except _REFUSALS:
+            except REFUSALS:
                 continue
             if any(_wild(torch[name], expected[name]) for name in expected):
                 continue
@@ -231,7 +237,7 @@ def _beyond_rounding(
     specs = {spec.name: spec for spec in reference.inputs}
     try:
         near, _ = _run(reference, nudged(inputs, specs, generator))
-    except _REFUSALS:
+    except REFUSALS:
         return False
     for name in differing:
         cells = _floats(values[name])

@@ -1,0 +1,269 @@
+"""How many changes of one formula `sgdsheet verify` catches, in every workbook of a folder.
+
+    python tests/benchmarks/mutations.py [FOLDER] [--cells N] [--only NAME ...]
+
+Takes N formulas of each workbook (6 by default), of blocks and cells drawn from a fixed seed, and changes each in every
+way of `KINDS`, one at a time. A change is caught if verify does not agree. Of one that is not, all values are compared
+with those of the right workbook for `TRIALS` other inputs, further away than verify's own: if they are ever other than
+before, verify ought to have caught it. Target: 99 % of those. That a formula is not the one that was written is said
+of every change, caught or not.
+
+Each workbook is loaded once: what is changed is the engine's copy, and torch runs once for each set of inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgdsheet import verification
+from sgdsheet.book import Saved
+from sgdsheet.book.formulas import Formulas, elements, shifted
+from sgdsheet.draws import drawn
+from sgdsheet.expr import Range, Ref
+from sgdsheet.reference import Reference
+
+TRIALS = 40
+TARGET = 0.99
+_CELL = re.compile(r"(?<![\w$.!'])\$?[A-Z]{1,3}\$?\d+(?![\w(])")
+_NUMBER = re.compile(r"(?<![\w$.!:'])\d+(?:\.\d+)?(?:E[+-]?\d+)?(?![\w.(!])")
+
+Write = Callable[[Ref, str], None]
+
+
+def one_row_on(formula: str, rng: random.Random) -> str | None:
+    """Another row in one of a formula's references."""
+    return _replaced(_CELL, formula, rng, lambda text: shifted(text.replace("$", ""), 1, 0))
+
+
+def another_sign(formula: str, rng: random.Random) -> str | None:
+    return _replaced(re.compile(r"(?<=[\w)])[+-]"), formula, rng, {"+": "-", "-": "+"}.__getitem__)
+
+
+def times_for_divided(formula: str, rng: random.Random) -> str | None:
+    return _replaced(re.compile(r"[*/]"), formula, rng, {"*": "/", "/": "*"}.__getitem__)
+
+
+def one_more(formula: str, rng: random.Random) -> str | None:
+    """A number that is higher by 1."""
+    return _replaced(_NUMBER, formula, rng, lambda text: repr(float(text) + 1))
+
+
+def _replaced(what: re.Pattern[str], formula: str, rng: random.Random, by: Callable[[str], str]) -> str | None:
+    """The formula with one of the places that match, outside of texts in quotes, replaced."""
+    quotes = [match.span() for match in re.finditer(r'"[^"]*"|\'[^\']*\'!', formula)]
+    found = [m for m in what.finditer(formula) if not any(a <= m.start() < b for a, b in quotes)]
+    if not found:
+        return None
+    match = rng.choice(found)
+    return formula[: match.start()] + by(match[0]) + formula[match.end() :]
+
+
+# By kind: from a formula without its `=`, its value and a generator, the changed one.
+KINDS: dict[str, Callable[[str, Any, random.Random], str | None]] = {
+    "its value times 1.001": lambda formula, value, rng: f"({formula})*1.001",
+    "its own value, as a formula": lambda formula, value, rng: repr(value) if isinstance(value, float) else None,
+    "a reference one row on": lambda formula, value, rng: one_row_on(formula, rng),
+    "+ for -, - for +": lambda formula, value, rng: another_sign(formula, rng),
+    "* for /, / for *": lambda formula, value, rng: times_for_divided(formula, rng),
+    "a number one higher": lambda formula, value, rng: one_more(formula, rng),
+    "times (1 + 1e-9)": lambda formula, value, rng: f"({formula})*(1+1E-9)",
+}
+SWAPPED = "two cells swapped"
+
+
+class Copy:
+    """The engine's copy of a workbook, in which formulas are changed and restored."""
+
+    def __init__(self, saved: Saved, model: Any) -> None:
+        self.saved, self.model, self.inputs = saved, model, []
+        self._sheets = model._sheets
+
+    def write(self, cell: Ref, formula: str) -> None:
+        """Puts a formula, without its `=`, into a cell."""
+        self.model._model.update_cell_with_formula(self._sheets[cell.sheet], cell.row, cell.column, f"={formula}")
+
+    def calculate(self, cells: Iterable[tuple[Ref, Any]], ranges: list[Range]) -> list[np.ndarray]:
+        """As an engine's `Opened` does it, but the file's own inputs come back where no others are given."""
+        return self.model.calculate(list(cells) or self.inputs, ranges)
+
+
+def remembered(reference: Reference) -> Reference:
+    """The same, whose torch runs once for each inputs."""
+    runs: dict[Any, Any] = {}
+    sizes: dict[Any, Any] = {}
+
+    def key(values: Mapping[str, Any]) -> Any:
+        return tuple((k, v if isinstance(v, str) else np.asarray(v, dtype=float).tobytes()) for k, v in values.items())
+
+    def run(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        if (found := runs.get(key(values))) is None:
+            try:
+                found = reference.run(values)
+            except verification.REFUSALS as error:
+                found = error
+            runs[key(values)] = found
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def size(values: Mapping[str, Any], blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if key(values) not in sizes:
+            sizes[key(values)] = reference.sizes(values, blocks)
+        return sizes[key(values)]
+
+    return replace(reference, run=run, sizes=size)
+
+
+class Attack:
+    """One workbook under attack."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.saved, self.values, model = verification._calculated(path, "ironcalc")
+        self.copy = Copy(self.saved, model)
+        self.reference = remembered(verification._reference(self.saved, None))
+        self.given = verification._inputs(self.saved, self.values, self.reference)
+        self.specs = {spec.name: spec for spec in self.reference.inputs}
+        self.copy.inputs = list(verification._cells(self.saved, self.specs, self.given))
+        self.rng = random.Random(f"{path.stem} {seed}")
+        self.formulas = Formulas(self.saved.blocks.values())
+        self._right: dict[int, dict[str, np.ndarray]] = {}
+
+    def cells(self, count: int) -> Iterator[tuple[str, Ref, str, Any]]:
+        """Formulas to change: block, cell, text and value."""
+        names = [
+            name
+            for name, block in self.saved.blocks.items()
+            if block.typed != block.panels and not (name in self.specs and self.specs[name].fixed)
+        ]
+        while count:
+            name = self.rng.choice(names)
+            block = self.saved.blocks[name]
+            position = tuple(self.rng.randrange(length) for length in block.shape)
+            held, value = self.saved.contents[name][position], self.values[name][position]
+            if isinstance(held, str) and held.startswith("="):
+                count -= 1
+                yield name, block.cell(position), held[1:], value
+
+    def changes(self, count: int) -> Iterator[tuple[str, list[tuple[str, Ref, str, str]]]]:
+        """Kinds of changes, and what each does: block, cell, formula before and after."""
+        for name, cell, formula, value in self.cells(count):
+            for kind, change in KINDS.items():
+                changed = change(formula, value, self.rng)
+                if changed is not None:
+                    yield kind, [(name, cell, formula, changed)]
+            block = self.saved.blocks[name]
+            others = [c for _, c in elements(block) if (c.row, c.column) != (cell.row, cell.column)]
+            for other in self.rng.sample(others, min(1, len(others))):
+                number = next(n for n, c in elements(block) if (c.row, c.column) == (other.row, other.column))
+                held = self.saved.contents[name].reshape(-1)[number]
+                if isinstance(held, str) and held.startswith("=") and held[1:] != formula:
+                    yield SWAPPED, [(name, cell, formula, held[1:]), (name, other, held[1:], formula)]
+
+    def caught(self, change: list[tuple[str, Ref, str, str]]) -> bool:
+        """Whether verify says that a workbook with this change does not agree."""
+        rewritten = {name: cell.place for name, cell, _, _ in change}
+        saved = replace(self.saved, rewritten=rewritten)
+        values = saved.arrange(self.copy.calculate((), saved.ranges()))
+        rows, _ = verification.compared(saved, values, self.copy, self.reference, verification.SETS)
+        return not all(row.ok for row in rows)
+
+    def matters(self, names: list[str]) -> bool:
+        """Whether the workbook as it is now has other values than the right one for any of many other inputs."""
+        for trial in range(TRIALS):
+            right, now = self.right(trial), self.tried(trial)
+            for name in names:
+                was, has = (verification._floats(each[name]) for each in (right, now))
+                if (np.isfinite(was) != np.isfinite(has)).any():
+                    return True
+                finite = np.isfinite(was)
+                size = np.abs(was[finite]).max(initial=self.reference.least)
+                if np.abs(has - was)[finite].max(initial=0) > self.reference.tolerance * size:
+                    return True
+        return False
+
+    def tried(self, trial: int) -> dict[str, np.ndarray]:
+        """The values for other inputs than verify's, far and near by turns."""
+        rng = np.random.default_rng((99, trial))
+        other = drawn(self.given, self.specs, self.reference.whole, rng, (1.0, 0.4, 0.1)[trial % 3])
+        cells = verification._cells(self.saved, self.specs, other)
+        return self.saved.arrange(self.copy.calculate(cells, self.saved.ranges()))
+
+    def right(self, trial: int) -> dict[str, np.ndarray]:
+        return self._right[trial]
+
+    def prepare(self) -> None:
+        """Calculates what the right workbook has for all trials."""
+        if not self._right:
+            self._right = {trial: self.tried(trial) for trial in range(TRIALS)}
+
+
+def attacked(path: Path, count: int, seed: int) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """By kind: the changes that were caught, those that can matter and were not, and those that never matter."""
+    attack = Attack(path, seed)
+    caught, missed, never = Counter[str](), Counter[str](), Counter[str]()
+    for kind, change in attack.changes(count):
+        name, cell, formula, changed = change[0]
+        if attack.formulas.canonical(formula, cell) == attack.formulas.canonical(changed, cell):
+            continue  # as for `A$1` and `A1`
+        for _, where, _, new in change:
+            attack.copy.write(where, new)
+        found = attack.caught(change)
+        for _, where, old, _ in change:
+            attack.copy.write(where, old)
+        if found:
+            caught[kind] += 1
+            continue
+        attack.prepare()
+        for _, where, _, new in change:
+            attack.copy.write(where, new)
+        matters = attack.matters([name for name, *_ in change])
+        for _, where, old, _ in change:
+            attack.copy.write(where, old)
+        (missed if matters else never)[kind] += 1
+        if matters:
+            print(f"  missed: {path.stem}, {name}, {cell.place}: ={formula:.90} -> ={changed:.90}", flush=True)
+    return caught, missed, never
+
+
+def main() -> None:
+    """Attacks and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("workbooks"))
+    parser.add_argument("--cells", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=())
+    given = parser.parse_args()
+    paths = [path for path in sorted(given.folder.glob("*.xlsx")) if not given.only or path.stem in given.only]
+    caught, missed, never = Counter[str](), Counter[str](), Counter[str]()
+    for path in paths:
+        started = time.perf_counter()
+        found = attacked(path, given.cells, given.seed)
+        for total, each in zip((caught, missed, never), found, strict=True):
+            total += each
+        counts = [each.total() for each in found]
+        seconds = time.perf_counter() - started
+        print(
+            f"{path.stem}: {counts[0]} caught, {counts[1]} missed, {counts[2]} never matter, {seconds:.0f} s",
+            flush=True,
+        )
+    print(f"{'the change':<30}{'caught':>8}{'missed':>8}{'never another value':>21}")
+    for kind in (*KINDS, SWAPPED):
+        print(f"{kind:<30}{caught[kind]:>8}{missed[kind]:>8}{never[kind]:>21}")
+    share = caught.total() / max(1, caught.total() + missed.total())
+    print(f"caught {share:.2%} of those that can ever give another value (target: {TARGET:.0%})")
+    sys.exit(0 if share >= TARGET else 1)
+
+
+if __name__ == "__main__":
+    main()
