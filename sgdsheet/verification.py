@@ -176,8 +176,9 @@ def _others(
     They are fewer where none can be drawn that torch computes without diverging.
     """
     specs = {spec.name: spec for spec in reference.inputs}
+    reaches = list(REACHES)
     for number in range(1, most + 1):
-        for reach in REACHES:
+        for reach in [*reaches]:
             generator = np.random.default_rng((number, int(1000 * reach)))
             other = drawn(inputs, specs, reference.whole, generator, reach)
             try:
@@ -196,6 +197,7 @@ def _others(
                 continue
             changed = [f"{name} {_short(other[name])}" for name in specs if other[name] != inputs[name]]
             changed[3:] = ["…"] if len(changed) > 3 else []
+            del reaches[: reaches.index(reach)]  # where torch diverged, the next set would most likely too
             yield f"set {number}: {', '.join([*changed, *(['other data'] if reference.dims else [])])}", differences
             break
 

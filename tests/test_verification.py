@@ -601,7 +601,7 @@ def with_row(source: Path, target: Path, sheet: str, row: int) -> Path:
     changed = openpyxl.load_workbook(source)
     for each in changed:
         for cell in (cell for line in each.iter_rows() for cell in line if cell.data_type == "f"):
-            cell.value = shifted(cell.value, each.title, sheet, row)
+            cell.value = shifted(str(cell.value), each.title, sheet, row)
     for name in changed.defined_names.values():
         name.value = ",".join(shifted(place, "", sheet, row) for place in name.value.split(","))
     changed[sheet].insert_rows(row)
@@ -640,7 +640,7 @@ def test_sheet_renamed(workbook: Workbook, tmp_path: Path, was: str, now: str) -
     changed[was].title = now
     old = f"'{was}'" if " " in was else was
     for cell in (cell for sheet in changed for line in sheet.iter_rows() for cell in line if cell.data_type == "f"):
-        cell.value = cell.value.replace(f"{old}!", f"'{now}'!")
+        cell.value = str(cell.value).replace(f"{old}!", f"'{now}'!")
     for name in changed.defined_names.values():
         name.value = name.value.replace(f"{old}!", f"'{now}'!")
     changed.save(tmp_path / "renamed.xlsx")
@@ -716,7 +716,9 @@ def test_program_of_a_hundred_thousand_steps(edited: Edit, workbook: Workbook) -
     for line in changed["program"].iter_rows():
         for cell in line:
             if isinstance(cell.value, str) and '"which"' in cell.value:
-                cell.value = re.sub(r'"which": \[[^]]*\]', f'"which": {[0] * 6000}', cell.value)
+                changed["program"][cell.coordinate] = re.sub(
+                    r'"which": \[[^]]*\]', f'"which": {[0] * 6000}', cell.value
+                )
     changed.save(path)
     assert "6,000 steps" in refused(path)
 

@@ -253,10 +253,8 @@ def main() -> None:
             total += each
         counts = [each.total() for each in found]
         seconds = time.perf_counter() - started
-        print(
-            f"{path.stem}: {counts[0]} caught, {counts[1]} missed, {counts[2]} never matter, {seconds:.0f} s",
-            flush=True,
-        )
+        said = f"{counts[0]} caught, {counts[1]} missed, {counts[2]} never another value"
+        print(f"{path.stem}: {said}, {seconds:.0f} s", flush=True)
     print(f"{'the change':<30}{'caught':>8}{'missed':>8}{'never another value':>21}")
     for kind in (*KINDS, SWAPPED):
         print(f"{kind:<30}{caught[kind]:>8}{missed[kind]:>8}{never[kind]:>21}")
