@@ -40,6 +40,17 @@ def drawn(
     }
 
 
+def farther(inputs: Mapping[str, Any], specs: Mapping[str, Input], generator: np.random.Generator) -> dict[str, Any]:
+    """The same but for one input, a positive number, that is up to ten thousand times as large: an
+    epsilon, or the step of a difference, whose own size hides what is made of it."""
+    names = [n for n, spec in specs.items() if not (spec.fixed or spec.whole or spec.choices) and inputs[n] > 0]
+    if not names:
+        return dict(inputs)
+    name = str(generator.choice(names))
+    new = float(inputs[name] * 10 ** generator.uniform(-1, 4))
+    return {**inputs, name: new if specs[name].fits(new) else inputs[name]}
+
+
 def _input(spec: Input, value: float | str, generator: np.random.Generator, reach: float) -> float | str:
     if spec.fixed:
         return value
@@ -75,7 +86,7 @@ def _block(values: np.ndarray, whole: bool | None, generator: np.random.Generato
 
 
 def nudged(
-    inputs: Mapping[str, Any], specs: Mapping[str, Input], generator: np.random.Generator, by: float = 1e-13
+    inputs: Mapping[str, Any], specs: Mapping[str, Input], generator: np.random.Generator, by: float = 1e-15
 ) -> dict[str, Any]:
     """The inputs with each number that is not whole changed in its last digits, up or down."""
     found = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from sgdsheet import book, lessons
 from sgdsheet.book import NO_LESSON, Block, Saved, typed_cells
-from sgdsheet.draws import drawn, nudged
+from sgdsheet.draws import drawn, farther, nudged
 from sgdsheet.engines import CellError, Opened, engine, opened
 from sgdsheet.errors import Error
 from sgdsheet.expr import Ref
@@ -181,6 +181,8 @@ def _others(
         for reach in [*reaches]:
             generator = np.random.default_rng((number, int(1000 * reach)))
             other = drawn(inputs, specs, reference.whole, generator, reach)
+            if number > SETS:  # for a formula that was rewritten
+                other = farther(other, specs, generator)
             try:
                 torch, sizes = _run(reference, other)
             except REFUSALS:

@@ -66,4 +66,4 @@ def test_nudged_by_a_rounding() -> None:
     assert found["choice"] == "x"
     assert found["count"] == 3
     assert found["weights"][0] != 0.5
-    np.testing.assert_allclose(found["weights"], data["weights"], rtol=2e-13)
+    np.testing.assert_allclose(found["weights"], data["weights"], rtol=2e-15)
