@@ -19,6 +19,7 @@ from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import csv_columns
 from sgdsheet.lessons.flow import Named, activation, check, columns, counter, data, loss, parameter, steps
 from sgdsheet.lessons.lesson import Lesson
+from sgdsheet.lessons.surface import axis, reference_axis
 from sgdsheet.tensor import greater_equal, index, less, matmul, mean, minimum, previous, where
 
 RUNS = {"line": 1, "parabola": 2, "ninth": 9, "decayed": 9}
@@ -111,7 +112,7 @@ def run_sheet(book: Book, name: str, points: Mapping[str, Named], cell: Named) -
     )
     count = RUNS[name] + 1
     w, zero = [f"w{power}" for power in range(count)], np.zeros(count, dtype=object)
-    turned = points["train"].turned[:count]
+    turned, lr = points["train"].turned[:count], cell.lr
 
     def errors(part: str, first: int) -> flow.Column:
         x, y = points[part].powers[:, :count], points[part].y
@@ -119,6 +120,7 @@ def run_sheet(book: Book, name: str, points: Mapping[str, Named], cell: Named) -
         numbers = [f"point {number}" for number in range(first, 2 * len(y) + 1, 2)]
         return activation(lambda t: matmul(t.param, x.T) - y, words, "model(x) - y", parts=numbers)
 
+    pull = "decayed_grad" if name == "decayed" else "grad"
     decayed = flow.gradient(lambda t: t.grad + cell.weight_decay * t.param, "grad + weight_decay * param", parts=w)
     return steps(
         sheet,
@@ -140,18 +142,15 @@ def run_sheet(book: Book, name: str, points: Mapping[str, Named], cell: Named) -
             "w.grad",
             parts=w,
         ),
-        decayed_grad=decayed if name == "decayed" else None,
+        decayed_grad=decayed if pull == "decayed_grad" else None,
         momentum_buffer=flow.state(
-            lambda t: cell.momentum * previous(t.momentum_buffer, zero) + vars(t).get("decayed_grad", t.grad),
+            lambda t: cell.momentum * previous(t.momentum_buffer, zero) + t[pull],
             "momentum * momentum_buffer + gradient",
             "state['momentum_buffer']",
             parts=w,
         ),
         new_param=parameter(
-            lambda t: t.param - cell.lr * t.momentum_buffer,
-            "param - lr * momentum_buffer",
-            "w, after the step",
-            parts=w,
+            lambda t: t.param - lr * t.momentum_buffer, "param - lr * momentum_buffer", "w, after the step", parts=w
         ),
     )
 
@@ -160,9 +159,8 @@ def curves_sheet(sheet: Sheet, runs: Mapping[str, Named], points: Mapping[str, N
     top = sheet.next_row
     xs = [points["train"].x, points["valid"].x]
     low, high = minimum(*map(tensor.smallest, xs)), tensor.maximum(*map(tensor.largest, xs))
-    along = low + (high - low) * (np.arange(GRID).astype(object) / (GRID - 1))
     table = sheet.table(top + 46, 1, GRID)
-    x = columns(table, curve_x=data(along, "from the first point to the last")).curve_x
+    x = columns(table, curve_x=data(axis(low, high, GRID)[0], "from the first point to the last")).curve_x
     row = table.first + GRID + 3
     sheet.write(row - 1, 1, "The parameters at show_step", HEADING)
     flow.labels(sheet, row, 1, LABELS.values(), NOTE)
@@ -257,7 +255,7 @@ def reference(v: Named) -> dict[str, Any]:
     import torch
 
     x, y = v.data_x, v.data_y
-    blocks: dict[str, Any] = {"curve_x": x.min() + (x.max() - x.min()) * (torch.arange(GRID) / (GRID - 1))}
+    blocks: dict[str, Any] = {"curve_x": reference_axis(x.min(), x.max(), GRID)[0]}
     for start, part in enumerate(PARTS):
         own_x, own_y = x[start::2], y[start::2]
         powers = torch.vander(own_x, 10, increasing=True)
