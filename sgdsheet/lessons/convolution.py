@@ -12,33 +12,11 @@ from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, SHORT, WHOLE, Book, Input, Sheet
 from sgdsheet.book.style import HEADING, LABEL, NOTE
 from sgdsheet.expr import Call, Range
+from sgdsheet.lessons import network as net
 from sgdsheet.lessons.data import Data
 from sgdsheet.lessons.flow import Named, counter, inputs, typed
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.lessons.network import (
-    DENSE,
-    FIXED,
-    KERNEL,
-    LEFT,
-    PADDED,
-    POOL,
-    RANDOM,
-    Map,
-    answers,
-    check_layers,
-    conv_layer,
-    dense,
-    dense_sheet,
-    explain,
-    feature_map,
-    labelled,
-    maps,
-    maps_sheet,
-    pool_layer,
-    reference_answers,
-    show_picture,
-    weights,
-)
+from sgdsheet.lessons.network import KERNEL, LEFT, POOL
 from sgdsheet.lessons.pictures import load_picture
 from sgdsheet.tensor import Array
 
@@ -60,15 +38,15 @@ PRESETS: dict[str, tuple[float, ...]] = {
 def build(book: Book, data: Mapping[str, Any]) -> None:
     """The sheets `convolution`, `dense`, `answer`, `dropout`."""
     picture, padding, stride = data["picture"], int(book.values["padding"]), int(book.values["stride"])
-    check_layers(book.lesson, picture, 2, padding, stride)
+    net.check_layers(book.lesson, picture, 2, padding, stride)
     pool, label = convolution_sheet(book, picture, padding, stride)
-    _, weight, bias = dense_sheet(book, pool)
-    answer_sheet(book, dense(pool, weight, bias), label)
+    _, weight, bias = net.dense_sheet(book, pool)
+    answer_sheet(book, net.dense(pool, weight, bias), label)
     dropout_sheet(book, pool, weight, bias, label)
 
 
 def convolution_sheet(book: Book, picture: Array, padding: int, stride: int) -> tuple[Array, Any]:
-    sheet = maps_sheet(
+    sheet = net.maps_sheet(
         book,
         "convolution",
         "Two convolutions, ReLU and max-pooling",
@@ -80,20 +58,22 @@ def convolution_sheet(book: Book, picture: Array, padding: int, stride: int) -> 
     kernels = chosen_kernels(sheet, sheet.next_row, (cell.filter_1, cell.filter_2))
 
     top = sheet.next_row
-    explain(sheet, top, "Layer 1", LAYER_1)
-    seen, left = show_picture(sheet, picture, padding, top)
+    net.explain(sheet, top, "Layer 1", LAYER_1)
+    seen, left = net.show_picture(sheet, picture, padding, top)
     weight = np.stack([kernels / len(picture)] * len(picture), axis=1)
     words = "the chosen filters" if len(picture) == 1 else "a third of the chosen filters for each colour"
-    seen, left = conv_layer(sheet, "conv1", top, left, seen, weight, words, stride).relu, LEFT
+    seen, left = net.conv_layer(sheet, "conv1", top, left, seen, weight, words, stride).relu, LEFT
 
     top = sheet.next_row
-    explain(sheet, top, "Layer 2", LAYER_2)
+    net.explain(sheet, top, "Layer 2", LAYER_2)
     if padding:
-        m = maps(sheet, row=top, down=True, relu1_padded=feature_map(tensor.pad2d(seen, padding), PADDED, "F.pad"))
+        m = net.maps(
+            sheet, row=top, down=True, relu1_padded=net.feature_map(tensor.pad2d(seen, padding), net.PADDED, "F.pad")
+        )
         seen, left = m.relu1_padded, m.right
-    weight = weights(random.Random(5), (FILTERS, FILTERS, KERNEL, KERNEL))
-    layer = conv_layer(sheet, "conv2", top, left, seen, weight, RANDOM, stride)
-    return pool_layer(sheet, top, layer), cell.label
+    weight = net.weights(random.Random(5), (FILTERS, FILTERS, KERNEL, KERNEL))
+    layer = net.conv_layer(sheet, "conv2", top, left, seen, weight, net.RANDOM, stride)
+    return net.pool_layer(sheet, top, layer), cell.label
 
 
 def chosen_kernels(sheet: Sheet, row: int, choices: tuple[Any, ...]) -> Array:
@@ -115,7 +95,7 @@ def chosen_kernels(sheet: Sheet, row: int, choices: tuple[Any, ...]) -> Array:
         f"filter_{number}_place": counter(Call("MATCH", choice, names, 0), words)
         for number, choice in enumerate(choices, start=1)
     }
-    places = labelled(sheet, row + 3, **places)
+    places = net.labelled(sheet, row + 3, **places)
     sheet.next_row = row + 3 + KERNEL + 1
     kernels = [
         [[Call("INDEX", library, i + 1, place + j) for j in range(KERNEL)] for i in range(KERNEL)]
@@ -132,12 +112,12 @@ def answer_sheet(book: Book, logits: Array, label: Any) -> None:
         "Softmax makes shares of them that add up to 1: read them as probabilities.",
         "The loss (cross-entropy) is 0 if the share of the label is 1, and grows without end as that share goes to 0.",
     )
-    answers(sheet, logits, label)
+    net.answers(sheet, logits, label)
     sheet.width(1, 14)
 
 
 def dropout_sheet(book: Book, pool: Array, weight: Array, bias: Array, label: Any) -> None:
-    sheet = maps_sheet(
+    sheet = net.maps_sheet(
         book,
         "dropout",
         "The same picture with dropout",
@@ -148,15 +128,15 @@ def dropout_sheet(book: Book, pool: Array, weight: Array, bias: Array, label: An
     p = inputs(sheet, "p", torch={"p": "nn.Dropout(p)"}).p
     generator, top = random.Random(4), sheet.next_row
     mask = np.reshape([int(generator.random() < 0.5) for _ in range(pool.size)], pool.shape)
-    m = maps(
+    m = net.maps(
         sheet,
         down=True,
-        mask=Map("data", typed(mask), "1 stays, 0 is dropped: type here", digits=WHOLE),
-        dropped=feature_map(
+        mask=net.Map("data", typed(mask), "1 stays, 0 is dropped: type here", digits=WHOLE),
+        dropped=net.feature_map(
             lambda m: pool * m.mask / (1 - p), "pool * mask / (1 - p)", "F.dropout(pool, p), with this mask"
         ),
     )
-    answers(sheet, dense(m.dropped, weight, bias), label, "dropout_", top, m.right)
+    net.answers(sheet, net.dense(m.dropped, weight, bias), label, "dropout_", top, m.right)
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -180,7 +160,7 @@ def reference(v: Named) -> dict[str, Any]:
     blocks |= {"pool": pool, "dropped": dropped}
     for prefix, seen in (("", pool), ("dropout_", dropped)):
         logits = F.linear(seen.flatten(), v.dense_weight.flatten(1), v.dense_bias)
-        blocks |= reference_answers(logits, v.label, prefix)
+        blocks |= net.reference_answers(logits, v.label, prefix)
     return blocks
 
 
@@ -211,7 +191,7 @@ TRY = [
     "On 'answer', change the label: the loss is smallest for the digit that the network takes it for.",
     "On 'dropout', change a 1 of the mask into a 0 and find out which scores it moves.",
 ]
-DIMS = {"picture": 3, "presets": 3, "conv1_bias": 1, "conv2_weight": 4, "conv2_bias": 1, **DENSE, "mask": 3}
+DIMS = {"picture": 3, "presets": 3, "conv1_bias": 1, "conv2_weight": 4, "conv2_bias": 1, **net.DENSE, "mask": 3}
 CONVOLUTION = Lesson(
     "convolution",
     "a picture goes through two convolutions, pooling and a dense layer to ten probabilities",
@@ -219,8 +199,8 @@ CONVOLUTION = Lesson(
         Input("filter_1", "top edge", "what the first filter looks for", choices=tuple(PRESETS)),
         Input("filter_2", "left edge", "what the second filter looks for", choices=tuple(PRESETS)),
         Input("label", 7, "the digit that the picture shows", minimum=0, maximum=9, whole=True),
-        Input("padding", 1, "rows and columns of 0 around what a layer looks at", minimum=0, **FIXED),
-        Input("stride", 1, "how many cells a filter moves at a time", minimum=1, **FIXED),
+        Input("padding", 1, "rows and columns of 0 around what a layer looks at", minimum=0, **net.FIXED),
+        Input("stride", 1, "how many cells a filter moves at a time", minimum=1, **net.FIXED),
         Input("p", 0.5, "the share of the cells that dropout drops", minimum=0, below=1),
     ),
     Data(DIMS, load_picture, ("csv", "image")),

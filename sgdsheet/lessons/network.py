@@ -203,6 +203,11 @@ def pooled_from(maps: Array, pool: Array) -> Array:
     return np.array([tensor.argmax(window, top) for window, top in looked_at], dtype=object).reshape(pool.shape)
 
 
+def reference_places(indices: Any, columns: int) -> Any:
+    """The same from torch's indices into maps of so many columns."""
+    return indices // columns % POOL * POOL + indices % columns % POOL
+
+
 def unpooled(grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
     """The gradient of max-pooling's input, of that shape: the largest of each window gets it all, the others 0."""
     back = np.zeros(shape, dtype=object)

@@ -57,7 +57,7 @@ def test_a_csv_of_any_shape(tmp_path: Path) -> None:
     assert bad(path) == {}
 
 
-@pytest.mark.parametrize(("lesson", "stride"), [("convolution", 2)])
+@pytest.mark.parametrize(("lesson", "stride"), [("convolution", 2), ("conv_backward", 3)])
 def test_headings_of_small_maps_do_not_overlap(tmp_path: Path, lesson: str, stride: int) -> None:
     """Excel calls a file damaged in which a cell is in two merged ranges."""
     path = tmp_path / "made.xlsx"
