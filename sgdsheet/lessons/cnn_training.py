@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import optim, tensor
-from sgdsheet.book import DIVERGING, HEAT, INK, SHORT, WHOLE, Book, Input, Series, Sheet, Typed, scatter
+from sgdsheet.book import DIVERGING, HEAT, SHORT, WHOLE, Book, Input, Series, Sheet, scatter
 from sgdsheet.book.style import HEADING, LABEL, NOTE
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range
+from sgdsheet.lessons import network as net
 from sgdsheet.lessons.data import Data, Source
-from sgdsheet.lessons.lesson import OldLesson as Lesson
-from sgdsheet.lessons.lesson import Values
-from sgdsheet.lessons.old_network import CELL, CLASSES, KERNEL, POOL, pooled_from, show, unpooled, weights, zeros
-from sgdsheet.lessons.pictures import INK as FULL
-from sgdsheet.lessons.pictures import SIDE, digits, read_digits
+from sgdsheet.lessons.flow import Named, check, counter, inputs, loss, steps, typed, values
+from sgdsheet.lessons.lesson import Lesson
+from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, POOL
+from sgdsheet.lessons.pictures import INK, SIDE, digits, read_digits
 from sgdsheet.tensor import Array
 
 FILTERS = 3
@@ -31,58 +33,46 @@ SHAPES = {
     "dense.weight": (CLASSES, FEATURES),
     "dense.bias": (CLASSES,),
 }
-STATES = ("momentum_buffer", "exp_avg", "exp_avg_sq")
 OPTIMIZERS = ("SGD", "momentum", "Adam")
-PIXELS = SIDE * SIDE
 TRAIN = 240
 SEED = 32  # a start from which all three optimisers get somewhere
 # Where things stand on the sheet of a step.
 LEFT = 2
 COLUMNS = {"conv.weight": 2, "conv.bias": 6, "dense.weight": 10, "dense.bias": 11 + FEATURES}
+SHOWN = {"before": LEFT + SIDE + 2, "after": LEFT + SIDE + 2 + KERNEL + MAP + 4}  # on the sheet of the filters
 PARAMETER_ROWS = 2 + FILTERS * (KERNEL + 1) + 1
 SECTION = replace(HEADING, size=14, underline=True)
+# What belongs to a parameter: its role, what it is in torch, its number format.
+KINDS = {
+    "param": ("parameter", "{}", SHORT),
+    "grad": ("gradient", "{}.grad", "0.000"),
+    "state/momentum_buffer": ("optimiser state", "optimizer.state[{}]['momentum_buffer']", SHORT),
+    "state/exp_avg": ("optimiser state", "optimizer.state[{}]['exp_avg']", "0.000"),
+    "state/exp_avg_sq": ("optimiser state", "optimizer.state[{}]['exp_avg_sq']", "0.0E+0"),
+    "new_param": ("parameter", "{}, after the step", SHORT),
+}
 UPDATES = {
     "momentum_buffer": "6. What momentum remembers: momentum_buffer",
     "exp_avg": "7. What Adam remembers: exp_avg, the running mean of the gradients",
     "exp_avg_sq": "8. What Adam remembers: exp_avg_sq, the running mean of their squares",
     "new_param": "9. The new parameters, with which the next step begins",
 }
+STATES = tuple(UPDATES)[:3]
+
+Params = Mapping[str, Array]
 
 
-def build(values: Values, data: Values) -> Book:
-    """The workbook: sheets `training`, `filters`, `held out`, `digits`, and one for each step."""
-    steps, batch = int(values["steps"]), int(values["batch_size"])
-    book = Book(
-        "cnn_training",
-        "A convolutional network learns to read digits",
-        [
-            "Real handwritten digits, 8 by 8 pixels, go through a small network: a convolution with three filters, "
-            "ReLU, max-pooling, and a dense layer that gives a score to each of the ten digits. At first its weights "
-            "are random and it guesses.",
-            f"Each of {steps} sheets is one step of training on a mini-batch, {batch} digits that are looked at "
-            "together: the way forward to the loss, the way back to the gradient of every weight, and the update of "
-            "every weight by the optimiser. The new weights begin the next sheet. Nothing is hidden: each number of "
-            "each step is a formula.",
-        ],
-        [
-            "On 'training', choose another optimizer. Each has a learning rate of its own: make it ten times larger, "
-            "then ten times smaller.",
-            "On 'filters', compare the three filters before and after. What did they learn to look for?",
-            "On 'held out', find a digit that was read wrongly. Would you have known?",
-            "On 'digits', give the first ten digits wrong labels. How much harm do they do?",
-            "On 'step 1', follow one weight: its value, its gradient, what the optimiser remembers, its new value.",
-        ],
-        INPUTS,
-        values,
-    )
-    overview = book.sheet(
+def build(book: Book, data: Mapping[str, Any]) -> None:
+    """The sheets `training`, `filters`, `held out`, `digits`, and one for each step."""
+    count, batch = int(book.values["steps"]), int(book.values["batch_size"])
+    book.summary = about(count, batch)
+    training = book.sheet(
         "training",
         "The training at a glance",
         "The loss says how wrong the network is on the mini-batch of a step: about 2.3 for pure guessing among ten, 0 "
         "for being sure and right every time.",
         "It goes up and down because every step looks at other digits.",
     )
-    cells = _input_cells(overview)
     filters = book.sheet(
         "filters",
         "The weights before and after",
@@ -95,40 +85,31 @@ def build(values: Values, data: Values) -> Book:
         "Whether a network has learned to read shows on digits that it has not seen. Here with the weights before and "
         "after training.",
     )
-    pixels, labels = _digits_sheet(book, data)
-    count = len(labels["train"])
-    params = {name: np.array([]) for name in SHAPES}
-    start, state, runs = params, {}, []
-    for step in range(1, steps + 1):
-        chosen = [(step - 1) * batch % count + place for place in range(batch)]
-        chosen = [place % count for place in chosen]
-        sheet = _step_sheet(book, step, steps)
-        made = _step(sheet, step, params, state, pixels["train"][chosen], labels["train"][chosen], cells)
-        start = start if step > 1 else made["start"]
-        params, state = made["params"], made["state"]
-        runs.append(made)
+    cell = training_inputs(training)
+    pixels, labels = digits_sheet(book, data)
+    runs: list[Named] = []
+    for step in range(1, count + 1):
+        chosen = [((step - 1) * batch + place) % len(labels["train"]) for place in range(batch)]
+        params, state = (runs[-1].new_params, runs[-1].state) if runs else (start(), {})
+        sheet = step_sheet(book, step, count)
+        runs.append(one_step(sheet, step, params, state, pixels["train"][chosen], labels["train"][chosen], cell))
     top = filters.next_row
     filters.width(1, 12)
-    (number,) = filters.inputs(top, 1, ("show_digit",))
-    filters.next_row = top
-    trained = _filters_sheet(filters, start, params, steps)
-    maps, right = _held_out_sheet(held, pixels["held"], labels["held"], trained)
-    filters.next_row = top + 3
-    _show_one(filters, number, maps)
-    _overview(overview, runs, right, steps)
-    return book
+    number = inputs(filters, "show_digit").show_digit
+    trained = filters_sheet(filters, top + 3, runs[0].params, runs[-1].new_params, count)
+    seen, right = held_out_sheet(held, pixels["held"], labels["held"], trained)
+    show_one(filters, top + 3, number, seen)
+    training_sheet(training, runs, right)
 
 
-def _input_cells(sheet: Sheet) -> dict[str, Any]:
-    sheet.width(1, 16)
+def training_inputs(sheet: Sheet) -> Named:
     torch = {"momentum": "torch.optim.SGD(..., momentum=momentum)", "batch_size": "DataLoader(..., batch_size)"}
     torch |= {f"{name}_lr": "torch.optim." + {"momentum": "SGD"}.get(name, name) + "(..., lr)" for name in OPTIMIZERS}
     torch |= dict.fromkeys(("beta1", "beta2", "eps"), "torch.optim.Adam(..., betas, eps)")
-    names = [spec.name for spec in INPUTS if spec.name != "show_digit"]
-    return dict(zip(names, sheet.inputs(sheet.next_row, 1, names, torch=torch), strict=True))
+    return inputs(sheet, *(spec.name for spec in INPUTS if spec.name != "show_digit"), torch=torch)
 
 
-def _digits_sheet(book: Book, data: Values) -> tuple[dict[str, Array], dict[str, Array]]:
+def digits_sheet(book: Book, data: Mapping[str, Any]) -> tuple[Params, Params]:
     """The digits, one a row: the pixels as references of shape (count, 8, 8), and the labels."""
     sheet = book.sheet(
         "digits",
@@ -137,277 +118,225 @@ def _digits_sheet(book: Book, data: Values) -> tuple[dict[str, Array], dict[str,
         "something else.",
     )
     sheet.width(1, 12)
-    sheet.width(2, 3.6, 1 + PIXELS)
+    sheet.width(2, 3.6, 1 + SIDE * SIDE)
     pixels, labels = {}, {}
-    row = sheet.next_row
     for part, words in (("train", "to learn from, mini-batch after mini-batch"), ("held", "never learned from")):
-        picture, label = data[f"{part}_pixels"], data[f"{part}_label"]
-        count = len(label)
-        typed = np.array([Typed(int(value)) for value in label], dtype=object)
-        name = f"{part}_label"
-        labels[part] = sheet.headed(name, typed, "data", row, 1, words="", room=1, torch="y", number_format=WHOLE)
-        typed = np.array([Typed(_plain(value)) for value in np.ravel(picture)], dtype=object).reshape(count, PIXELS)
-        layout = {"torch": "x.flatten(1) * 16", "number_format": "0", "words": words}
-        placed = show(sheet, f"{part}_pixels", typed, "data", row, 2, INK, **layout)
-        pixels[part] = placed.reshape(count, SIDE, SIDE)
-        row += count + 3
+        row, label = sheet.next_row, typed(data[f"{part}_label"])
+        layout: dict[str, Any] = {"room": 1, "torch": "y", "number_format": WHOLE}
+        labels[part] = sheet.headed(f"{part}_label", label, "data", row, 1, **layout)
+        rows = net.ink_map(typed(data[f"{part}_pixels"].reshape(len(label), -1)), words, "x.flatten(1) * 16", "0")
+        rows = net.maps(sheet, f"{part}_", row=row, left=2, pixels=rows).pixels
+        pixels[part] = rows.reshape(-1, SIDE, SIDE)
     return pixels, labels
 
 
-def _plain(value: float) -> float:
-    return int(value) if float(value).is_integer() else float(value)
+def start() -> Params:
+    """Untrained parameters that the reader may change."""
+    generator = random.Random(SEED)
+    return {
+        name: net.weights(generator, shape) if name.endswith("weight") else typed([0] * shape[0])
+        for name, shape in SHAPES.items()
+    }
 
 
-def _step_sheet(book: Book, step: int, steps: int) -> Sheet:
+def step_sheet(book: Book, step: int, count: int) -> Sheet:
     sheet = book.sheet(
         f"step {step}",
-        f"Step {step} of {steps}",
+        f"Step {step} of {count}",
         "The parameters, the way forward with each digit of the mini-batch, the loss, the way back, the update.",
     )
     sheet.width(1, CELL, 120)
-    row = sheet.next_row - 1
-    for column, (text, target) in enumerate((("back", step - 1), ("next", step + 1), ("all steps", 0)), start=1):
+    for column, (text, target) in enumerate((("back", step - 1), ("next", step + 1), ("all steps", 0))):
         name = f"step {target}" if target else "training"
-        if target <= steps:
-            sheet.link(row, 2 * column - 1, text, Range(name, 1, 1, 1, 1))
+        if target <= count:
+            sheet.link(sheet.next_row - 1, 1 + 2 * column, text, Range(name, 1, 1, 1, 1))
     sheet.next_row += 1
     return sheet
 
 
-def _step(
-    sheet: Sheet,
-    step: int,
-    params: dict[str, Array],
-    state: dict[tuple[str, str], Array],
-    pixels: Array,
-    labels: Array,
-    cells: dict[str, Any],
-) -> dict[str, Any]:
-    """One step of training on one sheet: its parameters, its loss, and what the next step begins with."""
+def one_step(
+    sheet: Sheet, step: int, params: Params, state: Mapping[Any, Array], pixels: Array, labels: Array, cell: Named
+) -> Named:
+    """One step of training: its `params`, `loss`, `right` answers, and with what the next begins."""
     made, batch = step - 1, len(labels)  # names count the updates that were made before, as the parameters do
-    if step == 1:
-        params = _start()
-    row = _section(sheet, sheet.next_row, "1. The parameters that this step begins with")
-    words = "random at first: type here" if step == 1 else "the new_param of the step before"
-    now = _parameters(sheet, row, f"{made}/param", params, "parameter", dict.fromkeys(SHAPES, words))
+    maps = partial(net.maps, sheet, f"{made}/", left=LEFT, short=True)
+    section(sheet, "1. The parameters that this step begins with")
+    words = net.RANDOM if step == 1 else "the new_param of the step before"
+    params = parameters(sheet, f"{made}/param", {name: (array, words) for name, array in params.items()})
+    filters, weight, bias = params["conv.weight"], params["dense.weight"], params["dense.bias"]
 
-    row = _section(sheet, sheet.next_row, "2. Forward, digit by digit: convolution, ReLU, max-pooling")
-    forward = _forward(sheet, row, made, pixels, now)
+    section(sheet, "2. Forward, digit by digit: convolution, ReLU, max-pooling")
+    m = maps(
+        band=SIDE + 1,
+        x=net.ink_map(pixels[:, None] / INK, f"pixels / {INK}", "x"),
+        conv=net.signed_map(
+            lambda m: tensor.conv2d(m.x, filters, params["conv.bias"]),
+            "sum of window * filter, + the filter's bias; a map for each filter",
+            "F.conv2d(x, conv.weight, conv.bias)",
+        ),
+        relu=net.feature_map(lambda m: tensor.relu(m.conv), "the same, but 0 where it is below 0", "F.relu(conv)"),
+        pool=net.feature_map(
+            lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"
+        ),
+    )
 
-    row = _section(sheet, sheet.next_row, "3. All digits of the mini-batch, one a row: from their maps to the loss")
-    pool = forward["pool"]
-    features = pool.reshape(batch, FEATURES)
-    left = LEFT
+    section(sheet, "3. All digits of the mini-batch, one a row: from their maps to the loss")
+    t = maps(
+        label=net.Map("data", labels, "", "y", WHOLE, scale=None, takes=3),
+        features=net.feature_map(
+            m.pool.reshape(batch, FEATURES), "the three pooled maps in one row", "pool.flatten(1)"
+        ),
+        logits=net.signed_map(
+            lambda t: tensor.matmul(t.features, weight.T) + bias,
+            "sum of features * the digit's weights, + bias",
+            "model(x)",
+        ),
+        exp_logits=net.feature_map(
+            lambda t: tensor.exp(t.logits - each_row(tensor.largest, t.logits)[:, None]), "e ^ (logit - largest logit)"
+        ),
+        softmax=net.feature_map(
+            lambda t: t.exp_logits / each_row(tensor.sum, t.exp_logits)[:, None],
+            "exp_logits / their sum",
+            "F.softmax(logits, 1)",
+        ),
+        losses=net.loss_map(
+            lambda t: tensor.log(each_row(tensor.sum, t.exp_logits)) - above_largest(t.logits, t.label),
+            "-log(softmax)",
+            "F.cross_entropy(..., reduction='none')",
+            takes=3,
+        ),
+        predicted=net.check_map(
+            lambda t: each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=3
+        ),
+        loss=net.loss_map(lambda t: tensor.mean(t.losses), "their mean", "F.cross_entropy(logits, y)"),
+    )
 
-    def matrix(
-        name: str, array: Any, role: str, words: str, torch: str, scale: Any = DIVERGING, digits: str = SHORT
-    ) -> Array:
-        nonlocal left
-        layout = {"title": name, "words": words, "torch": torch, "number_format": digits}
-        placed = show(sheet, f"{made}/{name}", array, role, row, left, scale, **layout)
-        left += (placed.shape[1] if placed.ndim == 2 else 2) + 1
-        return placed
+    section(sheet, "4. Backward: from the loss to the maps")
+    back = maps(
+        grad_logits=net.gradient_map(
+            (t.softmax - tensor.one_hot(t.label, CLASSES)) / batch,
+            f"(softmax - 1 at the label) / {batch}",
+            "logits.grad",
+        ),
+        grad_features=net.gradient_map(
+            lambda back: tensor.matmul(back.grad_logits, weight),
+            "sum over the digits of grad_logits * dense.weight",
+            "features.grad",
+        ),
+    )
+    grad_conv = maps(
+        band=MAP + 1,
+        pool_from=net.check_map(net.pooled_from(m.relu, m.pool), net.PLACES, "from return_indices=True"),
+        grad_relu=net.gradient_map(
+            lambda g: net.unpooled(back.grad_features.reshape(m.pool.shape), g.pool_from, m.conv.shape),
+            "grad_features, at the cell that was the largest",
+            "relu.grad",
+        ),
+        grad_conv=net.gradient_map(
+            lambda g: tensor.where(tensor.greater(m.conv, 0), g.grad_relu, 0), net.PASSED, "conv.grad"
+        ),
+    ).grad_conv
 
-    label = matrix("label", labels, "data", "", "y", None, WHOLE)
-    features = matrix("features", features, "activation", "the three pooled maps in one row", "pool.flatten(1)", HEAT)
-    logits = tensor.matmul(features, now["dense.weight"].T) + now["dense.bias"]
-    words = "sum of features * the digit's weights, + bias"
-    logits = matrix("logits", logits, "activation", words, "model(x)")
-    largest = np.array([tensor.largest(each) for each in logits], dtype=object)[:, None]
-    powers = matrix("exp_logits", tensor.exp(logits - largest), "activation", "e ^ (logit - largest logit)", "", HEAT)
-    sums = np.array([tensor.sum(each) for each in powers], dtype=object)[:, None]
-    softmax = matrix("softmax", powers / sums, "activation", "exp_logits / their sum", "F.softmax(logits, 1)", HEAT)
-    chosen = np.array([tensor.index(each, y + 1) for each, y in zip(logits, label, strict=True)], dtype=object)
-    losses = tensor.log(sums[:, 0]) - (chosen - largest[:, 0])
-    losses = matrix("losses", losses, "loss", "-log(softmax)", "F.cross_entropy(..., reduction='none')", None)
-    predicted = np.array([tensor.argmax(each) for each in logits], dtype=object)
-    predicted = matrix("predicted", predicted, "check", "largest logit", "logits.argmax(1)", None, WHOLE)
-    loss = matrix("loss", tensor.mean(losses), "loss", "their mean", "F.cross_entropy(logits, y)", None)
-
-    row, left = _section(sheet, row + 2 + batch + 1, "4. Backward: from the loss to the maps"), LEFT
-    grad_logits = (softmax - tensor.one_hot(label, CLASSES)) / batch
-    words = f"(softmax - 1 at the label) / {batch}"
-    grad_logits = matrix("grad_logits", grad_logits, "gradient", words, "logits.grad", digits="0.000")
-    grad_features = tensor.matmul(grad_logits, now["dense.weight"])
-    words = "sum over the digits of grad_logits * dense.weight"
-    grad_features = matrix("grad_features", grad_features, "gradient", words, "features.grad", digits="0.000")
-    sheet.next_row = row + 2 + batch + 1
-    grad_conv = _backward(sheet, sheet.next_row, made, forward, grad_features.reshape(pool.shape))
-
-    row = _section(sheet, sheet.next_row, "5. The gradients of the parameters: how the loss would change with each")
-    x = forward["x"]
+    section(sheet, "5. The gradients of the parameters: how the loss would change with each")
     grad_weight = np.empty(SHAPES["conv.weight"], dtype=object)
     for k, c, i, j in np.ndindex(*grad_weight.shape):
-        grad_weight[k, c, i, j] = tensor.sum(x[:, c, i : i + MAP, j : j + MAP] * grad_conv[:, k])
+        grad_weight[k, c, i, j] = tensor.sum(m.x[:, c, i : i + MAP, j : j + MAP] * grad_conv[:, k])
     grads = {
-        "conv.weight": grad_weight,
-        "conv.bias": np.array([tensor.sum(grad_conv[:, k]) for k in range(FILTERS)], dtype=object),
-        "dense.weight": tensor.matmul(grad_logits.T, features),
-        "dense.bias": np.array([tensor.sum(column) for column in grad_logits.T], dtype=object),
+        "conv.weight": (grad_weight, "sum over the batch of shifted x * grad_conv"),
+        "conv.bias": (each_row(tensor.sum, grad_conv.transpose(1, 0, 2, 3)), "sum of grad_conv"),
+        "dense.weight": (tensor.matmul(back.grad_logits.T, t.features), "sum over the batch of grad_logits * features"),
+        "dense.bias": (each_row(tensor.sum, back.grad_logits.T), "sum of grad_logits"),
     }
-    words = {
-        "conv.weight": "sum over the batch of shifted x * grad_conv",
-        "conv.bias": "sum of grad_conv",
-        "dense.weight": "sum over the batch of grad_logits * features",
-        "dense.bias": "sum of grad_logits",
-    }
-    grads = _parameters(sheet, row, f"{made}/grad", grads, "gradient", words)
-    new, state = _update(sheet, step, now, grads, state, cells)
-    return {"start": now, "params": new, "state": state, "loss": loss.item(), "label": label, "predicted": predicted}
+    grads = parameters(sheet, f"{made}/grad", grads)
+    new_params, state = update(sheet, step, params, grads, state, cell)
+    right = tensor.sum(tensor.where(tensor.equal(t.predicted, t.label), 1, 0))
+    return Named(params=params, new_params=new_params, state=state, loss=t.loss, right=right)
 
 
-def _start() -> dict[str, Array]:
-    """Untrained parameters that the reader may change."""
-    generator = random.Random(SEED)
-    return {
-        "conv.weight": weights(generator, SHAPES["conv.weight"]),
-        "conv.bias": zeros(FILTERS),
-        "dense.weight": weights(generator, SHAPES["dense.weight"]),
-        "dense.bias": zeros(CLASSES),
-    }
+def section(sheet: Sheet, heading: str) -> None:
+    """The heading of a part of a step."""
+    sheet.write(sheet.next_row, 1, heading, SECTION)
+    sheet.next_row += 1
 
 
-def _section(sheet: Sheet, row: int, heading: str) -> int:
-    """The heading of a part of a step; gives the row below it."""
-    sheet.write(row, 1, heading, SECTION)
-    return row + 1
+def each_row(function: Callable[[Any], Any], rows: Array) -> Array:
+    return np.array([function(row) for row in rows], dtype=object)
 
 
-def _parameters(
-    sheet: Sheet, row: int, prefix: str, arrays: dict[str, Any], role: str, words: dict[str, str]
-) -> dict[str, Array]:
-    """A block for each of the network's parameters, side by side."""
-    placed = {name: _parameter(sheet, row, prefix, name, array, role, words[name]) for name, array in arrays.items()}
+def above_largest(logits: Array, labels: Array) -> Array:
+    """The label's logit minus the largest, of each digit."""
+    chosen = [tensor.index(row, label + 1) for row, label in zip(logits, labels, strict=True)]
+    return np.array(chosen, dtype=object) - each_row(tensor.largest, logits)
+
+
+def parameters(sheet: Sheet, prefix: str, given: Mapping[str, tuple[Array, str]]) -> Params:
+    """A block for each of the network's parameters, side by side, from its formulas and their words."""
+    row = sheet.next_row
+    placed = {name: parameter(sheet, row, prefix, name, *each) for name, each in given.items()}
     sheet.next_row = row + PARAMETER_ROWS
     return placed
 
 
-def _parameter(sheet: Sheet, row: int, prefix: str, name: str, array: Any, role: str, words: str) -> Array:
-    kind = prefix.partition("/")[2]
-    torch = {"param": name, "new_param": f"{name}, after the step", "grad": f"{name}.grad"}
-    says = torch.get(kind, f"optimizer.state[{name}]['{kind}']")
-    digits = {"grad": "0.000", "state/exp_avg": "0.000", "state/exp_avg_sq": "0.0E+0"}.get(kind, SHORT)
-    wide = name == "dense.weight"
-    layout = {"title": name, "words": words, "note": wide, "torch": says, "number_format": digits}
-    return show(sheet, f"{prefix}/{name}", array, role, row, COLUMNS[name], DIVERGING, **layout)
+def parameter(sheet: Sheet, row: int, prefix: str, name: str, array: Array, words: str) -> Array:
+    """One of the parameters, or what belongs to it: `prefix` ends with one of `KINDS`."""
+    role, torch, digits = KINDS[prefix.partition("/")[2]]
+    layout: dict[str, Any] = {"scale": DIVERGING, "note": name == "dense.weight", "absolute": role == "parameter"}
+    block: dict[str, Any] = {name: net.Map(role, array, words, torch.format(name), digits, **layout)}
+    return net.maps(sheet, f"{prefix}/", row=row, left=COLUMNS[name], short=True, **block)[name]
 
 
-def _forward(sheet: Sheet, row: int, made: int, pixels: Array, now: dict[str, Array]) -> dict[str, Array]:
-    band, left = SIDE + 1, LEFT
-    placed = {}
-
-    def maps(name: str, array: Any, role: str, words: str, torch: str, scale: Any = HEAT) -> Array:
-        nonlocal left
-        layout = {"title": name, "words": words, "torch": torch, "band": band}
-        placed[name] = show(sheet, f"{made}/{name}", array, role, row, left, scale, **layout)
-        left += placed[name].shape[1] * (placed[name].shape[3] + 1)
-        return placed[name]
-
-    x = maps("x", pixels[:, None] / FULL, "data", f"pixels / {FULL}", "x", INK)
-    conv = tensor.conv2d(x, now["conv.weight"], now["conv.bias"])
-    words = "sum of window * filter, + the filter's bias; a map for each filter"
-    conv = maps("conv", conv, "activation", words, "F.conv2d(x, conv.weight, conv.bias)", DIVERGING)
-    relu = maps("relu", tensor.relu(conv), "activation", "the same, but 0 where it is below 0", "F.relu(conv)")
-    maps("pool", tensor.max_pool2d(relu, POOL), "activation", "largest of each 2 x 2", "F.max_pool2d(relu, 2)")
-    sheet.next_row = row + 2 + len(pixels) * band
-    return placed
-
-
-def _backward(sheet: Sheet, row: int, made: int, forward: dict[str, Array], grad_pool: Array) -> Array:
-    """From the gradient of the pooled maps to that of the convolution's."""
-    conv, relu, pool = (forward[name] for name in ("conv", "relu", "pool"))
-    band, left = MAP + 1, LEFT
-    layout: dict[str, Any] = {"band": band, "title": "pool_from", "torch": "from return_indices=True"}
-    came_from = pooled_from(relu, pool)
-    words = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
-    layout |= {"words": words, "number_format": WHOLE}
-    pool_from = show(sheet, f"{made}/pool_from", came_from, "check", row, left, None, **layout)
-    left += FILTERS * (pool.shape[3] + 1)
-    grad = unpooled(grad_pool, pool_from, conv.shape)
-    layout = {"band": band, "title": "grad_relu", "torch": "relu.grad", "number_format": "0.000"}
-    words = "grad_features, at the cell that was the largest"
-    grad = show(sheet, f"{made}/grad_relu", grad, "gradient", row, left, DIVERGING, words=words, **layout)
-    left += FILTERS * (MAP + 1)
-    layout |= {"title": "grad_conv", "torch": "conv.grad"}
-    words = "grad_relu where conv is above 0"
-    grad = tensor.where(tensor.greater(conv, 0), grad, 0)
-    grad = show(sheet, f"{made}/grad_conv", grad, "gradient", row, left, DIVERGING, words=words, **layout)
-    sheet.next_row = row + 2 + len(conv) * band
-    return grad
-
-
-def _update(
-    sheet: Sheet,
-    step: int,
-    now: dict[str, Array],
-    grads: dict[str, Array],
-    state: dict[tuple[str, str], Array],
-    cells: dict[str, Any],
-) -> tuple[dict[str, Array], dict[tuple[str, str], Array]]:
+def update(
+    sheet: Sheet, step: int, params: Params, grads: Params, state: Mapping[Any, Array], cell: Named
+) -> tuple[Params, Mapping[Any, Array]]:
     """What the optimiser remembers, and the new parameters."""
-    row = sheet.next_row
     rows = {}
-    for kind, words in UPDATES.items():
-        rows[kind] = row + 1
-        sheet.write(row, 1, words, SECTION)
-        row += 1 + PARAMETER_ROWS
-    sheet.next_row = row
-    optimizer = cells["optimizer"]
-    new_state: dict[tuple[str, str], Array] = {}
-    new_params = {}
-    for name, param in now.items():
+    for kind, heading in UPDATES.items():
+        section(sheet, heading)
+        rows[kind] = sheet.next_row
+        sheet.next_row += PARAMETER_ROWS
+    new_params, new_state = {}, {}
+    for name, param in params.items():
 
         def place(kind: str, array: Any, words: str, name: str = name) -> Any:
             if kind not in STATES:
                 return array
             used = "momentum" if kind == "momentum_buffer" else "Adam"
-            array = tensor.where(tensor.equal(optimizer, used), array, 0)
-            prefix, words = f"{step}/state/{kind}", f"{words}; 0 unless {used} is chosen"
-            new_state[name, kind] = _parameter(sheet, rows[kind], prefix, name, array, "optimiser state", words)
+            array = tensor.where(tensor.equal(cell.optimizer, used), array, 0)
+            words = f"{words}; 0 unless {used} is chosen"
+            new_state[name, kind] = parameter(sheet, rows[kind], f"{step}/state/{kind}", name, array, words)
             return new_state[name, kind]
 
         before = {kind: state.get((name, kind), np.zeros(param.shape, dtype=object)) for kind in STATES}
-        by_sgd = param - cells["SGD_lr"] * grads[name]
-        lr, momentum = cells["momentum_lr"], cells["momentum"]
-        by_momentum, _ = optim.sgd(place, param, grads[name], before, step=step, lr=lr, momentum=momentum)
-        lr, betas, eps = cells["Adam_lr"], (cells["beta1"], cells["beta2"]), cells["eps"]
-        by_adam, _ = optim.adam(place, param, grads[name], before, step=step, lr=lr, betas=betas, eps=eps)
-        new = tensor.where(tensor.equal(optimizer, "momentum"), by_momentum, by_adam)
-        new = tensor.where(tensor.equal(optimizer, "SGD"), by_sgd, new)
+        given, betas = (place, param, grads[name], before), (cell.beta1, cell.beta2)
+        by_sgd = param - cell.SGD_lr * grads[name]
+        by_momentum, _ = optim.sgd(*given, step=step, lr=cell.momentum_lr, momentum=cell.momentum)
+        by_adam, _ = optim.adam(*given, step=step, lr=cell.Adam_lr, betas=betas, eps=cell.eps)
+        new = tensor.where(tensor.equal(cell.optimizer, "momentum"), by_momentum, by_adam)
+        new = tensor.where(tensor.equal(cell.optimizer, "SGD"), by_sgd, new)
         words = "param - lr * what the chosen optimizer makes of the gradient"
-        new_params[name] = _parameter(sheet, rows["new_param"], f"{step}/new_param", name, new, "parameter", words)
+        new_params[name] = parameter(sheet, rows["new_param"], f"{step}/new_param", name, new, words)
     return new_params, new_state
 
 
-def _filters_sheet(
-    sheet: Sheet, start: dict[str, Array], end: dict[str, Array], steps: int
-) -> dict[str, dict[str, Array]]:
+def filters_sheet(sheet: Sheet, row: int, before: Params, after: Params, count: int) -> Mapping[str, Params]:
     """The parameters before and after training, by name, in places of their own."""
     sheet.width(LEFT, CELL, 120)
-    row, band = sheet.next_row + 3, MAP + 1
-    columns = {"before": LEFT + SIDE + 2, "after": LEFT + SIDE + 2 + KERNEL + MAP + 4}
-    params = {"before": start, "after": end}
-    prefixes = {"before": "before/param", "after": f"{steps}/param"}
-    placed: dict[str, dict[str, Array]] = {"before": {}, "after": {}}
-    for when, column in columns.items():
-        words = "random" if when == "before" else f"after {steps} updates"
-        layout = {"title": f"filters {when}", "words": words, "torch": "conv.weight", "band": band}
-        name = f"{prefixes[when]}/conv.weight"
-        array = params[when]["conv.weight"]
-        placed[when]["conv.weight"] = show(sheet, name, array, "parameter", row, column, DIVERGING, **layout)
-    sheet.next_row = row + 2 + FILTERS * band
-    for when in columns:
-        heading = {"before": "The other parameters before training", "after": "The other parameters after training"}
-        row = _section(sheet, sheet.next_row, heading[when])
-        others = {name: array for name, array in params[when].items() if name != "conv.weight"}
-        placed[when] |= _parameters(sheet, row, prefixes[when], others, "parameter", dict.fromkeys(SHAPES, ""))
+    sets = {"before": (before, "before", "random"), "after": (after, str(count), f"after {count} updates")}
+    placed: dict[str, Any] = {}
+    for when, (params, made, words) in sets.items():
+        filters = net.weight_map(params["conv.weight"], words, "conv.weight", title=f"filters {when}")
+        block: dict[str, Any] = {"conv.weight": filters}
+        placed[when] = net.maps(sheet, f"{made}/param/", row=row, left=SHOWN[when], band=MAP + 1, **block)
+    for when, (params, made, _) in sets.items():
+        section(sheet, f"The other parameters {when} training")
+        others = {name: (array, "") for name, array in params.items() if name != "conv.weight"}
+        others = parameters(sheet, f"{made}/param", others)
+        placed[when] = {"conv.weight": placed[when]["conv.weight"], **others}
     return placed
 
 
-def _show_one(sheet: Sheet, number: Any, held: dict[str, Array]) -> None:
+def show_one(sheet: Sheet, row: int, number: Any, seen: Mapping[str, Array]) -> None:
     """One of the held-out digits, and what the filters see in it before and after training."""
-    row, band = sheet.next_row, MAP + 1
-    columns = {"before": LEFT + SIDE + 2 + KERNEL + 2, "after": LEFT + SIDE + 2 + 2 * KERNEL + MAP + 6}
 
     def picked(maps: Array) -> Array:
         """The maps of the digit that the reader asked for."""
@@ -420,74 +349,67 @@ def _show_one(sheet: Sheet, number: Any, held: dict[str, Array]) -> None:
             found[position] = Call("INDEX", area, down, cell.column - first.column + 1)
         return found
 
-    layout: dict[str, Any] = {"band": band, "words": "the digit that you chose", "torch": "x[show_digit - 1]"}
-    show(sheet, "shown/x", picked(held["x"])[0], "data", row, LEFT, INK, title="picture", **layout)
-    for when, column in columns.items():
-        layout = {"title": f"maps {when}", "down": True, "band": band, "words": "convolution and ReLU"}
-        layout["torch"] = "F.relu(conv(x))[show_digit - 1]"
-        show(sheet, f"shown/{when}", picked(held[when]), "activation", row, column, **layout)
+    x = net.ink_map(picked(seen["x"])[0], "the digit that you chose", "x[show_digit - 1]", title="picture")
+    net.maps(sheet, "shown/", row=row, left=LEFT, x=x)
+    for when, left in SHOWN.items():
+        says: dict[str, Any] = {"torch": "F.relu(conv(x))[show_digit - 1]", "title": f"maps {when}"}
+        relu: dict[str, Any] = {when: net.feature_map(picked(seen[when]), "convolution and ReLU", **says)}
+        net.maps(sheet, "shown/", row=row, left=left + KERNEL + 2, band=MAP + 1, down=True, **relu)
 
 
-def _held_out_sheet(
-    sheet: Sheet, pixels: Array, labels: Array, params: dict[str, dict[str, Array]]
-) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The way forward of digits that no step has seen, with two sets of parameters.
+def held_out_sheet(
+    sheet: Sheet, pixels: Array, labels: Array, trained: Mapping[str, Params]
+) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
+    """The way forward of digits that no step has seen, before and after training.
 
-    Gives the pictures `x` and their maps `before` and `after`, and how many are read rightly.
+    Returns the pictures `x` and their maps `before` and `after`, and how many are read rightly.
     """
     sheet.width(1, 16)
     sheet.width(2, CELL, 120)
-    count = len(labels)
-    counts = sheet.next_row
-    top = counts + 4
-    left = 2
-    label = show(sheet, "held_y", labels, "data", top, left, None, torch="y", number_format=WHOLE)
-    left += 4
-    maps_top, maps_left = top + count + 4, 2
-    band = SIDE + 1
-    x = pixels[:, None] / FULL
-    layout: dict[str, Any] = {"band": band, "torch": "x", "words": f"pixels / {FULL}"}
-    x = show(sheet, "held_x", x, "data", maps_top, maps_left, INK, **layout)
-    maps_left += SIDE + 1
-    maps, right = {"x": x}, {}
-    for when, made in params.items():
-        layout = {"band": band, "torch": "F.relu(F.conv2d(x, ...))", "words": f"convolution and ReLU, {when} training"}
-        relu = tensor.relu(tensor.conv2d(x, made["conv.weight"], made["conv.bias"]))
-        maps[when] = relu = show(sheet, f"{when}/relu", relu, "activation", maps_top, maps_left, **layout)
-        maps_left += FILTERS * (MAP + 1)
-        layout |= {"torch": "F.max_pool2d(relu, 2)", "words": "largest of each 2 x 2"}
-        pool = tensor.max_pool2d(relu, POOL)
-        pool = show(sheet, f"{when}/pool", pool, "activation", maps_top, maps_left, **layout)
-        maps_left += FILTERS * (MAP // POOL + 1)
-        weight = made["dense.weight"].reshape(CLASSES, *pool.shape[1:])
-        logits = [[tensor.sum(maps * each) for each in weight] for maps in pool]
-        logits = np.array(logits, dtype=object) + made["dense.bias"]
-        words = f"a score for each digit, {when} training"
-        logits = show(
-            sheet, f"{when}/logits", logits, "activation", top, left, DIVERGING, words=words, torch="model(x)"
+    counts, top, below = sheet.next_row, sheet.next_row + 4, sheet.next_row + len(labels) + 8
+    scores = net.maps(sheet, row=top, left=2, held_y=net.Map("data", labels, "", "y", WHOLE, scale=None))
+    label, x = scores.held_y, net.ink_map(pixels[:, None] / INK, f"pixels / {INK}", "x")
+    m = net.maps(sheet, row=below, left=2, band=SIDE + 1, held_x=x)
+    x = m.held_x
+    seen, right = {"x": x}, {}
+    for when, params in trained.items():
+        m = net.maps(
+            sheet,
+            f"{when}/",
+            row=below,
+            left=m.right,
+            band=SIDE + 1,
+            relu=net.feature_map(
+                tensor.relu(tensor.conv2d(x, params["conv.weight"], params["conv.bias"])),
+                f"convolution and ReLU, {when} training",
+                "F.relu(F.conv2d(x, ...))",
+            ),
+            pool=net.feature_map(
+                lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"
+            ),
         )
-        left += CLASSES + 1
-        predicted = np.array([tensor.argmax(each) for each in logits], dtype=object)
-        layout = {"words": "largest logit", "torch": "logits.argmax(1)", "number_format": WHOLE}
-        predicted = show(sheet, f"{when}/predicted", predicted, "check", top, left, None, **layout)
-        left += 4
-        good = tensor.where(tensor.equal(predicted, label), 1, 0)
-        layout = {"words": "1 where it is the label", "torch": "", "number_format": WHOLE}
-        good = show(sheet, f"{when}/good", good, "check", top, left, **layout)
-        left += 4
-        words = f"of {count} are read rightly {when} training"
-        right[when] = sheet.value(
-            counts, 1, f"right_{when}", tensor.sum(good), "check", words=words, number_format=WHOLE
+        weight = params["dense.weight"].reshape(CLASSES, *m.pool.shape[1:])
+        logits = [net.dense(maps, weight, params["dense.bias"]) for maps in m.pool]
+        scores = net.maps(
+            sheet,
+            f"{when}/",
+            row=top,
+            left=scores.right,
+            logits=net.signed_map(logits, f"a score for each digit, {when} training", "model(x)"),
+            predicted=net.check_map(
+                lambda t: each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=4
+            ),
+            good=net.check_map(
+                lambda t: tensor.where(tensor.equal(t.predicted, label), 1, 0), "1 where it is the label", scale=HEAT
+            ),
         )
-        counts += 1
-    return maps, right
+        words = f"of {len(labels)} are read rightly {when} training"
+        good: dict[str, Any] = {when: check(tensor.sum(scores.good), words, digits=WHOLE)}
+        seen[when], right[when] = m.relu, values(sheet, "right_", row=counts + len(right), **good)[when]
+    return seen, right
 
 
-def _count_equal(a: Array, b: Array) -> Any:
-    return tensor.sum(tensor.where(tensor.equal(a, b), 1, 0))
-
-
-def _overview(sheet: Sheet, runs: list[dict[str, Any]], right: dict[str, Any], steps: int) -> None:
+def training_sheet(sheet: Sheet, runs: Sequence[Named], right: Mapping[str, Any]) -> None:
     """The losses of all steps, a chart of them, and links to the sheets."""
     row = sheet.next_row
     for when, cell in right.items():
@@ -496,94 +418,80 @@ def _overview(sheet: Sheet, runs: list[dict[str, Any]], right: dict[str, Any], s
         sheet.place(f"overview_right_{when}", cell, "check", row, 2, words=words, number_format=WHOLE)
         sheet.write(row, 3, words, NOTE)
         row += 1
-    table = sheet.table(row + 1, 1, steps)
-    number = table.column("step", "check", np.arange(1, steps + 1), words="counts the updates", number_format=WHOLE)
-    loss = np.array([run["loss"] for run in runs], dtype=object)
-    loss = table.column("loss", "loss", loss, words="mean over the mini-batch, before the update", torch="loss")
-    good = [_count_equal(run["predicted"], run["label"]) for run in runs]
-    words = "of the mini-batch's digits"
-    table.column("batch_right", "check", np.array(good, dtype=object), words=words, number_format=WHOLE)
-    for step in range(1, steps + 1):
-        sheet.link(table.first + step - 1, 4, f"step {step}", Range(f"step {step}", 1, 1, 1, 1))
-    sheet.chart(row + 1, 6, scatter("The loss falls", "step", "loss", [Series("loss", number, loss, points=True)]))
+    t = steps(
+        sheet,
+        len(runs),
+        row=row + 1,
+        freeze=None,
+        step=counter(np.arange(1, len(runs) + 1), "counts the updates"),
+        loss=loss([run.loss for run in runs], "mean over the mini-batch, before the update", "loss"),
+        batch_right=counter([run.right for run in runs], "of the mini-batch's digits"),
+    )
+    sheet.width(1, 16)
+    for step in range(1, len(runs) + 1):
+        sheet.link(t.first + step - 1, 4, f"step {step}", Range(f"step {step}", 1, 1, 1, 1))
+    sheet.chart(row + 1, 6, scatter("The loss falls", "step", "loss", [Series("loss", t.step, t.loss, points=True)]))
 
 
-def reference(values: Values) -> dict[str, np.ndarray]:
-    """Every block as torch computes it in float64, from the inputs and data that stand in a file."""
+def reference(v: Named) -> dict[str, Any]:
+    """Every block as torch computes it in float64."""
     import torch
     from torch.nn import functional as F  # noqa: N812
 
-    steps, batch = int(values["steps"]), int(values["batch_size"])
-    data = {name: torch.as_tensor(values[name], dtype=torch.float64) for name in DIMS}
     for part in ("train", "held"):
-        label = data[f"{part}_label"]
-        if not bool(((label >= 0) & (label < CLASSES) & (label % 1 == 0)).all()):
+        if not torch.isin(v[f"{part}_label"], torch.arange(float(CLASSES))).all():
             raise ValueError(f"{part}_label: expected whole numbers from 0 to {CLASSES - 1}")
-    x = {part: data[f"{part}_pixels"].view(-1, 1, SIDE, SIDE) / FULL for part in ("train", "held")}
-    y = {part: data[f"{part}_label"].long() for part in ("train", "held")}
-    params = {name: data[f"0/param/{name}"].clone().requires_grad_() for name in SHAPES}
-    before = {name: param.detach().clone() for name, param in params.items()}
-    optimizer = _torch_optimizer(values, params)
-    blocks: dict[str, Any] = dict(data) | {f"before/param/{name}": param for name, param in before.items()}
-    good = []
-    for made in range(steps):
-        chosen = (torch.arange(batch) + made * batch) % len(y["train"])
+    x, held_x = (pixels.view(-1, 1, SIDE, SIDE) / INK for pixels in (v.train_pixels, v.held_pixels))
+    params = {name: v[f"0/param/{name}"].clone().requires_grad_() for name in SHAPES}
+    optimizer = reference_optimizer(v, params)
+    blocks: dict[str, Any] = {f"before/param/{name}": param.detach().clone() for name, param in params.items()}
+    before = {name: blocks[f"before/param/{name}"] for name in SHAPES}
+    for made in range(v.steps):
+        chosen = (torch.arange(v.batch_size) + made * v.batch_size) % len(x)
+        label = v.train_label[chosen].long()
         blocks |= {f"{made}/param/{name}": param.detach().clone() for name, param in params.items()}
         optimizer.zero_grad()
-        ways = _torch_forward(x["train"][chosen], params)
-        for name in ("conv", "relu", "features", "logits"):
-            ways[name].retain_grad()
-        label, logits = y["train"][chosen], ways["logits"]
-        losses = F.cross_entropy(logits, label, reduction="none")
+        way = reference_forward(x[chosen], params)
+        places, logits = way.pop("places"), way["logits"]
+        for each in way.values():
+            each.retain_grad()
         loss = F.cross_entropy(logits, label)
         loss.backward()
-        places = ways.pop("places")
-        ways |= {f"grad_{name}": ways[name].grad for name in ("conv", "relu", "features", "logits")}
-        ways |= {
-            "x": x["train"][chosen],
+        optimizer.step()
+        way |= {f"grad_{name}": way[name].grad for name in ("conv", "relu", "features", "logits")}
+        way |= {f"grad/{name}": param.grad for name, param in params.items()}
+        way |= {
+            "x": x[chosen],
             "label": label,
-            "pool_from": places // MAP % POOL * POOL + places % MAP % POOL,
+            "pool_from": net.reference_places(places, MAP),
             "exp_logits": (logits - logits.amax(1, keepdim=True)).exp(),
             "softmax": logits.softmax(1),
-            "losses": losses,
+            "losses": F.cross_entropy(logits, label, reduction="none"),
             "predicted": logits.argmax(1),
             "loss": loss,
         }
-        good.append((ways["predicted"] == label).sum())
-        optimizer.step()
+        blocks |= {f"{made}/{name}": each for name, each in way.items()}
         for name, param in params.items():
-            ways[f"grad/{name}"] = param.grad
-            state = optimizer.state.get(param, {})
-            kept = {kind: state.get(kind) for kind in STATES}
-            none = torch.zeros_like(param)
-            blocks |= {
-                f"{made + 1}/state/{kind}/{name}": (none if each is None else each).clone()
-                for kind, each in kept.items()
-            }
             blocks[f"{made + 1}/new_param/{name}"] = param.detach().clone()
-        blocks |= {f"{made}/{name}": None if way is None else way.detach().clone() for name, way in ways.items()}
-    blocks |= {f"{steps}/param/{name}": param for name, param in params.items()}
-    blocks |= {"held_x": x["held"], "held_y": y["held"]}
+            for kind in STATES:
+                kept = optimizer.state[param].get(kind)
+                blocks[f"{made + 1}/state/{kind}/{name}"] = torch.zeros_like(param) if kept is None else kept.clone()
+    blocks |= {f"{v.steps}/param/{name}": param for name, param in params.items()}
+    blocks |= {"held_x": held_x, "held_y": v.held_label, "shown/x": held_x[v.show_digit - 1, 0]}
     for when, used in (("before", before), ("after", params)):
-        ways = _torch_forward(x["held"], used)
-        blocks |= {f"{when}/{name}": ways[name] for name in ("relu", "pool", "logits")}
-        predicted = ways["logits"].argmax(1)
-        right = predicted == y["held"]
-        blocks |= {f"{when}/predicted": predicted, f"{when}/good": right, f"right_{when}": right.sum()}
-        blocks[f"overview_right_{when}"] = right.sum()
-    shown = int(values["show_digit"]) - 1
-    blocks |= {f"shown/{when}": blocks[f"{when}/relu"][shown] for when in ("before", "after")}
-    blocks |= {
-        "shown/x": x["held"][shown, 0],
-        "step": torch.arange(1, steps + 1),
-        "loss": torch.stack([blocks[f"{made}/loss"] for made in range(steps)]),
-        "batch_right": torch.stack(good),
-        **{spec.name: torch.tensor(values[spec.name]) for spec in INPUTS if not spec.choices},
-    }
-    return {name: block.detach().double().numpy() for name, block in blocks.items()}
+        way = reference_forward(held_x, used)
+        predicted, shown = way["logits"].argmax(1), way["relu"][v.show_digit - 1]
+        right = predicted == v.held_label
+        blocks |= {f"{when}/{name}": way[name] for name in ("relu", "pool", "logits")}
+        blocks |= {f"{when}/predicted": predicted, f"{when}/good": right, f"shown/{when}": shown}
+        blocks |= dict.fromkeys((f"right_{when}", f"overview_right_{when}"), right.sum())
+    made = range(v.steps)
+    right = [(blocks[f"{step}/predicted"] == blocks[f"{step}/label"]).sum() for step in made]
+    losses = torch.stack([blocks[f"{step}/loss"] for step in made])
+    return blocks | {"step": torch.arange(1, v.steps + 1), "loss": losses, "batch_right": torch.stack(right)}
 
 
-def _torch_forward(x: Any, params: dict[str, Any]) -> dict[str, Any]:
+def reference_forward(x: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     """The network, as torch's functions."""
     from torch.nn import functional as F  # noqa: N812
 
@@ -595,18 +503,17 @@ def _torch_forward(x: Any, params: dict[str, Any]) -> dict[str, Any]:
     return {"conv": conv, "relu": relu, "pool": pool, "places": places, "features": features, "logits": logits}
 
 
-def _torch_optimizer(values: Values, params: dict[str, Any]) -> Any:
+def reference_optimizer(v: Named, params: Mapping[str, Any]) -> Any:
     import torch
 
-    if values["optimizer"] == "Adam":
-        betas = (values["beta1"], values["beta2"])
-        return torch.optim.Adam(params.values(), lr=values["Adam_lr"], betas=betas, eps=values["eps"])
-    if values["optimizer"] == "momentum":
-        return torch.optim.SGD(params.values(), lr=values["momentum_lr"], momentum=values["momentum"])
-    return torch.optim.SGD(params.values(), lr=values["SGD_lr"])
+    if v.optimizer == "Adam":
+        return torch.optim.Adam(params.values(), lr=v.Adam_lr, betas=(v.beta1, v.beta2), eps=v.eps)
+    if v.optimizer == "momentum":
+        return torch.optim.SGD(params.values(), lr=v.momentum_lr, momentum=v.momentum)
+    return torch.optim.SGD(params.values(), lr=v.SGD_lr)
 
 
-def load(source: Source) -> dict[str, Array]:
+def load(source: Source) -> dict[str, np.ndarray]:
     """Digits to learn from and digits that are held out: scikit-learn's, or the rows of a CSV.
 
     Of scikit-learn's there are as many of each digit, and they come in turns from 0 to 9, so that each mini-batch of
@@ -634,6 +541,26 @@ def load(source: Source) -> dict[str, Array]:
     }
 
 
+def about(steps: int, batch: int) -> list[str]:
+    return [
+        "Real handwritten digits, 8 by 8 pixels, go through a small network: a convolution with three filters, "
+        "ReLU, max-pooling, and a dense layer that gives a score to each of the ten digits. At first its weights "
+        "are random and it guesses.",
+        f"Each of {steps} sheets is one step of training on a mini-batch, {batch} digits that are looked at "
+        "together: the way forward to the loss, the way back to the gradient of every weight, and the update of "
+        "every weight by the optimiser. The new weights begin the next sheet. Nothing is hidden: each number of "
+        "each step is a formula.",
+    ]
+
+
+TRY = [
+    "On 'training', choose another optimizer. Each has a learning rate of its own: make it ten times larger, "
+    "then ten times smaller.",
+    "On 'filters', compare the three filters before and after. What did they learn to look for?",
+    "On 'held out', find a digit that was read wrongly. Would you have known?",
+    "On 'digits', give the first ten digits wrong labels. How much harm do they do?",
+    "On 'step 1', follow one weight: its value, its gradient, what the optimiser remembers, its new value.",
+]
 INPUTS = (
     Input("optimizer", "Adam", "what makes the new parameters of the gradients", choices=OPTIMIZERS),
     Input("SGD_lr", 0.5, "learning rate of SGD: new = old - lr * gradient", minimum=0),
@@ -647,18 +574,14 @@ INPUTS = (
     Input("steps", 24, "how many updates are made", minimum=1, maximum=40, whole=True, fixed=True),
     Input("batch_size", 10, "how many digits a step looks at", minimum=1, maximum=20, whole=True, fixed=True),
 )
-DIMS = {
-    "train_pixels": 2,
-    "train_label": 1,
-    "held_pixels": 2,
-    "held_label": 1,
-    **{f"0/param/{name}": len(shape) for name, shape in SHAPES.items()},
-}
+DIMS = {"train_pixels": 2, "train_label": 1, "held_pixels": 2, "held_label": 1}
 CNN_TRAINING = Lesson(
     "cnn_training",
     "a small convolutional network learns to read digits: forward, backward and update, one sheet a step",
     INPUTS,
-    Data(DIMS, load, ("csv",)),
+    Data(DIMS | {f"0/param/{name}": len(shape) for name, shape in SHAPES.items()}, load, ("csv",)),
     build=build,
     reference=reference,
+    title="A convolutional network learns to read digits",
+    things_to_try=TRY,
 )

@@ -141,10 +141,7 @@ def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, str
         band=way.seen.shape[1] + KERNEL + 1,
         down=True,
         conv_weight_flip=net.weight_map(
-            way.weight[:, :, ::-1, ::-1],
-            "conv_weight, turned by 180 degrees",
-            "conv.weight.flip(2, 3)",
-            takes=WIDE,
+            way.weight[:, :, ::-1, ::-1], "conv_weight, turned by 180 degrees", "conv.weight.flip(2, 3)", takes=WIDE
         ),
         grad_conv_padded=net.gradient_map(around(spread, way.seen, padding), f"{name}, with cells of 0 around it"),
         grad_picture=net.gradient_map(

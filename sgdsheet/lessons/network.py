@@ -69,6 +69,7 @@ weight_map = partial(Map, "parameter", scale=DIVERGING, absolute=True)
 feature_map = partial(Map, "activation")
 signed_map = partial(Map, "activation", scale=DIVERGING)
 gradient_map = partial(Map, "gradient", scale=DIVERGING, digits="0.000")
+loss_map = partial(Map, "loss", scale=None)
 check_map = partial(Map, "check", scale=None, digits=WHOLE)
 
 
@@ -129,7 +130,7 @@ def maps(
         placed = sheet.headed(prefix + name, array, each.role, row, left, **says, **layout)
         if each.scale is not None:
             sheet.heat_map(placed, each.scale)
-        setattr(m, name, placed)
+        setattr(m, name, placed if placed.ndim else placed.item())
         left += each.takes or room + 1
         sheet.next_row = max(sheet.next_row, row + 2 + below * (band or rows + 1))
     m.right = left
