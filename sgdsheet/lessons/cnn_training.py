@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -192,21 +192,22 @@ def one_step(
             "model(x)",
         ),
         exp_logits=net.feature_map(
-            lambda t: tensor.exp(t.logits - each_row(tensor.largest, t.logits)[:, None]), "e ^ (logit - largest logit)"
+            lambda t: tensor.exp(t.logits - net.each_row(tensor.largest, t.logits)[:, None]),
+            "e ^ (logit - largest logit)",
         ),
         softmax=net.feature_map(
-            lambda t: t.exp_logits / each_row(tensor.sum, t.exp_logits)[:, None],
+            lambda t: t.exp_logits / net.each_row(tensor.sum, t.exp_logits)[:, None],
             "exp_logits / their sum",
             "F.softmax(logits, 1)",
         ),
         losses=net.loss_map(
-            lambda t: tensor.log(each_row(tensor.sum, t.exp_logits)) - above_largest(t.logits, t.label),
+            lambda t: tensor.log(net.each_row(tensor.sum, t.exp_logits)) - above_largest(t.logits, t.label),
             "-log(softmax)",
             "F.cross_entropy(..., reduction='none')",
             takes=3,
         ),
         predicted=net.check_map(
-            lambda t: each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=3
+            lambda t: net.each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=3
         ),
         loss=net.loss_map(lambda t: tensor.mean(t.losses), "their mean", "F.cross_entropy(logits, y)"),
     )
@@ -243,9 +244,9 @@ def one_step(
         grad_weight[k, c, i, j] = tensor.sum(m.x[:, c, i : i + MAP, j : j + MAP] * grad_conv[:, k])
     grads = {
         "conv.weight": (grad_weight, "sum over the batch of shifted x * grad_conv"),
-        "conv.bias": (each_row(tensor.sum, grad_conv.transpose(1, 0, 2, 3)), "sum of grad_conv"),
+        "conv.bias": (net.each_row(tensor.sum, grad_conv.transpose(1, 0, 2, 3)), "sum of grad_conv"),
         "dense.weight": (tensor.matmul(back.grad_logits.T, t.features), "sum over the batch of grad_logits * features"),
-        "dense.bias": (each_row(tensor.sum, back.grad_logits.T), "sum of grad_logits"),
+        "dense.bias": (net.each_row(tensor.sum, back.grad_logits.T), "sum of grad_logits"),
     }
     grads = parameters(sheet, f"{made}/grad", grads)
     new_params, state = update(sheet, step, params, grads, state, cell)
@@ -259,14 +260,10 @@ def section(sheet: Sheet, heading: str) -> None:
     sheet.next_row += 1
 
 
-def each_row(function: Callable[[Any], Any], rows: Array) -> Array:
-    return np.array([function(row) for row in rows], dtype=object)
-
-
 def above_largest(logits: Array, labels: Array) -> Array:
     """The label's logit minus the largest, of each digit."""
     chosen = [tensor.index(row, label + 1) for row, label in zip(logits, labels, strict=True)]
-    return np.array(chosen, dtype=object) - each_row(tensor.largest, logits)
+    return np.array(chosen, dtype=object) - net.each_row(tensor.largest, logits)
 
 
 def parameters(sheet: Sheet, prefix: str, given: Mapping[str, tuple[Array, str]]) -> Params:
@@ -397,7 +394,7 @@ def held_out_sheet(
             left=scores.right,
             logits=net.signed_map(logits, f"a score for each digit, {when} training", "model(x)"),
             predicted=net.check_map(
-                lambda t: each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=4
+                lambda t: net.each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=4
             ),
             good=net.check_map(
                 lambda t: tensor.where(tensor.equal(t.predicted, label), 1, 0), "1 where it is the label", scale=HEAT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -241,9 +242,14 @@ def dense_sheet(book: Book, pool: Array) -> tuple[Sheet, Array, Array]:
     return sheet, m.dense_weight, bias
 
 
+def each_row(function: Callable[[Any], Any], rows: Any) -> Array:
+    """The function of each of the rows, as expressions."""
+    return np.array([function(row) for row in rows], dtype=object)
+
+
 def dense(maps: Array, weight: Array, bias: Array) -> Array:
     """Ten scores: the sum of all cells of the maps, each times its weight, and the bias."""
-    return np.array([tensor.sum(maps * each) for each in weight], dtype=object) + bias
+    return each_row(lambda each: tensor.sum(maps * each), weight) + bias
 
 
 def answers(sheet: Sheet, logits: Array, label: Any, prefix: str = "", row: int | None = None, left: int = 1) -> Named:
