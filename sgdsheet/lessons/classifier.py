@@ -80,15 +80,15 @@ def weights_sheet(book: Book) -> Named:
     m = net.maps(
         sheet,
         left=2,
-        conv_weight=net.weight_map(trained["conv_weight"], "trained: type here", "conv.weight[:, 0]"),
-        conv_bias=net.weight_map(trained["conv_bias"], "", "conv.bias", across=True),
-        dense_bias=net.weight_map(trained["dense_bias"], "", "dense.bias", across=True),
+        conv_weight=net.weight(trained["conv_weight"], "trained: type here", "conv.weight[:, 0]"),
+        conv_bias=net.weight(trained["conv_bias"], "", "conv.bias", across=True),
+        dense_bias=net.weight(trained["dense_bias"], "", "dense.bias", across=True),
     )
     sheet.next_row += 1
     for digit in range(CLASSES):
         sheet.write(sheet.next_row + 2 + digit * (POOLED + 1), 1, f"digit {digit}", LABEL)
     words = "a row for each digit, a part for each filter's map"
-    weight = net.weight_map(trained["dense_weight"], words, "dense.weight.view(10, 6, 3, 3)")
+    weight = net.weight(trained["dense_weight"], words, "dense.weight.view(10, 6, 3, 3)")
     m.dense_weight = net.maps(sheet, left=2, dense_weight=weight).dense_weight
     return m
 
@@ -121,9 +121,9 @@ def held_out_sheet(book: Book, pixels: Array, weights: Named) -> Named:
         left=2,
         band=BAND,
         down=True,
-        pixels=net.ink_map(typed(pixels), "a digit every nine rows: type here", "x * 16", "0"),
-        relu=net.feature_map(lambda m: relu_maps(m.pixels, weights), RELU, TORCH_RELU, "0.0"),
-        pool=net.feature_map(lambda m: tensor.max_pool2d(m.relu, POOL), net.LARGEST, "F.max_pool2d(relu, 2)", "0.0"),
+        pixels=net.ink(typed(pixels), "a digit every nine rows: type here", "x * 16", "0"),
+        relu=net.feature(lambda m: relu_maps(m.pixels, weights), RELU, TORCH_RELU, "0.0"),
+        pool=net.feature(lambda m: tensor.max_pool2d(m.relu, POOL), net.LARGEST, "F.max_pool2d(relu, 2)", "0.0"),
     )
     for number, first in enumerate(m.pixels[:, 0, 0], start=1):
         sheet.write(first.row, 1, number, LABEL)
@@ -198,20 +198,20 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         painted=net.Map("input", typed(painted), "paint here: 0 is no ink, 16 is full ink", **layout),
         picture=net.Map("data", lambda m: chosen(m.painted), words, **layout),
     )
-    relu = net.feature_map(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]")
+    relu = net.feature(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]")
     relu = net.maps(sheet, row=row + 2 + CLASSES + 2, relu=relu).relu
-    pool = net.feature_map(tensor.max_pool2d(relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(relu, 2)[0]")
+    pool = net.feature(tensor.max_pool2d(relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(relu, 2)[0]")
     pool = net.maps(sheet, pool=pool).pool
     t = net.maps(
         sheet,
         row=row,
         left=shown.right,
-        digits=net.check_map(np.arange(CLASSES), "the ten possible answers", note=False),
-        logits=net.signed_map(scores(pool[None], weights)[0], "a score for each", "model(x)[0]"),
-        exp_logits=net.feature_map(
+        digits=net.count(np.arange(CLASSES), "the ten possible answers", note=False),
+        logits=net.signed(scores(pool[None], weights)[0], "a score for each", "model(x)[0]"),
+        exp_logits=net.feature(
             lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest)", "", "0.000", scale=None
         ),
-        probability=net.feature_map(
+        probability=net.feature(
             lambda t: t.exp_logits / tensor.sum(t.exp_logits),
             "its share of all of them",
             "F.softmax(logits, 0)",

@@ -124,7 +124,7 @@ def digits_sheet(book: Book, data: Mapping[str, Any]) -> tuple[Params, Params]:
         row, label = sheet.next_row, typed(data[f"{part}_label"])
         layout: dict[str, Any] = {"room": 1, "torch": "y", "number_format": WHOLE}
         labels[part] = sheet.headed(f"{part}_label", label, "data", row, 1, **layout)
-        rows = net.ink_map(typed(data[f"{part}_pixels"].reshape(len(label), -1)), words, "x.flatten(1) * 16", "0")
+        rows = net.ink(typed(data[f"{part}_pixels"].reshape(len(label), -1)), words, "x.flatten(1) * 16", "0")
         rows = net.maps(sheet, f"{part}_", row=row, left=2, pixels=rows).pixels
         pixels[part] = rows.reshape(-1, SIDE, SIDE)
     return pixels, labels
@@ -168,58 +168,54 @@ def one_step(
     section(sheet, "2. Forward, digit by digit: convolution, ReLU, max-pooling")
     m = maps(
         band=SIDE + 1,
-        x=net.ink_map(pixels[:, None] / INK, f"pixels / {INK}", "x"),
-        conv=net.signed_map(
+        x=net.ink(pixels[:, None] / INK, f"pixels / {INK}", "x"),
+        conv=net.signed(
             lambda m: tensor.conv2d(m.x, filters, params["conv.bias"]),
             "sum of window * filter, + the filter's bias; a map for each filter",
             "F.conv2d(x, conv.weight, conv.bias)",
         ),
-        relu=net.feature_map(lambda m: tensor.relu(m.conv), "the same, but 0 where it is below 0", "F.relu(conv)"),
-        pool=net.feature_map(
-            lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"
-        ),
+        relu=net.feature(lambda m: tensor.relu(m.conv), "the same, but 0 where it is below 0", "F.relu(conv)"),
+        pool=net.feature(lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"),
     )
 
     section(sheet, "3. All digits of the mini-batch, one a row: from their maps to the loss")
     t = maps(
         label=net.Map("data", labels, "", "y", WHOLE, scale=None, takes=3),
-        features=net.feature_map(
-            m.pool.reshape(batch, FEATURES), "the three pooled maps in one row", "pool.flatten(1)"
-        ),
-        logits=net.signed_map(
+        features=net.feature(m.pool.reshape(batch, FEATURES), "the three pooled maps in one row", "pool.flatten(1)"),
+        logits=net.signed(
             lambda t: tensor.matmul(t.features, weight.T) + bias,
             "sum of features * the digit's weights, + bias",
             "model(x)",
         ),
-        exp_logits=net.feature_map(
+        exp_logits=net.feature(
             lambda t: tensor.exp(t.logits - net.each_row(tensor.largest, t.logits)[:, None]),
             "e ^ (logit - largest logit)",
         ),
-        softmax=net.feature_map(
+        softmax=net.feature(
             lambda t: t.exp_logits / net.each_row(tensor.sum, t.exp_logits)[:, None],
             "exp_logits / their sum",
             "F.softmax(logits, 1)",
         ),
-        losses=net.loss_map(
+        losses=net.loss(
             lambda t: tensor.log(net.each_row(tensor.sum, t.exp_logits)) - above_largest(t.logits, t.label),
             "-log(softmax)",
             "F.cross_entropy(..., reduction='none')",
             takes=3,
         ),
-        predicted=net.check_map(
+        predicted=net.count(
             lambda t: net.each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=3
         ),
-        loss=net.loss_map(lambda t: tensor.mean(t.losses), "their mean", "F.cross_entropy(logits, y)"),
+        loss=net.loss(lambda t: tensor.mean(t.losses), "their mean", "F.cross_entropy(logits, y)"),
     )
 
     section(sheet, "4. Backward: from the loss to the maps")
     back = maps(
-        grad_logits=net.gradient_map(
+        grad_logits=net.gradient(
             (t.softmax - tensor.one_hot(t.label, CLASSES)) / batch,
             f"(softmax - 1 at the label) / {batch}",
             "logits.grad",
         ),
-        grad_features=net.gradient_map(
+        grad_features=net.gradient(
             lambda back: tensor.matmul(back.grad_logits, weight),
             "sum over the digits of grad_logits * dense.weight",
             "features.grad",
@@ -227,13 +223,13 @@ def one_step(
     )
     grad_conv = maps(
         band=MAP + 1,
-        pool_from=net.check_map(net.pooled_from(m.relu, m.pool), net.PLACES, "from return_indices=True"),
-        grad_relu=net.gradient_map(
+        pool_from=net.count(net.pooled_from(m.relu, m.pool), net.PLACES, "from return_indices=True"),
+        grad_relu=net.gradient(
             lambda g: net.unpooled(back.grad_features.reshape(m.pool.shape), g.pool_from, m.conv.shape),
             "grad_features, at the cell that was the largest",
             "relu.grad",
         ),
-        grad_conv=net.gradient_map(
+        grad_conv=net.gradient(
             lambda g: tensor.where(tensor.greater(m.conv, 0), g.grad_relu, 0), net.PASSED, "conv.grad"
         ),
     ).grad_conv
@@ -321,7 +317,7 @@ def filters_sheet(sheet: Sheet, row: int, before: Params, after: Params, count: 
     sets = {"before": (before, "before", "random"), "after": (after, str(count), f"after {count} updates")}
     placed: dict[str, Any] = {}
     for when, (params, made, words) in sets.items():
-        filters = net.weight_map(params["conv.weight"], words, "conv.weight", title=f"filters {when}")
+        filters = net.weight(params["conv.weight"], words, "conv.weight", title=f"filters {when}")
         block: dict[str, Any] = {"conv.weight": filters}
         placed[when] = net.maps(sheet, f"{made}/param/", row=row, left=SHOWN[when], band=MAP + 1, **block)
     for when, (params, made, _) in sets.items():
@@ -346,11 +342,11 @@ def show_one(sheet: Sheet, row: int, number: Any, seen: Mapping[str, Array]) -> 
             found[position] = Call("INDEX", area, down, cell.column - first.column + 1)
         return found
 
-    x = net.ink_map(picked(seen["x"])[0], "the digit that you chose", "x[show_digit - 1]", title="picture")
+    x = net.ink(picked(seen["x"])[0], "the digit that you chose", "x[show_digit - 1]", title="picture")
     net.maps(sheet, "shown/", row=row, left=LEFT, x=x)
     for when, left in SHOWN.items():
         says: dict[str, Any] = {"torch": "F.relu(conv(x))[show_digit - 1]", "title": f"maps {when}"}
-        relu: dict[str, Any] = {when: net.feature_map(picked(seen[when]), "convolution and ReLU", **says)}
+        relu: dict[str, Any] = {when: net.feature(picked(seen[when]), "convolution and ReLU", **says)}
         net.maps(sheet, "shown/", row=row, left=left + KERNEL + 2, band=MAP + 1, down=True, **relu)
 
 
@@ -365,7 +361,7 @@ def held_out_sheet(
     sheet.width(2, CELL, 120)
     counts, top, below = sheet.next_row, sheet.next_row + 4, sheet.next_row + len(labels) + 8
     scores = net.maps(sheet, row=top, left=2, held_y=net.Map("data", labels, "", "y", WHOLE, scale=None))
-    label, x = scores.held_y, net.ink_map(pixels[:, None] / INK, f"pixels / {INK}", "x")
+    label, x = scores.held_y, net.ink(pixels[:, None] / INK, f"pixels / {INK}", "x")
     m = net.maps(sheet, row=below, left=2, band=SIDE + 1, held_x=x)
     x = m.held_x
     seen, right = {"x": x}, {}
@@ -376,12 +372,12 @@ def held_out_sheet(
             row=below,
             left=m.right,
             band=SIDE + 1,
-            relu=net.feature_map(
+            relu=net.feature(
                 tensor.relu(tensor.conv2d(x, params["conv.weight"], params["conv.bias"])),
                 f"convolution and ReLU, {when} training",
                 "F.relu(F.conv2d(x, ...))",
             ),
-            pool=net.feature_map(
+            pool=net.feature(
                 lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"
             ),
         )
@@ -392,11 +388,11 @@ def held_out_sheet(
             f"{when}/",
             row=top,
             left=scores.right,
-            logits=net.signed_map(logits, f"a score for each digit, {when} training", "model(x)"),
-            predicted=net.check_map(
+            logits=net.signed(logits, f"a score for each digit, {when} training", "model(x)"),
+            predicted=net.count(
                 lambda t: net.each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=4
             ),
-            good=net.check_map(
+            good=net.count(
                 lambda t: tensor.where(tensor.equal(t.predicted, label), 1, 0), "1 where it is the label", scale=HEAT
             ),
         )

@@ -75,7 +75,7 @@ def dense_gradient(sheet: Sheet, way: Named, grad_logits: Array) -> None:
     """Right of the dense layer's weights, their gradient."""
     row, left = way.dense_weight.flat[0].row - 2, way.dense_bias[0].column + 2
     grad = grad_logits[:, None, None, None] * way.pool
-    grad = net.gradient_map(grad, "the digit's grad_logits * pool", "dense.weight.grad.view_as(dense_weight)")
+    grad = net.gradient(grad, "the digit's grad_logits * pool", "dense.weight.grad.view_as(dense_weight)")
     net.maps(sheet, row=row, left=left, band=way.pool.shape[1] + 1, grad_dense_weight=grad)
 
 
@@ -94,20 +94,20 @@ def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, str
         sheet,
         band=max(way.conv.shape[1], KERNEL) + 1,
         down=True,
-        grad_pool=net.gradient_map(
+        grad_pool=net.gradient(
             np.reshape(grad_pool, way.pool.shape),
             "sum over the ten digits of grad_logits * dense_weight",
             "pool.grad[0]",
         ),
-        pool_from=net.check_map(
+        pool_from=net.count(
             net.pooled_from(way.relu, way.pool), net.PLACES, "from F.max_pool2d(..., return_indices=True)"
         ),
-        grad_relu=net.gradient_map(
+        grad_relu=net.gradient(
             lambda m: net.unpooled(m.grad_pool, m.pool_from, way.conv.shape),
             "grad_pool at the cell that was the largest",
             "relu.grad[0]",
         ),
-        grad_conv=net.gradient_map(
+        grad_conv=net.gradient(
             lambda m: tensor.where(tensor.greater(way.conv, 0), m.grad_relu, 0), net.PASSED, "conv.grad[0]"
         ),
     )
@@ -117,7 +117,7 @@ def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, str
     if stride > 1:
         words = f"grad_conv, {stride - 1} cells of 0 between its cells"
         spread, name = with_zeros(m.grad_conv, stride), "grad_conv_spread"
-        apart = net.maps(sheet, row=top, down=True, grad_conv_spread=net.gradient_map(spread, words))
+        apart = net.maps(sheet, row=top, down=True, grad_conv_spread=net.gradient(spread, words))
         spread, left = apart.grad_conv_spread, apart.right
     rows, columns = spread.shape[1:]
     grad_weight = np.empty(way.weight.shape, dtype=object)
@@ -129,10 +129,10 @@ def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, str
         row=top,
         left=left,
         band=max(rows if stride > 1 else 0, KERNEL) + 1,
-        grad_conv_weight=net.gradient_map(
+        grad_conv_weight=net.gradient(
             grad_weight, "sum of shifted picture * grad_conv", "conv.weight.grad", takes=WIDE
         ),
-        grad_conv_bias=net.gradient_map(grad_bias, "sum of grad_conv", "conv.bias.grad"),
+        grad_conv_bias=net.gradient(grad_bias, "sum of grad_conv", "conv.bias.grad"),
     )
 
     net.explain(sheet, sheet.next_row, "3. To the picture", TO_PICTURE)
@@ -140,11 +140,11 @@ def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, str
         sheet,
         band=way.seen.shape[1] + KERNEL + 1,
         down=True,
-        conv_weight_flip=net.weight_map(
+        conv_weight_flip=net.weight(
             way.weight[:, :, ::-1, ::-1], "conv_weight, turned by 180 degrees", "conv.weight.flip(2, 3)", takes=WIDE
         ),
-        grad_conv_padded=net.gradient_map(around(spread, way.seen, padding), f"{name}, with cells of 0 around it"),
-        grad_picture=net.gradient_map(
+        grad_conv_padded=net.gradient(around(spread, way.seen, padding), f"{name}, with cells of 0 around it"),
+        grad_picture=net.gradient(
             lambda m: tensor.conv2d(m.grad_conv_padded[None], m.conv_weight_flip.transpose(1, 0, 2, 3))[0],
             "sum of window * turned filter, over both filters",
             "x.grad[0]",
@@ -219,15 +219,13 @@ def nudged_pass(sheet: Sheet, side: str, way: Named, picked: Sequence[Any], nudg
         nudged[k, c, i, j] = nudged[k, c, i, j] + tensor.where(Call("AND", *here), nudge, 0)
     weight, conv, pool, logits, end = (f"{name}_{side}" for name in ("weight", "conv", "pool", "logits", "loss"))
     forward: dict[str, Any] = {
-        weight: net.weight_map(nudged, "conv_weight, one nudged", takes=WIDE),
-        conv: net.signed_map(lambda m: tensor.conv2d(way.seen[None], m[weight], way.bias, stride)[0], net.WINDOW),
-        pool: net.feature_map(
+        weight: net.weight(nudged, "conv_weight, one nudged", takes=WIDE),
+        conv: net.signed(lambda m: tensor.conv2d(way.seen[None], m[weight], way.bias, stride)[0], net.WINDOW),
+        pool: net.feature(
             lambda m: tensor.relu(tensor.max_pool2d(m[conv][None], POOL)[0]),
             "the largest of each 2 x 2, 0 if that is below 0",
         ),
-        logits: net.feature_map(
-            lambda m: net.dense(m[pool], way.dense_weight, way.dense_bias), "ten scores", scale=None
-        ),
+        logits: net.feature(lambda m: net.dense(m[pool], way.dense_weight, way.dense_bias), "ten scores", scale=None),
     }
     m = net.maps(sheet, row=top, band=max(way.conv.shape[1], KERNEL) + 1, down=True, **forward)
     scores = m[logits]

@@ -68,7 +68,7 @@ def convolution_sheet(book: Book, picture: Array, padding: int, stride: int) -> 
     net.explain(sheet, top, "Layer 2", LAYER_2)
     if padding:
         m = net.maps(
-            sheet, row=top, down=True, relu1_padded=net.feature_map(tensor.pad2d(seen, padding), net.PADDED, "F.pad")
+            sheet, row=top, down=True, relu1_padded=net.feature(tensor.pad2d(seen, padding), net.PADDED, "F.pad")
         )
         seen, left = m.relu1_padded, m.right
     weight = net.weights(random.Random(5), (FILTERS, FILTERS, KERNEL, KERNEL))
@@ -132,7 +132,7 @@ def dropout_sheet(book: Book, pool: Array, weight: Array, bias: Array, label: An
         sheet,
         down=True,
         mask=net.Map("data", typed(mask), "1 stays, 0 is dropped: type here", digits=WHOLE),
-        dropped=net.feature_map(
+        dropped=net.feature(
             lambda m: pool * m.mask / (1 - p), "pool * mask / (1 - p)", "F.dropout(pool, p), with this mask"
         ),
     )

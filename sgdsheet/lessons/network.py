@@ -16,20 +16,8 @@ from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, HEAT, INK, LIGHT, SHORT, WHOLE, Book, Sheet
 from sgdsheet.book.style import HEADING, LABEL, TEXT, Scale
 from sgdsheet.errors import Error
-from sgdsheet.lessons.flow import (
-    Column,
-    Named,
-    activation,
-    check,
-    counter,
-    data,
-    formulas,
-    loss,
-    parameter,
-    steps,
-    typed,
-    values,
-)
+from sgdsheet.lessons import flow
+from sgdsheet.lessons.flow import Column, Named, typed
 from sgdsheet.tensor import Array
 
 CLASSES = 10
@@ -64,14 +52,14 @@ class Map(Column):
     note: bool = True
 
 
-picture_map = partial(Map, "data", scale=LIGHT)
-ink_map = partial(Map, "data", scale=INK)
-weight_map = partial(Map, "parameter", scale=DIVERGING, absolute=True)
-feature_map = partial(Map, "activation")
-signed_map = partial(Map, "activation", scale=DIVERGING)
-gradient_map = partial(Map, "gradient", scale=DIVERGING, digits="0.000")
-loss_map = partial(Map, "loss", scale=None)
-check_map = partial(Map, "check", scale=None, digits=WHOLE)
+picture = partial(Map, "data", scale=LIGHT)
+ink = partial(Map, "data", scale=INK)
+weight = partial(Map, "parameter", scale=DIVERGING, absolute=True)
+feature = partial(Map, "activation")
+signed = partial(Map, "activation", scale=DIVERGING)
+gradient = partial(Map, "gradient", scale=DIVERGING, digits="0.000")
+loss = partial(Map, "loss", scale=None)
+count = partial(Map, "check", scale=None, digits=WHOLE)
 
 
 def check_layers(lesson: str, picture: Array, layers: int, padding: int, stride: int) -> None:
@@ -118,7 +106,7 @@ def maps(
     m = Named()
     row = sheet.next_row if row is None else row
     for name, each in given.items():
-        array = np.asarray(formulas(each, m), dtype=object)
+        array = np.asarray(flow.formulas(each, m), dtype=object)
         rows, columns = (1, 1, *array.shape)[-2:] if array.ndim > 1 or each.across else (array.size, 1)
         below, beside = (1, 1, *array.shape[:-2])[-2:]
         if down and array.ndim == 3:
@@ -133,7 +121,7 @@ def maps(
             sheet.heat_map(placed, each.scale)
         setattr(m, name, placed if placed.ndim else placed.item())
         left += each.takes or room + 1
-        sheet.next_row = max(sheet.next_row, row + 2 + below * (band or rows + 1))
+        sheet.next_row = max(sheet.next_row, row + 2 + below * max(band or 0, rows + 1))
     m.right = left
     return m
 
@@ -144,19 +132,19 @@ def labelled(sheet: Sheet, row: int, **given: Column) -> Named:
     for name, each in given.items():
         says: dict[str, Any] = {"words": each.words, "torch": each.torch, "number_format": each.digits}
         sheet.write(row, 1, name, LABEL)
-        placed = sheet.place(name, formulas(each, t), each.role, row, 2, **says)
+        placed = sheet.place(name, flow.formulas(each, t), each.role, row, 2, **says)
         setattr(t, name, placed if placed.ndim else placed.item())
         row += placed.size
     return t
 
 
-def show_picture(sheet: Sheet, picture: Any, padding: int, row: int) -> tuple[Array, int]:
+def show_picture(sheet: Sheet, pixels: Any, padding: int, row: int) -> tuple[Array, int]:
     """The picture, for the reader to change, and with its padding: what a convolution looks at, and the next column."""
     words = "from 0, dark, to 1, light: type here"
-    m = maps(sheet, row=row, down=True, picture=picture_map(typed(picture), words, "x[0]"))
+    m = maps(sheet, row=row, down=True, picture=picture(typed(pixels), words, "x[0]"))
     if not padding:
         return m.picture, m.right
-    padded = picture_map(tensor.pad2d(m.picture, padding), PADDED, "F.pad(x, ...)[0]")
+    padded = picture(tensor.pad2d(m.picture, padding), PADDED, "F.pad(x, ...)[0]")
     m = maps(sheet, row=row, left=m.right, down=True, padded=padded)
     return m.padded, m.right
 
@@ -175,18 +163,18 @@ def explain(sheet: Sheet, row: int, heading: str, text: str) -> None:
 
 
 def conv_layer(
-    sheet: Sheet, name: str, row: int, left: int, seen: Array, weight: Array, words: str, stride: int
+    sheet: Sheet, name: str, row: int, left: int, seen: Array, filters: Array, words: str, stride: int
 ) -> Named:
     """A layer, side by side: its `weight` and `bias`, the maps `conv`, after ReLU `relu`; `right` as for `maps`."""
-    after, count = name.replace("conv", "relu"), len(weight)
-    bias = parameter(typed([0] * count), "", f"{name}.bias")
+    after, count = name.replace("conv", "relu"), len(filters)
+    bias = flow.parameter(typed([0] * count), "", f"{name}.bias")
     (bias,) = vars(labelled(sheet, row + EXPLAINED, **{f"{name}_bias": bias})).values()
     layer: dict[str, Any] = {
-        f"{name}_weight": weight_map(weight, words, f"{name}.weight"),
-        name: signed_map(
+        f"{name}_weight": weight(filters, words, f"{name}.weight"),
+        name: signed(
             lambda m: tensor.conv2d(seen[None], m[f"{name}_weight"], bias, stride)[0], WINDOW, f"{name}(x)[0]"
         ),
-        after: feature_map(lambda m: tensor.relu(m[name]), "the same, but 0 where it is below 0", "F.relu(x)[0]"),
+        after: feature(lambda m: tensor.relu(m[name]), "the same, but 0 where it is below 0", "F.relu(x)[0]"),
     }
     m = maps(sheet, row=row, left=left, band=max(seen.shape[1], KERNEL) + 1, down=True, **layer)
     sheet.next_row = max(sheet.next_row, row + 2 + EXPLAINED + count) + 1
@@ -195,7 +183,7 @@ def conv_layer(
 
 def pool_layer(sheet: Sheet, row: int, layer: Named) -> Array:
     """The maps after max-pooling, right of the layer that is pooled."""
-    pool = feature_map(tensor.max_pool2d(layer.relu[None], POOL)[0], LARGEST, "F.max_pool2d(x, 2)[0]")
+    pool = feature(tensor.max_pool2d(layer.relu[None], POOL)[0], LARGEST, "F.max_pool2d(x, 2)[0]")
     return maps(sheet, row=row, left=layer.right, down=True, pool=pool).pool
 
 
@@ -230,10 +218,9 @@ def dense_sheet(book: Book, pool: Array) -> tuple[Sheet, Array, Array]:
     sheet.width(1, 17)
     sheet.width(2, CELL, 700)
     row, band = sheet.next_row, pool.shape[1] + 1
-    weight = weight_map(
-        weights(random.Random(3), (CLASSES, *pool.shape)), RANDOM, "dense.weight.view(10, 2, rows, columns)"
-    )
-    m = maps(sheet, row=row, left=2, band=band, dense_weight=weight)
+    numbers = weights(random.Random(3), (CLASSES, *pool.shape))
+    dense_weight = weight(numbers, RANDOM, "dense.weight.view(10, 2, rows, columns)")
+    m = maps(sheet, row=row, left=2, band=band, dense_weight=dense_weight)
     for digit in range(CLASSES):
         sheet.write(row + 2 + digit * band, 1, f"digit {digit}", LABEL)
     sheet.width(m.right, 14)
@@ -254,41 +241,41 @@ def dense(maps: Array, weight: Array, bias: Array) -> Array:
 
 def answers(sheet: Sheet, logits: Array, label: Any, prefix: str = "", row: int | None = None, left: int = 1) -> Named:
     """A table from ten scores to probabilities, and the loss below it. Returns what `steps` does, and `loss`."""
-    t = steps(
+    t = flow.steps(
         sheet,
         CLASSES,
         prefix,
         row=row,
         left=left,
         freeze=None,
-        digit=counter(np.arange(CLASSES), "the ten possible answers"),
-        logits=activation(logits, "a score for each digit", "model(x)", FOUR),
-        exp_logits=activation(
+        digit=flow.counter(np.arange(CLASSES), "the ten possible answers"),
+        logits=flow.activation(logits, "a score for each digit", "model(x)", FOUR),
+        exp_logits=flow.activation(
             lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest logit)", "", FOUR
         ),
-        softmax=activation(
+        softmax=flow.activation(
             lambda t: t.exp_logits / tensor.sum(t.exp_logits), "its share of all of them", "F.softmax(logits)", FOUR
         ),
-        log_softmax=activation(
+        log_softmax=flow.activation(
             lambda t: t.logits - tensor.largest(t.logits) - tensor.log(tensor.sum(t.exp_logits)),
             "the logarithm of softmax",
             "F.log_softmax(logits)",
             FOUR,
         ),
-        one_hot=data(tensor.one_hot(label, CLASSES), "1 at the label", "F.one_hot(label)", WHOLE),
+        one_hot=flow.data(tensor.one_hot(label, CLASSES), "1 at the label", "F.one_hot(label)", WHOLE),
     )
     sheet.heat_map(t.softmax, HEAT)
-    below = values(
+    below = flow.values(
         sheet,
         prefix,
         row=t.first + CLASSES + 1,
         left=left,
-        loss=loss(
+        loss=flow.loss(
             -tensor.sum(t.one_hot * t.log_softmax),
             "minus the log_softmax of the label: 0 if the network is sure and right",
             "F.cross_entropy(logits, label)",
         ),
-        predicted=check(tensor.argmax(t.logits), "the digit with the largest logit", "argmax", WHOLE),
+        predicted=flow.check(tensor.argmax(t.logits), "the digit with the largest logit", "argmax", WHOLE),
     )
     t.loss = below.loss
     return t

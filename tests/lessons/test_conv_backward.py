@@ -23,7 +23,7 @@ def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
     return {row.block: row.verdict for row in sgdsheet.verify(path, engine).rows if not row.ok}
 
 
-@pytest.mark.parametrize(("padding", "stride"), [(0, 1), (1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (3, 3)])
+@pytest.mark.parametrize(("padding", "stride"), [(0, 1), (1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (3, 3), (1, 3)])
 def test_padding_and_stride(tmp_path: Path, padding: int, stride: int) -> None:
     path = tmp_path / "made.xlsx"
     sgdsheet.generate("conv_backward", path, padding=padding, stride=stride)
