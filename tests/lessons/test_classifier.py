@@ -15,7 +15,8 @@ from PIL import Image
 import sgdsheet
 from sgdsheet.engines.libreoffice import find_soffice
 from sgdsheet.lessons import train_classifier
-from sgdsheet.lessons.classifier import WEIGHTS
+from sgdsheet.lessons.classifier import CLASSIFIER, WEIGHTS
+from sgdsheet.lessons.data import Source
 from sgdsheet.lessons.pictures import digits, held_out
 
 Workbook = Callable[[str], Path]
@@ -100,17 +101,14 @@ def test_a_number_beyond_the_digits(edited: Edit) -> None:
         sgdsheet.verify(edited("few", {"digit": 10}))
 
 
-def test_a_picture_is_painted_in_ink(tmp_path: Path) -> None:
+def test_a_picture_is_painted_in_ink(tmp_path: Path, edited: Edit) -> None:
     picture = np.full((16, 16), 255, dtype=np.uint8)
     picture[:, 6:10] = 0  # a dark stroke on white paper
-    image, path = tmp_path / "one.png", tmp_path / "made.xlsx"
+    image = tmp_path / "one.png"
     Image.fromarray(picture).save(image)
-    data = tmp_path / "digits.csv"
-    data.write_text("\n".join(",".join(["1"] + ["0", "0", "0", "16", "16", "0", "0", "0"] * 8) for _ in range(3)))
-    sgdsheet.generate("classifier", path, image=image, data=data)
-    blocks = sgdsheet.read(path)
-    assert blocks["predicted"] == 1
-    assert blocks["painted"][4, 3] >= 14
-    assert blocks["painted"][4, 0] == 0
-    assert blocks["held_label"].tolist() == [1, 1, 1]
+    painted = CLASSIFIER.load(Source(image=image))["painted"]
+    assert painted[4, 3] >= 14
+    assert painted[4, 0] == 0
+    path = edited("few", {("painted", place): float(ink) for place, ink in enumerate(painted.reshape(-1))})
+    assert sgdsheet.read(path)["predicted"] == 1
     assert bad(path) == {}
