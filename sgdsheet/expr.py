@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from sgdsheet.errors import Error
 
 MAX_ROWS, MAX_COLUMNS, MAX_FORMULA = 1_048_576, 16_384, 8_192
+MAX_LEVELS = 64  # of functions and parentheses within each other
 
 # How tightly an operator binds: the higher, the tighter.
 _COMPARE, _ADD, _MULTIPLY, _POWER, _ATOM = 1, 2, 3, 4, 5
@@ -290,12 +292,20 @@ def lift(value: Any) -> Expr:
 def formula(value: Any, sheet: str) -> str:
     """The cell's formula, with its `=`, for a cell on `sheet`.
 
-    Raises `Error` if it is longer than the 8,192 characters that Excel accepts.
+    Raises `Error` if it is longer than the 8,192 characters that Excel accepts, or deeper than 64 levels.
     """
     text = "=" + lift(value).text(sheet)
     if len(text) > MAX_FORMULA:
         raise Error(f"a formula of {len(text):,} characters is longer than the {MAX_FORMULA:,} that Excel accepts")
+    if text.count("(") > MAX_LEVELS and (levels := _levels(text)) > MAX_LEVELS:
+        raise Error(f"a formula of {levels:,} levels is deeper than the {MAX_LEVELS} that Excel accepts")
     return text
+
+
+def _levels(text: str) -> int:
+    """Returns how many parentheses are open at once, those of texts and of sheets' names aside."""
+    plain = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
+    return max(accumulate((sign == "(") - (sign == ")") for sign in plain))
 
 
 def add(left: Any, right: Any) -> Expr:

@@ -648,6 +648,15 @@ def test_a_formula_may_not_be_longer_than_excel_takes() -> None:
         formula(Text(longest.value + "x"), "s")
 
 
+def test_a_formula_deeper_than_excel_takes() -> None:
+    deep: Expr = Call("IF", Ref("(((sheet", 1, 1), Text("("), 1)
+    for _ in range(63):
+        deep = Call("ABS", deep)
+    assert formula(deep, "s").count("(") == 64 + 3 + 1
+    with pytest.raises(Error, match=r"65 levels .* 64"):
+        formula(Call("ABS", deep), "s")
+
+
 @pytest.mark.parametrize("value", [A1, A1 + 1, Number(0), Call("TRUE"), Negative(A1)])
 def test_an_expression_has_no_truth_value(value: Expr) -> None:
     with pytest.raises(TypeError, match="where"):
