@@ -15,6 +15,9 @@ decide which formulas there are. Each other hyperparameter may be a number, an e
 row for each step; only one that is the Python number 0 (no momentum, no weight decay) leaves its formulas out. Nothing
 here branches on a value otherwise, so that one formula is right for whatever a reader types into a cell.
 
+A momentum that may be 0 at some steps and not at others comes with `before`, that of all steps before in one dimension:
+where it is 0 the buffer then stays as it is, as it does in torch. Without `before` it is 0 at all steps or at none.
+
 In the docstrings `grad` is the gradient to go down by: its sign is turned by `maximize`, and `weight_decay * param` is
 added to it, unless they say something else of weight decay. `lr` is the learning rate, `eps` keeps from dividing by 0.
 """
@@ -52,6 +55,7 @@ def sgd(
     weight_decay: Any = 0.0,
     nesterov: bool = False,
     maximize: bool = False,
+    before: Any = None,
 ) -> Result:
     """Stochastic gradient descent, with momentum if asked for.
 
@@ -60,7 +64,7 @@ def sgd(
                           param - lr * (grad + momentum * momentum_buffer)   with nesterov
                           param - lr * grad                                  without momentum
 
-    At step 1, and where momentum is 0, grad enters the buffer undampened, as it does in torch.
+    At the first step with momentum, and where it is 0, grad enters undampened, as it does in torch.
 
     State: `momentum_buffer`, unless `momentum` is the number 0. Raises `Error` for nesterov without momentum or with
     dampening, as torch does.
@@ -74,17 +78,18 @@ def sgd(
         return place("new_param", param - lr * grad, f"param - lr * {g}"), {}
     new, weight = grad, ""
     if not _is_zero(dampening):
-        undampened = where(equal(step, 1), 1, where(equal(momentum, 0), 1, 1 - dampening))
+        first = equal(step, 1) if before is None else equal(tensor.sum(before), 0)
+        undampened = where(first, 1, where(equal(momentum, 0), 1, 1 - dampening))
         new = place("grad_weight", undampened, "1 - dampening; 1 at step 1 and where momentum is 0") * grad
         weight = "grad_weight * "
-    buffer = momentum * state["momentum_buffer"] + new
-    buffer = place("momentum_buffer", buffer, f"momentum * momentum_buffer + {weight}{g}")
+    words = f"momentum * momentum_buffer + {weight}{g}"
+    buffer, used = _buffered(place, momentum, state, new, before, words)
     if nesterov:
         new_param = place(
             "new_param", param - lr * (grad + momentum * buffer), f"param - lr * ({g} + momentum * momentum_buffer)"
         )
     else:
-        new_param = place("new_param", param - lr * buffer, "param - lr * momentum_buffer")
+        new_param = place("new_param", param - lr * used, "param - lr * momentum_buffer")
     return new_param, {"momentum_buffer": buffer}
 
 
@@ -170,6 +175,7 @@ def rmsprop(
     momentum: Any = 0.0,
     centered: bool = False,
     maximize: bool = False,
+    before: Any = None,
 ) -> Result:
     """RMSprop: the gradient is divided by the root of a running mean of its square.
 
@@ -197,10 +203,9 @@ def rmsprop(
         denom = place("denom", sqrt(square_avg) + eps, "sqrt(square_avg) + eps")
     if _is_zero(momentum):
         return place("new_param", param - lr * grad / denom, f"param - lr * {g} / denom"), new_state
-    buffer = momentum * state["momentum_buffer"] + grad / denom
-    buffer = place("momentum_buffer", buffer, f"momentum * momentum_buffer + {g} / denom")
-    new_state["momentum_buffer"] = buffer
-    return place("new_param", param - lr * buffer, "param - lr * momentum_buffer"), new_state
+    words = f"momentum * momentum_buffer + {g} / denom"
+    new_state["momentum_buffer"], used = _buffered(place, momentum, state, grad / denom, before, words)
+    return place("new_param", param - lr * used, "param - lr * momentum_buffer"), new_state
 
 
 def adam(
@@ -561,6 +566,18 @@ def _is_zero(value: Any) -> bool:
     return isinstance(value, int | float) and value == 0
 
 
+def _buffered(place: Place, momentum: Any, state: State, new: Any, before: Any, words: str) -> tuple[Any, Any]:
+    """The momentum buffer, into which `new` enters, and what the parameter goes by."""
+    held = state["momentum_buffer"]
+    if before is None:
+        buffer = place("momentum_buffer", momentum * held + new, words)
+        return buffer, buffer
+    rests = equal(momentum, 0)
+    buffer = where(rests, held, momentum * held + new)
+    buffer = place("momentum_buffer", buffer, f"{words}; unchanged where momentum is 0")
+    return buffer, where(rests, new, buffer)
+
+
 def _gradient(place: Place, param: Any, grad: Any, weight_decay: Any, maximize: bool) -> tuple[Any, str]:
     """The gradient to go down by, and what the sheet calls it: negated to maximize, with the weight decay added."""
     grad, words = (-grad, "-grad") if maximize else (grad, "grad")
@@ -664,7 +681,14 @@ class Optimizer:
     def defaults(self) -> dict[str, Any]:
         """The hyperparameters and their default values."""
         parameters = inspect.signature(self.step).parameters.values()
-        return {each.name: each.default for each in parameters if each.default is not each.empty}
+        given = {each.name: each.default for each in parameters if each.default is not each.empty}
+        given.pop("before", None)  # which is no hyperparameter
+        return given
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """What the recurrence takes beside hyperparameters: `loss`, or `before`, the momentum of the steps before."""
+        return frozenset(inspect.signature(self.step).parameters) & {"loss", "before"}
 
     def cells(self) -> dict[str, float]:
         """The hyperparameters that are numbers, and their default values; tuples are taken apart."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from sgdsheet.book import Book, save
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
+from sgdsheet.expr import Range
+
+Check = Callable[[Mapping[str, np.ndarray]], None]
 
 
 @dataclass(frozen=True)
@@ -20,17 +26,36 @@ class Written:
     size: int
 
 
-def write(book: Book, path: str | Path) -> Written:
+def write(book: Book, path: str | Path, check: Check | None = None) -> Written:
     """Writes a book with the value of each formula; an existing file is replaced when the new one is complete.
 
-    Raises `Error` if the name does not end with .xlsx, and if the folder cannot be written.
+    `check` is called before that with the values of each block, by its name and in its shape: what it raises leaves the
+    existing file as it was. Raises `Error` if the name does not end with .xlsx, and if the folder cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".xlsx":
         raise Error(f"{path}: expected a name that ends with .xlsx")
-    save(book, path, engine("ironcalc").calculate)
+
+    def calculate(file: Path, ranges: Sequence[Range]) -> list[np.ndarray]:
+        values = engine("ironcalc").calculate(file, ranges)
+        if check is not None:
+            check(_by_block(book, values))
+        return values
+
+    save(book, path, calculate)
     kinds = [content.kind for sheet in book.sheets for row in sheet.cells.values() for content in row.values()]
     return Written(path, len(kinds), kinds.count("f"), path.stat().st_size)
+
+
+def _by_block(book: Book, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The values of each block, from those of each sheet."""
+    sheets = {sheet.name: held for sheet, held in zip(book.sheets, values, strict=True)}
+    return {
+        name: block.whole(
+            [sheets[panel.sheet][panel.top - 1 : panel.bottom, panel.left - 1 : panel.right] for panel in block.panels]
+        )
+        for name, block in book.blocks.items()
+    }
 
 
 def cells(book: Book) -> int:

@@ -15,13 +15,14 @@ import torch
 
 from sgdsheet.book import Book
 from sgdsheet.errors import Error
+from sgdsheet.expr import quoted
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.finite import require_finite, watcher
 from sgdsheet.torch_frontend.program.graph import RANDOM, Graph, Node, place
 from sgdsheet.torch_frontend.program.program import Program
 from sgdsheet.torch_frontend.sheets.build import build
 from sgdsheet.torch_frontend.sheets.estimate import Estimate, estimate, require_fits
-from sgdsheet.torch_frontend.tracing.agreement import difference, first_difference
+from sgdsheet.torch_frontend.tracing.agreement import difference, first_difference, wrong_cell
 from sgdsheet.torch_frontend.tracing.batches import batches, unfit
 from sgdsheet.torch_frontend.tracing.clipping import Clipping
 from sgdsheet.torch_frontend.tracing.lent import lent
@@ -48,9 +49,23 @@ class Compiled:
         """Writes the workbook, every formula with its value; an existing file is replaced when the new one is complete.
 
         Returns the path, the numbers of cells and formulas, and the size in bytes. Raises `Error` if the folder cannot
-        be written, or the name does not end with .xlsx.
+        be written, or the name does not end with .xlsx, and for a cell that does not agree with torch: then nothing is
+        written.
         """
-        return write(self.book(), path)
+        book, placed = build(self.program, self.values, self.title)
+
+        def check(cells: Mapping[str, np.ndarray]) -> None:
+            with float64_by_default(), np.errstate(all="ignore"):
+                wrong = wrong_cell(self.program, placed, self.values, cells)
+            if wrong is not None:
+                name, place = wrong
+                cell, held = book.blocks[name].cell(place), cells[name][place]
+                raise Error(
+                    f"{path}: not written, for cell {quoted(cell.sheet)}!{cell.address} ({name}) would hold {held}, "
+                    "which is not what torch computes; please report this"
+                )
+
+        return write(book, path, check)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch.nn.functional import mse_loss
 from torch.optim import lr_scheduler
 
 import sgdsheet
+from sgdsheet import writing
 from sgdsheet.eve import Eve
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.reference import float64_by_default
@@ -211,6 +212,58 @@ def test_every_scheduler(tmp_path: Path, name: str) -> None:
     assert str(before) == str((optimizer.state_dict(), scheduler.state_dict()))
 
 
+class Momentum:
+    """A scheduler of the momentum alone."""
+
+    def __init__(self, optimizer: Any, values: list[float]) -> None:
+        self.optimizer, self.values, self.made = optimizer, values, 0
+        self._set()
+
+    def _set(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["momentum"] = self.values[self.made % len(self.values)]
+
+    def step(self) -> None:
+        self.made += 1
+        self._set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "values"),
+    [
+        ("SGD", {"dampening": 0.3}, [0.0, 0.0, 0.5, 0.0, 0.9]),
+        ("SGD", {"nesterov": True, "momentum": 0.5}, [0.0, 0.9, 0.0, 0.5]),
+        ("RMSprop", {"centered": True}, [0.5, 0.0, 0.9, 0.0]),
+    ],
+)
+def test_a_momentum_that_is_0_at_some_steps(tmp_path: Path, kind: str, more: dict[str, Any], values: Any) -> None:
+    model = mlp()
+    optimizer = getattr(optim, kind)(model.parameters(), lr=0.1, **more)
+    agrees(tmp_path, model, X, Y, mse_loss, optimizer, steps=len(values), scheduler=Momentum(optimizer, values))
+
+
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop"])
+def test_a_momentum_of_0_may_be_typed(tmp_path: Path, kind: str) -> None:
+    model, path = mlp(), tmp_path / "model.xlsx"
+    optimizer = getattr(optim, kind)(model.parameters(), lr=0.1, momentum=0.5)
+    sgdsheet.compile(model, X, Y, mse_loss, optimizer, steps=2).save(path)
+    workbook = openpyxl.load_workbook(path)
+    _, cell = next(workbook.defined_names["momentum"].destinations)
+    workbook["training"][cell] = 0
+    workbook.save(path)
+    assert sgdsheet.verify(path).ok
+    without = getattr(optim, kind)(model.parameters(), lr=0.1)
+    values, _ = trained(model, [(X, Y)] * 2, mse_loss, without)
+    np.testing.assert_allclose(sgdsheet.read(path)["2/param/0.weight"], values["0.weight"], rtol=1e-10)
+
+
+def test_a_buffer_that_torch_does_not_make_is_refused() -> None:
+    model = mlp()
+    optimizer = optim.RMSprop(model.parameters(), lr=0.1)
+    message = refused(model=model, optimizer=optimizer, scheduler=Momentum(optimizer, [0.0, 0.5]), steps=2)
+    assert "step 2 of your own loop cannot be made: KeyError 'momentum_buffer'" in message
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +367,28 @@ def test_names_that_no_workbook_has(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(sgdsheet.Error, match="cannot be written"):
         book.save(tmp_path / "file" / "model.xlsx")
+
+
+def test_a_book_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.xlsx"
+    path.write_text("as it was")
+    model = mlp()
+    book = sgdsheet.compile(model, X, Y, mse_loss, optim.SGD(model.parameters(), lr=0.1))
+    panel = book.book().blocks["1/param/0.weight"].panels[0]
+    right = writing.engine("ironcalc").calculate
+
+    class Wrong:
+        def calculate(self, file: Path, ranges: Any) -> list[np.ndarray]:
+            values = right(file, ranges)
+            sheet = next(number for number, each in enumerate(ranges) if each.sheet == panel.sheet)
+            values[sheet][panel.top - 1, panel.left - 1] *= 1 + 1e-6
+            return values
+
+    monkeypatch.setattr(writing, "engine", lambda name: Wrong())
+    with pytest.raises(sgdsheet.Error, match=r"not written, for cell .*\(1/param/0.weight\) would hold"):
+        book.save(path)
+    assert path.read_text() == "as it was"
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_gradients_without_an_optimizer(tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ class Group:
             given |= {part: given[part] for part in parts if part in given and name not in given}
         return arguments(given)
 
+    def begins(self, optimizer: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the state of each parameter begins with, by torch's names, from the cells' values at the first step.
+
+        A cell has its state even while it holds 0.
+        """
+        cells = {name: np.array(values[name], dtype=object) for name in self.cells}
+        found = OPTIMIZERS[optimizer].init(**self.hyperparameters(cells))
+        return {name: start.item() if isinstance(start, np.ndarray) else start for name, start in found.items()}
+
 
 @dataclass(frozen=True)
 class Program:
@@ -100,7 +109,7 @@ class Program:
         found: dict[str, dict[str, Any]] = {}
         for group, values in zip(self.groups, cells, strict=True):
             for param in group.params:
-                found[param] = OPTIMIZERS[self.optimizer or ""].init(**group.hyperparameters(values))
+                found[param] = group.begins(self.optimizer or "", values)
         return found
 
     def dims(self) -> dict[str, int]:
@@ -246,7 +255,7 @@ class Program:
                     leaf.grad = None if grad is None else computed[grad].reshape(leaf.shape).clone()
                 try:
                     optimizer.step(*([lambda: losses[-1]] if self.optimizer == "Eve" else []))
-                except ArithmeticError as error:  # Eve divides by the loss
+                except (ArithmeticError, LookupError) as error:  # Eve divides by the loss; RMSprop may lack a buffer
                     raise Error(f"step {k + 1} of {self.optimizer} cannot be computed: {error}") from None
                 tensors |= {f"param/{name}": leaf.detach().clone() for name, leaf in leaves.items()}
         last = len(self.which)
@@ -266,11 +275,8 @@ class Program:
         from sgdsheet.eve import Eve
 
         kind: Any = Eve if self.optimizer == "Eve" else getattr(torch.optim, self.optimizer)
-        groups = [
-            {"params": [leaves[name] for name in group.params]} | group.hyperparameters(self._cells(number, 0, values))
-            for number, group in enumerate(self.groups)
-        ]
-        optimizer = kind(groups)
+        optimizer = kind([{"params": [leaves[name] for name in group.params]} for group in self.groups])
+        self._set(optimizer, 0, values)  # not given before, for a schedule may go where no optimiser begins
         for name, states in self._starts(values).items():
             for state, start in states.items():
                 if leaves[name] in optimizer.state:  # Adagrad's, which do not begin with what the group says

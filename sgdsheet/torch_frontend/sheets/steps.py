@@ -210,16 +210,24 @@ class Steps:
             if name.startswith("buffer/"):
                 array = arrays[graph.outputs[name]] if name in graph.outputs else pages.cells[f"{k}/{name}"]
                 pages.fill(f"{k + 1}/{name}", array)
-        for group, cells in zip(self._program.groups, self._at(k), strict=True):
+        for number, (group, cells) in enumerate(zip(self._program.groups, self._at(k), strict=True)):
             given = group.hyperparameters(cells)
-            if self._program.optimizer == "Eve":
+            assert self._optimizer is not None
+            if "loss" in self._optimizer.takes:
                 given["loss"] = pages.cells[f"{k}/loss"].item()
+            if "before" in self._optimizer.takes and "momentum" in group.cells:
+                given["before"] = self._before(k, number)
             for name in group.params:
                 if f"grad/{name}" in graph.outputs:
                     self._learn(k, name, given)
                 else:  # torch leaves a parameter without a gradient as it is
                     for block in (f"param/{name}", *(f"state/{name}/{state}" for state in self._states[name])):
                         pages.fill(f"{k + 1}/{block}", pages.cells[f"{k}/{block}"])
+
+    def _before(self, k: int, group: int) -> Array:
+        """The momentum of all steps before step k, each cell once; 1 if the buffer has begun before them."""
+        cells = dict.fromkeys(self._at(j)[group]["momentum"] for j in range(k))
+        return np.array([1] if self._program.begun else [*cells], dtype=object)
 
     def _learn(self, k: int, name: str, given: Mapping[str, Any]) -> None:
         """One parameter's step: its states' new cells, then its own."""

@@ -1,15 +1,18 @@
-"""Whether a program computes what the caller's own loop has computed, and what the likeliest cause is if not."""
+"""Whether a program computes what the caller's own loop has computed, and cells what the program computes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.program.program import Placed, Program
 from sgdsheet.torch_frontend.program.reference import LEAST, TOLERANCE, sizes
 from sgdsheet.torch_frontend.tracing.own_loop import Ran
+
+HUGE = 1e300
 
 
 def first_difference(
@@ -34,6 +37,24 @@ def first_difference(
     return None
 
 
+def wrong_cell(
+    program: Program, placed: Placed, values: Mapping[str, np.ndarray], cells: Mapping[str, np.ndarray]
+) -> tuple[str, tuple[Any, ...]] | None:
+    """The first cell, as its block and place there, that differs from the program by more than `verify` allows."""
+    blocks = program.run(values, placed=placed)
+    allowed: Mapping[str, np.ndarray] | None = None
+    for name, held in cells.items():
+        ours, theirs = _floats(held), blocks[name]
+        if _near(ours, theirs):
+            continue
+        if allowed is None:
+            allowed = sizes(program.dims(), partial(program.run, placed=placed), values, blocks)
+        wrong = ~_close(ours, theirs, allowed.get(name, np.zeros(())))
+        if wrong.any():
+            return name, tuple(np.argwhere(wrong)[0])
+    return None
+
+
 def difference(block: str, blocks: Mapping[str, np.ndarray], ran: Ran, optimizer: Any) -> str:
     """What to say of the first block that differs: the step, both numbers, and the likeliest cause."""
     theirs = ran.blocks[block]
@@ -51,13 +72,23 @@ def difference(block: str, blocks: Mapping[str, np.ndarray], ran: Ran, optimizer
 
 
 def _near(ours: np.ndarray, theirs: np.ndarray, size: Any = 0.0) -> bool:
-    if ours.shape != theirs.shape:
-        return False
-    scale = np.maximum(max(LEAST, float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0))), size)
+    return ours.shape == theirs.shape and bool(_close(ours, theirs, size).all())
+
+
+def _close(ours: np.ndarray, theirs: np.ndarray, size: Any = 0.0) -> np.ndarray:
+    """Where two arrays agree. Near float64's limit, and beyond it, a cell may hold an error or a huge number."""
+    finite = np.isfinite(theirs)
+    scale = np.maximum(max(LEAST, float(np.abs(theirs[finite]).max(initial=0))), size)
     with np.errstate(invalid="ignore"):
-        apart = np.abs(ours - theirs)
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-    return bool(np.all(same | (apart <= TOLERANCE * scale)))
+        near = np.abs(ours - theirs) <= TOLERANCE * scale
+    beyond = ~finite | (np.abs(theirs) > HUGE)
+    return near | (beyond & (~np.isfinite(ours) | (np.abs(ours) > HUGE)))
+
+
+def _floats(cells: np.ndarray) -> np.ndarray:
+    """Numbers and truths as floats; NaN for whatever else a cell may hold."""
+    numbers = [float(each) if isinstance(each, (int, float)) else np.nan for each in cells.reshape(-1)]
+    return np.array(numbers).reshape(cells.shape)
 
 
 def _cause(step: int, kind: str, optimizer: Any) -> str:

@@ -119,7 +119,7 @@ def _step(
 
 
 def _said(error: Exception) -> str:
-    return one_line(error)
+    return f"KeyError {error}" if isinstance(error, KeyError) else one_line(error)
 
 
 def _note(ran: Ran, k: int, tensors: dict[str, Any]) -> None:

@@ -150,7 +150,7 @@ def _state(
     for group in groups:
         first = {part: value[0] if isinstance(value, list) else value for part, value in group.cells.items()}
         for path in group.params:
-            for state, start in OPTIMIZERS[name].init(**group.hyperparameters(first)).items():
+            for state, start in group.begins(name, first).items():
                 shape = () if state in OPTIMIZERS[name].scalars else shapes[path]
                 held = states.get(path, {}).get(state)
                 value = np.full(shape, float(start)) if held is None else np.array(_double(held))
