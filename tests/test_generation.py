@@ -330,8 +330,10 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder.xlsx"]
 
 
-def test_check_finds_nothing_in_a_fresh_file(workbook: Workbook) -> None:
-    assert generation.check("linear_sgd", workbook("linear_sgd")) is None
+def test_check_finds_nothing_in_a_fresh_file(tmp_path: Path) -> None:
+    points = csv(tmp_path / "points.csv", 3)
+    sgdsheet.generate("linear_sgd", tmp_path / "made.xlsx", data=points)
+    assert generation.check("linear_sgd", tmp_path / "made.xlsx", data=points) is None
 
 
 def test_check_of_a_missing_file(tmp_path: Path) -> None:
