@@ -8,6 +8,7 @@ numbers as well and then simply computes, so that one recurrence serves a sheet 
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -15,30 +16,77 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import expr
+from sgdsheet.errors import Error
 from sgdsheet.expr import Binary, Call, Expr, Negative, Number, Range, Ref
 
 Array = np.ndarray
 ARGUMENTS = 255  # that a function takes
+NO_NUMBER = Call("NA")
 STRETCH = 8  # terms of a long sum that are worth a range of their own
 
 
-def _elementwise(build: Callable[..., Any], compute: Callable[..., Any], doc: str) -> Callable[..., Any]:
+def each_element(
+    build: Callable[..., Any], compute: Callable[..., Any], doc: str, infinite: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Returns a function of arrays, broadcast to one shape, from one of elements.
+
+    Arguments:
+      build: makes the expression, where one of the elements is one.
+      compute: computes the number, where all are numbers; also of whole numeric arrays.
+      doc: the function's docstring.
+      infinite: is asked instead of `build` where one of the numbers is infinite, which no formula can hold. Without it
+        that is an `Error`.
+
+    An element that is computed from NaN is #N/A.
+    """
+
+    def one(*elements: Any) -> Any:
+        numbers = [plain(element) for element in elements]
+        if builtins.all(map(is_number, elements)):
+            with np.errstate(all="ignore"):
+                value = compute(*numbers)
+            return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+        floats = [number for number in numbers if isinstance(number, float)]
+        if builtins.any(map(math.isnan, floats)):
+            return NO_NUMBER
+        if builtins.any(map(math.isinf, floats)):
+            if infinite is None:
+                raise Error("an infinite number reaches a formula that cannot hold it")
+            return infinite(*numbers)
+        return build(*elements)
+
     def function(*operands: Any) -> Any:
         arrays = [np.asarray(operand) for operand in operands]
-        if not any(array.dtype == object for array in arrays):
+        if not builtins.any(array.dtype == object for array in arrays):
             return compute(*arrays)
-        return np.frompyfunc(build, len(arrays), 1)(*arrays)
+        return np.frompyfunc(one, len(arrays), 1)(*arrays)
 
     function.__doc__ = doc
     return function
 
 
-def _function(name: str, compute: Callable[..., Any], doc: str) -> Callable[..., Any]:
-    return _elementwise(lambda *operands: Call(name, *operands), compute, doc)
+def is_number(value: Any) -> bool:
+    """Returns whether an element is a number that is known when the workbook is made."""
+    return isinstance(value, (Number, int, float, np.number, np.bool_))
+
+
+def plain(value: Any) -> Any:
+    """Returns a constant's number; everything else as it is."""
+    return value.value if isinstance(value, Number) else value
+
+
+def _function(
+    name: str, compute: Callable[..., Any], doc: str, infinite: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    return each_element(lambda *operands: Call(name, *operands), compute, doc, infinite)
 
 
 def _comparison(operator: str, compute: Callable[..., Any]) -> Callable[..., Any]:
-    return _elementwise(lambda a, b: expr.compare(operator, a, b), compute, f"`a {operator} b`, element by element.")
+    def infinite(a: Any, b: Any) -> bool:  # a cell's number is neither infinite nor decisive
+        return bool(compute(a if isinstance(a, float) else 0.0, b if isinstance(b, float) else 0.0))
+
+    build, doc = (lambda a, b: expr.compare(operator, a, b)), f"`a {operator} b`, element by element."
+    return each_element(build, compute, doc, infinite)
 
 
 sqrt = _function("SQRT", np.sqrt, "The square root.")
@@ -48,8 +96,18 @@ tanh = _function("TANH", np.tanh, "The hyperbolic tangent.")
 cos = _function("COS", np.cos, "The cosine of an angle in radians.")
 abs = _function("ABS", np.abs, "The absolute value.")
 sign = _function("SIGN", np.sign, "-1, 0 or 1.")
-maximum = _function("MAX", np.maximum, "The larger of two, element by element.")
-minimum = _function("MIN", np.minimum, "The smaller of two, element by element.")
+maximum = _function(
+    "MAX",
+    np.maximum,
+    "The larger of two, element by element.",
+    lambda a, b: b if a == -math.inf else a if b == -math.inf else math.inf,
+)
+minimum = _function(
+    "MIN",
+    np.minimum,
+    "The smaller of two, element by element.",
+    lambda a, b: b if a == math.inf else a if b == math.inf else -math.inf,
+)
 floor = _function("INT", np.floor, "The largest whole number that is not above x.")
 mod = _function("MOD", np.mod, "The remainder, with the sign of the divisor.")
 either = _function("OR", np.logical_or, "Whether at least one condition holds.")
@@ -59,8 +117,9 @@ finite_or = _function(
     lambda a, b: np.where(np.isfinite(a), a, b),
     "The first where it is a number, the second where it is an error.",
 )
-where = _elementwise(expr.choose, np.where, "`yes` where the condition holds, `no` elsewhere.")
+where = each_element(expr.choose, np.where, "`yes` where the condition holds, `no` elsewhere.")
 equal = _comparison("=", np.equal)
+unequal = _comparison("<>", np.not_equal)
 less = _comparison("<", np.less)
 less_equal = _comparison("<=", np.less_equal)
 greater = _comparison(">", np.greater)

@@ -8,49 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet import expr
-from sgdsheet.errors import Error
+from sgdsheet import expr, tensor
 from sgdsheet.expr import Call, Expr, Number, Ref
-from sgdsheet.tensor import Array
+from sgdsheet.tensor import NO_NUMBER, Array, is_number, plain
 
 Function = Callable[..., Any]
-NO_NUMBER = Call("NA")
 INFINITE = 1e307  # what stands for infinity where a cell decides whether it is one
 
 
-def is_number(value: Any) -> bool:
-    return not isinstance(value, Expr) or isinstance(value, Number)
-
-
-def plain(value: Any) -> Any:
-    return value.value if isinstance(value, Number) else value
-
-
 def each_element(build: Function, compute: Function, infinite: Function | None = None) -> Function:
-    """A function of arrays from one of elements: `compute` where all are numbers, `build` where some are expressions.
+    """Returns `tensor.each_element`'s function for arrays of objects: they go in, and one comes out."""
+    return objects(tensor.each_element(build, compute, "", infinite))
 
-    `infinite` is `build` where one of the numbers is infinite. A cell that cannot be a number is #N/A.
-    """
 
-    def one(*elements: Any) -> Any:
-        values = [plain(each) for each in elements]
-        if all(is_number(each) for each in elements):
-            with np.errstate(all="ignore"):
-                value = compute(*values)
-            return value.item() if isinstance(value, np.generic) else value
-        if any(isinstance(each, float) and math.isnan(each) for each in values):
-            return NO_NUMBER
-        if any(isinstance(each, float) and math.isinf(each) for each in values):
-            if infinite is None:
-                raise Error("an infinite number reaches a formula that cannot hold it")
-            return infinite(*values)
-        return build(*elements)
+def objects(function: Function) -> Function:
+    """Returns a function of `tensor` for arrays of objects."""
 
-    def function(*arrays: Any) -> Array:
-        arrays = tuple(np.asarray(each, dtype=object) for each in arrays)
-        return np.asarray(np.frompyfunc(one, len(arrays), 1)(*arrays), dtype=object)
+    def of_objects(*arrays: Any) -> Array:
+        return np.asarray(function(*(np.asarray(each, dtype=object) for each in arrays)), dtype=object)
 
-    return function
+    return of_objects
 
 
 def call(name: str, compute: Function) -> Function:
@@ -79,23 +56,26 @@ multiply = each_element(expr.multiply, lambda a, b: a * b, lambda a, b: NO_NUMBE
 divide = each_element(expr.divide, np.divide, lambda a, b: 0.0 if isinstance(b, float) else a)
 power = each_element(expr.power, lambda a, b: np.power(float(a), b))
 negative = each_element(lambda a: -a, lambda a: -a)
-exp = call("EXP", np.exp)
-log = call("LN", np.log)
-sqrt = call("SQRT", np.sqrt)
-absolute = call("ABS", abs)
-maximum = each_element(
-    lambda a, b: Call("MAX", a, b), max, lambda a, b: b if a == -math.inf else a if b == -math.inf else math.inf
-)
-minimum = each_element(
-    lambda a, b: Call("MIN", a, b), min, lambda a, b: b if a == math.inf else a if b == math.inf else -math.inf
-)
+exp = objects(tensor.exp)
+log = objects(tensor.log)
+sqrt = objects(tensor.sqrt)
+absolute = objects(tensor.abs)
+maximum = objects(tensor.maximum)
+minimum = objects(tensor.minimum)
+sigmoid = objects(tensor.sigmoid)
+COMPARISONS = {
+    "=": objects(tensor.equal),
+    "<>": objects(tensor.unequal),
+    "<": objects(tensor.less),
+    "<=": objects(tensor.less_equal),
+    ">": objects(tensor.greater),
+    ">=": objects(tensor.greater_equal),
+}
 
 
 def comparison(operator: str) -> Function:
-    def infinite(a: Any, b: Any) -> bool:
-        return expr._COMPARISONS[operator](a if isinstance(a, float) else 0.0, b if isinstance(b, float) else 0.0)
-
-    return each_element(lambda a, b: expr.compare(operator, a, b), expr._COMPARISONS[operator], infinite)
+    """Returns the comparison of two arrays, element by element."""
+    return COMPARISONS[operator]
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:
@@ -124,12 +104,6 @@ def where(condition: Any, yes: Any, no: Any) -> Array:
 def _scaled(function: Function) -> Function:
     """add and sub take `alpha`, a factor for what is added."""
     return lambda a, b, alpha=1: function(a, b if alpha == 1 else multiply(b, alpha))
-
-
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), in a form that does not overflow."""
-    build = lambda a: Call("EXP", Call("MIN", a, 0)) / (1 + Call("EXP", -Call("ABS", a)))  # noqa: E731
-    return each_element(build, lambda a: 1 / (1 + np.exp(-a)))(x)
 
 
 def _logical(name: str, compute: Function) -> Function:
@@ -252,7 +226,7 @@ def _never(x: Array, holds: Function) -> Array:
 # One worksheet function, or a short formula, for each.
 _FUNCTIONS: dict[str, Function] = {
     "sin": call("SIN", np.sin),
-    "cos": call("COS", np.cos),
+    "cos": objects(tensor.cos),
     "tan": call("TAN", np.tan),
     "asin": call("ASIN", np.arcsin),
     "acos": call("ACOS", np.arccos),
@@ -262,7 +236,7 @@ _FUNCTIONS: dict[str, Function] = {
     "asinh": call("ASINH", np.arcsinh),
     "acosh": call("ACOSH", np.arccosh),
     "atanh": call("ATANH", np.arctanh),
-    "floor": call("INT", np.floor),
+    "floor": objects(tensor.floor),
     "trunc": call("TRUNC", np.trunc),
     "ceil": each_element(lambda a: -Call("INT", -a), np.ceil),
     "frac": each_element(lambda a: a - Call("TRUNC", a), lambda a: a - np.trunc(a)),
@@ -292,9 +266,9 @@ ELEMENTWISE: dict[str, Function] = {
     "exp.default": exp,
     "log.default": log,
     "abs.default": absolute,
-    "sign.default": call("SIGN", np.sign),
-    "sgn.default": call("SIGN", np.sign),
-    "tanh.default": call("TANH", np.tanh),
+    "sign.default": objects(tensor.sign),
+    "sgn.default": objects(tensor.sign),
+    "tanh.default": objects(tensor.tanh),
     "sigmoid.default": sigmoid,
     "relu.default": lambda x: maximum(x, 0),
     "maximum.default": maximum,

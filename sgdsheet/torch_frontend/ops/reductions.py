@@ -10,11 +10,9 @@ import numpy as np
 
 from sgdsheet import expr, tensor
 from sgdsheet.expr import Call, Expr, Range
-from sgdsheet.tensor import Array
-from sgdsheet.torch_frontend.ops.elementwise import is_number, plain
+from sgdsheet.tensor import ARGUMENTS, Array, is_number, plain
 
 Function = Callable[..., Any]
-ARGUMENTS = 255  # that a function takes
 
 
 def _dims(x: Array, dims: Any) -> tuple[int, ...]:

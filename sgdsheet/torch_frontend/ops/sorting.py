@@ -13,8 +13,7 @@ import numpy as np
 
 from sgdsheet import expr, tensor
 from sgdsheet.expr import Call
-from sgdsheet.tensor import Array
-from sgdsheet.torch_frontend.ops.elementwise import is_number, plain
+from sgdsheet.tensor import Array, is_number, plain
 
 
 def sort(x: Array, dim: int = -1, descending: bool = False) -> list[Array]:
