@@ -686,9 +686,9 @@ class Optimizer:
         return given
 
     @property
-    def takes(self) -> frozenset[str]:
-        """What the recurrence takes beside hyperparameters: `loss`, or `before`, the momentum of the steps before."""
-        return frozenset(inspect.signature(self.step).parameters) & {"loss", "before"}
+    def takes_before(self) -> bool:
+        """Whether the recurrence has a momentum, and takes that of the steps before as `before`."""
+        return "before" in inspect.signature(self.step).parameters
 
     def cells(self) -> dict[str, float]:
         """The hyperparameters that are numbers, and their default values; tuples are taken apart."""

@@ -428,3 +428,17 @@ def test_what_is_shown_before_there_is_a_past() -> None:
     assert placed_by("Eve", {}, 1, "change") == [1]
     assert placed_by("Eve", {}, 1, "r") == [0]
     assert placed_by("SGD", {"momentum": 0.9, "dampening": 0.5}, 2, "grad_weight") == [1, 0.5]
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "Eve"])
+def test_what_may_be_typed_is_what_torch_takes(name: str) -> None:
+    optimizer = OPTIMIZERS[name]
+    for argument, default in optimizer.defaults().items():
+        if not isinstance(default, (bool, tuple)):
+            _, limits = optimizer.meaning(argument)
+            param = torch.nn.Parameter(torch.zeros(1))
+            if "minimum" in limits:
+                torch_class(name)([param], **{argument: limits["minimum"]})
+    if "betas" in optimizer.defaults():
+        assert [optimizer.meaning(part)[1] for part in ("beta1", "beta2")] == [{"minimum": 0, "below": 1}] * 2
+    assert optimizer.meaning("lr")[1] == optimizer.meaning("eps")[1] == {"minimum": 0}

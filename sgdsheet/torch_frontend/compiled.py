@@ -105,20 +105,25 @@ def compile(
         float64, whatever its own precision.
       inputs: a tensor, or a tuple of tensors for a model that takes several; or a list of these, one batch a step.
       targets: likewise; what `loss` gets after the model's output.
-      loss: a function `loss(output, *targets)` that returns one number. Without it the forward pass alone.
+      loss: a function `loss(output, *targets)` that returns one number; it may have an argument `step` too, which
+        counts from 0. Without it the forward pass alone; with an optimizer, what the model itself returns as its loss:
+        one number, the last of several things, or what is named `loss`.
       optimizer: one of torch's element-wise optimisers, or `sgdsheet.eve.Eve`, over the model's parameters. Its class,
         groups, hyperparameters and state are read from it. Without it no step is made.
       scheduler: a `torch.optim.lr_scheduler` of that optimiser, whose `step` follows each step; what it sets stands in
-        the workbook as numbers. ReduceLROnPlateau is given the loss of each step.
+        the workbook as numbers. ReduceLROnPlateau is given the loss of each step. Several in a list follow in order.
       steps: how many steps; as many as there are batches by default, or 1.
       title: the workbook's title; the model's class by default.
+      clip_norm, clip_value: clips the gradients before each step, as `torch.nn.utils.clip_grad_norm_` or
+        `clip_grad_value_` does with all of the model's parameters.
 
-    Model, optimiser and scheduler are not changed. Dropout's masks and other random numbers are drawn once with torch's
-    generator as it stands, which is left as it was, and become data.
+    The same steps are made by the model, loss, optimizer and scheduler themselves, in float64, and compared. Afterwards
+    all of them are as they were before. Dropout's masks and other random numbers are those that these steps draw with
+    torch's generator as it stands, which is left as it was, and become data.
 
     Raises `Error` for what cannot be put on a sheet: an operation that is not known, with its module and line, an
     optimiser that is not element-wise, shapes that disagree, more than 3,000,000 cells, a run that leads to a number
-    that is not finite.
+    that is not finite; and where the steps differ from what was traced, with the first block that does.
     """
     given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value))
     traced = given.traced()

@@ -213,9 +213,9 @@ class Steps:
         for number, (group, cells) in enumerate(zip(self._program.groups, self._at(k), strict=True)):
             given = group.hyperparameters(cells)
             assert self._optimizer is not None
-            if "loss" in self._optimizer.takes:
+            if self._optimizer.takes_loss:
                 given["loss"] = pages.cells[f"{k}/loss"].item()
-            if "before" in self._optimizer.takes and "momentum" in group.cells:
+            if self._optimizer.takes_before and "momentum" in group.cells:
                 given["before"] = self._before(k, number)
             for name in group.params:
                 if f"grad/{name}" in graph.outputs:
