@@ -19,6 +19,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ from sgdsheet.errors import Error
 from sgdsheet.files import put
 from sgdsheet.pictures import Refused, Unreadable, decoders
 from trainer.data.folder import Listing
-from trainer.data.pictures import shrunk
+from trainer.data.pictures import shape_for, shrunk
 
 HELD = 500_000_000  # bytes of the file that are mapped into memory at most
 MARGIN = 1.25  # the stored short side for a side of 1: room to cut pieces out without enlarging them
@@ -215,9 +216,9 @@ def _key(listing: Listing, number: int) -> dict[str, Any]:
 
 
 def _holds(held: dict[str, Any] | None, key: dict[str, Any]) -> bool:
-    if held is None or ("reason" in held and held["decoders"] != decoders()):
+    if held is None or ("reason" in held and held.get("decoders") != decoders()):
         return False
-    return all(held[name] == value for name, value in key.items())
+    return all(held.get(name) == value for name, value in key.items())
 
 
 # --- The index ------------------------------------------------------------------------------------------------------
@@ -237,11 +238,25 @@ def _known(where: Path, side: int) -> dict[str, Any]:
     lines, found = {}, {}
     for line in text.splitlines():
         held = _from_line(line)
-        if held and ("reason" in held or held["start"] + held["height"] * held["width"] <= stored):
+        if held and _is_row(held, side, stored):
             lines[held["name"]], found[held["name"]] = line, held
     if (left := "".join(f"{line}\n" for line in lines.values())) != text:
         put(index, left)
     return found
+
+
+def _is_row(held: Any, side: int, stored: int) -> bool:
+    """Whether a line says what this version would write, of pixels that are there: a place, and a shape that fits."""
+    with suppress(LookupError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        if not isinstance(held["name"], str):
+            return False
+        if "reason" in held:
+            return isinstance(held["reason"], str)
+        start, height, width = (held[name] for name in ("start", "height", "width"))
+        if {type(each) for each in (start, height, width, *held["size"])} == {int} and start >= 0:
+            across, down = held["size"]
+            return shape_for((across, down), side) == (height, width) and start + height * width <= stored
+    return False
 
 
 def _to_line(held: dict[str, Any]) -> str:

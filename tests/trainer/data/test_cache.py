@@ -222,6 +222,31 @@ def test_an_index_that_is_none(few: Path, tmp_path: Path, content: bytes) -> Non
     assert built(few, tmp_path / "cache")[1] == 16
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": -1},
+        {"start": 1.5},
+        {"width": 0},
+        {"width": 16, "height": 64},
+        {"size": [0, 0]},
+        {"size": "wide"},
+        {"reason": 5},
+        {"name": None},
+        {"start": True},
+        {"start": 10**12},
+    ],
+)
+def test_a_row_that_says_what_cannot_be_is_decoded_anew(few: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    built(few, tmp_path / "cache")
+    (index,) = tmp_path.glob("cache/*/index.jsonl")
+    first, *others = index.read_text().splitlines()
+    index.write_text("\n".join([cache._to_line((cache._from_line(first) or {}) | change), *others, ""]))
+    found, decoded = built(few, tmp_path / "cache")
+    assert decoded == 1
+    holds_the_pictures(found, few)
+
+
 def test_pixels_that_are_gone_while_they_are_used(few: Path, tmp_path: Path) -> None:
     if not hasattr(os, "preadv"):
         pytest.skip("only where files are read from")
