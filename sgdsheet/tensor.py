@@ -127,7 +127,7 @@ greater_equal = _comparison(">=", np.greater_equal)
 
 
 def sum(array: Any) -> Any:
-    """The sum of all elements.
+    """Returns the sum of all elements of an array of any shape.
 
     Elements of one form whose references lie in step, in a row, a column or a rectangle, become one short formula over
     ranges: `SUM(A1:A9)`, `SUMPRODUCT(A1:A9,B1:B9)`, `SUMPRODUCT((A1:A9*D1-B1:B9)^2)`. Otherwise the array's first axis
@@ -154,12 +154,15 @@ def sum(array: Any) -> Any:
 
 
 def mean(array: Any) -> Any:
-    """The mean of all elements: their sum over their number."""
+    """Returns the mean of all elements of an array of any shape: their sum over their number."""
     return sum(array) / np.size(array)
 
 
 def matmul(a: Any, b: Any) -> Array:
-    """The matrix product: each element is the sum of a row of `a` times a column of `b`. Shapes (n, k) and (k, m)."""
+    """Returns the matrix product: each element is the sum of a row of `a` times a column of `b`.
+
+    Shapes (n, k) and (k, m) give (n, m).
+    """
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"expected matrices of shapes (n, k) and (k, m), got {a.shape} and {b.shape}")
@@ -167,7 +170,7 @@ def matmul(a: Any, b: Any) -> Array:
 
 
 def dot(a: Any, b: Any) -> Array:
-    """The product of each row of `a` with each row of `b`: shapes (n, k) and (m, k) give (n, m), `a @ b.T`.
+    """Returns the product of each row of `a` with each row of `b`: shapes (n, k) and (m, k) give (n, m), `a @ b.T`.
 
     Rows that are ranges give one short formula each, also where one of the two runs down and the other across.
     """
@@ -181,7 +184,10 @@ def dot(a: Any, b: Any) -> Array:
 
 
 def pieces(row: Any) -> list[Range] | None:
-    """The fewest rows and columns that references fill one after the other; None if any is no reference."""
+    """Returns the fewest rows and columns that a row of references, of shape (n), fills one after the other.
+
+    None if any is no reference.
+    """
     if len(row) < 2 or not builtins.all(isinstance(each, Ref) for each in row):
         return None
     found, start = [], 0
@@ -240,17 +246,17 @@ def _cut(ranges: list[Range], ends: list[int]) -> list[Range]:
 
 
 def relu(x: Any) -> Any:
-    """x where it is above 0, and 0 elsewhere."""
+    """Returns x where it is above 0, and 0 elsewhere; of any shape."""
     return maximum(x, 0)
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x), in a form that does not overflow."""
+    """Returns 1 / (1 + e^-x) in a form that does not overflow; of any shape."""
     return exp(minimum(x, 0)) / (1 + exp(-abs(x)))
 
 
 def pad2d(x: Any, padding: int) -> Array:
-    """x with `padding` rows and columns of 0 on every side of its last two dimensions."""
+    """Returns x with `padding` rows and columns of 0 on every side: (..., rows, columns) grows by twice as many."""
     x = np.asarray(x)
     rows, columns = x.shape[-2:]
     padded = np.zeros((*x.shape[:-2], rows + 2 * padding, columns + 2 * padding), dtype=x.dtype)
@@ -259,7 +265,7 @@ def pad2d(x: Any, padding: int) -> Array:
 
 
 def windows(x: Any, size: tuple[int, int], stride: int = 1) -> Array:
-    """Every window of `size` rows and columns: shape (..., rows, columns) becomes (..., i, j, size[0], size[1])."""
+    """Returns each window of `size` rows and columns: (..., rows, columns) becomes (..., i, j, size[0], size[1])."""
     x = np.asarray(x)
     if size[0] > x.shape[-2] or size[1] > x.shape[-1]:
         raise ValueError(f"a window of {size} does not fit into {x.shape[-2:]}")
@@ -267,10 +273,10 @@ def windows(x: Any, size: tuple[int, int], stride: int = 1) -> Array:
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: int = 1) -> Array:
-    """torch's convolution: the sum of each window of all channels times a filter, plus the filter's bias.
+    """Returns torch's convolution: the sum of each window of all channels times a filter, plus the filter's bias.
 
     `x` is (batch, channels, rows, columns), padded already; `weight` (filters, channels, rows, columns), `bias`
-    (filters). Gives (batch, filters, i, j).
+    (filters). The result is (batch, filters, i, j).
     """
     x, weight = np.asarray(x), np.asarray(weight)
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
@@ -281,12 +287,18 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: int = 1) -> Array:
 
 
 def max_pool2d(x: Any, size: int, stride: int | None = None) -> Array:
-    """The largest of each window of `size` rows and columns; windows do not overlap unless `stride` says so."""
+    """Returns the largest of each window of `size` rows and columns: (..., rows, columns) becomes (..., i, j).
+
+    Windows do not overlap unless `stride` says so.
+    """
     return _each(largest, windows(x, (size, size), stride or size), dims=2)
 
 
 def argmax(x: Any, top: Any = None) -> Any:
-    """The position of the first of the largest elements, counted from 0 row by row; `top` is the largest, if placed."""
+    """Returns the position of the first of the largest elements of x, of any shape, counted from 0 row by row.
+
+    `top` is the largest, if it has a cell already.
+    """
     flat = np.ravel(x)
     if flat.dtype != object:
         return np.argmax(flat)
@@ -305,12 +317,12 @@ def _first_equal(flat: Array, top: Any) -> Any:
 
 
 def one_hot(label: Any, classes: int) -> Array:
-    """1 at the label's place and 0 at all others, along a new last dimension of length `classes`."""
+    """Returns 1 at the label's place and 0 at all others: shape (...) becomes (..., classes)."""
     return where(equal(np.asarray(label)[..., None], np.arange(classes)), 1, 0)
 
 
 def index(array: Array, position: Any) -> Expr:
-    """The element of a 1-D array of references at `position`, counted from 1 as worksheets do.
+    """Returns the element of an array of references, of shape (n), at `position`, counted from 1 as worksheets do.
 
     `position` may be an expression, so that a reader can choose it. The references must lie in one row or column.
     """
@@ -323,17 +335,17 @@ def index(array: Array, position: Any) -> Expr:
 
 
 def smallest(array: Any) -> Any:
-    """The smallest element."""
+    """Returns the smallest element of an array of any shape."""
     return _extreme("MIN", np.min, array)
 
 
 def largest(array: Any) -> Any:
-    """The largest element."""
+    """Returns the largest element of an array of any shape."""
     return _extreme("MAX", np.max, array)
 
 
 def previous(array: Array, first: Any) -> Array:
-    """What stands one step earlier: `first`, then all but the last. The way a recurrence refers to its past."""
+    """Returns the values of one step earlier, for a recurrence: `first`, then all of (n, ...) but the last."""
     array, first = np.asarray(array), np.asarray(first)
     shifted = np.empty(array.shape, dtype=np.result_type(array, first))
     shifted[:1], shifted[1:] = first, array[:-1]
@@ -341,7 +353,7 @@ def previous(array: Array, first: Any) -> Array:
 
 
 def span(references: Any) -> Range:
-    """The one range that these references fill, in their order. Raises `ValueError` if there is none."""
+    """Returns the range that references, of any shape, fill in their order. Raises `ValueError` if there is none."""
     flat = list(np.asarray(references, dtype=object).ravel())
     found = _range(flat) if flat and builtins.all(isinstance(each, Ref) for each in flat) else None
     if found is None:
