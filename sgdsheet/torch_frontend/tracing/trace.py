@@ -104,8 +104,11 @@ def float64(model: torch.nn.Module) -> torch.nn.Module:
     for name, param in model.named_parameters():
         if param._backward_hooks or param._post_accumulate_grad_hooks:  # type: ignore[attr-defined]
             raise Error(f"the parameter {name!r} has a hook that changes its gradient, which a sheet would not know of")
+    # What a module has kept of its last forward pass, a part of a loss, say: torch copies no such tensor itself.
+    kept = [each for module in model.modules() for each in pytree.tree_leaves([*vars(module).values()])]
+    values = {id(each): each.detach().clone() for each in kept if isinstance(each, torch.Tensor) and not each.is_leaf}
     try:
-        copied = copy.deepcopy(model).double().cpu()
+        copied = copy.deepcopy(model, values).double().cpu()
     except Exception as error:
         raise Error(f"the model cannot be copied: {_said(error)}") from None
     for module in copied.modules():

@@ -476,6 +476,14 @@ def test_what_is_kept_and_not_used_does_no_harm() -> None:
     trace(float64(Model(logs)), (x(),), (y(),), mse_loss)
 
 
+def test_what_a_last_forward_has_left_is_copied() -> None:
+    model = Model(logs)
+    vars(model)["kept"] = [model(x().float())]
+    assert not model.last.is_leaf
+    trace(float64(model), (x(),), (y(),), mse_loss)
+    assert not model.last.is_leaf
+
+
 def test_lazy_layers_are_refused_until_they_know_their_shapes() -> None:
     model = nn.Sequential(nn.LazyLinear(2))
     with pytest.raises(Error, match="lazy.*call model"):
