@@ -180,9 +180,10 @@ def _others(
     for number in range(1, most + 1):
         for reach in [*reaches]:
             generator = np.random.default_rng((number, int(1000 * reach)))
-            other = drawn(inputs, specs, reference.whole, generator, reach)
-            if number > SETS:  # for a formula that was rewritten
-                other = farther(other, specs, generator)
+            with np.errstate(all="ignore"):  # numbers near float64's limit have no deviation
+                other = drawn(inputs, specs, reference.whole, generator, reach)
+                if number > SETS:  # for a formula that was rewritten
+                    other = farther(other, specs, generator)
             try:
                 torch, sizes = _run(reference, other)
             except REFUSALS:
