@@ -604,7 +604,8 @@ def with_row(source: Path, target: Path, sheet: str, row: int) -> Path:
     """A copy in which a row was inserted, as a spreadsheet program does it: formulas and names follow."""
     changed = openpyxl.load_workbook(source)
     for each in changed:
-        for cell in (cell for line in each.iter_rows() for cell in line if cell.data_type == "f"):
+        formulas: Any = (cell for line in each.iter_rows() for cell in line if cell.data_type == "f")
+        for cell in formulas:
             cell.value = shifted(str(cell.value), each.title, sheet, row)
     for name in changed.defined_names.values():
         name.value = ",".join(shifted(place, "", sheet, row) for place in name.value.split(","))
@@ -643,7 +644,8 @@ def test_sheet_renamed(workbook: Workbook, tmp_path: Path, was: str, now: str) -
     changed = openpyxl.load_workbook(workbook("small"))
     changed[was].title = now
     old = f"'{was}'" if " " in was else was
-    for cell in (cell for sheet in changed for line in sheet.iter_rows() for cell in line if cell.data_type == "f"):
+    formulas: Any = (c for sheet in changed for line in sheet.iter_rows() for c in line if c.data_type == "f")
+    for cell in formulas:
         cell.value = str(cell.value).replace(f"{old}!", f"'{now}'!")
     for name in changed.defined_names.values():
         name.value = name.value.replace(f"{old}!", f"'{now}'!")

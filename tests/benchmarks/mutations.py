@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Copy:
         """Puts a formula, without its `=`, into a cell."""
         self.model._model.update_cell_with_formula(self._sheets[cell.sheet], cell.row, cell.column, f"={formula}")
 
-    def calculate(self, cells: Iterable[tuple[Ref, Any]], ranges: list[Range]) -> list[np.ndarray]:
+    def calculate(self, cells: Iterable[tuple[Ref, Any]], ranges: Sequence[Range]) -> list[np.ndarray]:
         """As an engine's `Opened` does it, but the file's own inputs come back where no others are given."""
         return self.model.calculate(list(cells) or self.inputs, ranges)
 
