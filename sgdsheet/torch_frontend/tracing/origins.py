@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from sgdsheet.errors import Error
 from sgdsheet.torch_frontend.program.graph import place
+from sgdsheet.torch_frontend.tracing.constants import UNKNOWN, Constants
 
 _TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 _weight_norm: Any = torch._weight_norm  # pyright: ignore[reportPrivateImportUsage]
@@ -70,6 +71,7 @@ class Origins(TorchFunctionMode):
         self._begun: list[Origin] = [Origin()]
         self._changes: list[tuple[int, Origin]] = []
         self._of: dict[Any, Origin] = {}
+        self._constants = Constants(_is_outside)
 
     def __enter__(self) -> Any:
         for path, module in self._model.named_modules():
@@ -86,10 +88,33 @@ class Origins(TorchFunctionMode):
         origin = replace(self._begun[-1], line=line())
         self._change(origin)
         args, kwargs = pytree.tree_map(partial(self._inside, origin), (args, kwargs or {}))
-        if _in_place(func) and args and _is_outside(args[0]):
-            raise Error(f"{origin.place}forward changes a tensor that is not its own in place; make it a buffer")
         func, args, kwargs = in_float64(func, args, kwargs)
-        result = func(*args, **kwargs)
+        if getattr(func, "__name__", "") in ("__getitem__", "__setitem__"):
+            args = (args[0], self._constants.index(args[1]), *args[2:])
+        changes = bool(_in_place(func) and args)
+        if changes and _is_outside(args[0]) and not self._constants.owns(args[0]):
+            raise Error(
+                f"{origin.place}forward changes a tensor that is not its own in place; change a copy of it, or make it "
+                "a buffer"
+            )
+        real = self._constants.compute(func, args, kwargs)
+        if real is not UNKNOWN and (self._constants.only(args, kwargs) or not _tensors(real)):
+            return real
+        if changes and real is UNKNOWN:
+            if _is_outside(args[0]):
+                raise Error(
+                    f"{origin.place}forward puts what it computes into a tensor of constants; make that of the "
+                    "computed numbers, with torch.where or torch.stack"
+                )
+            self._constants.forget(args[0])
+        try:
+            result = func(*args, **kwargs)
+        except DynamicOutputShapeException:
+            if real is UNKNOWN:
+                raise
+            return real
+        if real is not UNKNOWN:
+            self._constants.remember(result, real)
         self._claim(result, origin)
         return result
 
@@ -191,6 +216,10 @@ def _in_place(func: Any) -> bool:
     if name.endswith("__"):
         return name == "__setitem__" or name in _AUGMENTED
     return name.endswith("_") and name != "requires_grad_"
+
+
+def _tensors(value: Any) -> bool:
+    return any(isinstance(each, torch.Tensor) for each in pytree.tree_leaves(value))
 
 
 def _is_outside(value: Any) -> bool:
