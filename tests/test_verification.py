@@ -372,7 +372,6 @@ def test_schedule_that_is_no_choice(edited: Edit, place_of: Place, content: Any)
         {("y_hat", "C"): "0", ("y_hat", "D"): None},
         {("y_hat", "B"): "foo"},
         {("y_hat", "B"): None},
-        {("y_hat", "D"): "nosheet!A1:A50"},
         {("y_hat", "D"): "somewhere else"},
         {("y_hat", "D"): None},
         {("y_hat", "A"): "yhat"},
@@ -397,6 +396,13 @@ def test_schedule_that_is_no_choice(edited: Edit, place_of: Place, content: Any)
 )
 def test_edited_manifest(about_edited: AboutEdit, changes: dict[tuple[str, str], Any]) -> None:
     refused_or_named(about_edited(changes))
+
+
+def test_a_place_that_is_not_there(about_edited: AboutEdit) -> None:
+    """The defined name says where the block is, as after a sheet was renamed."""
+    report = sgdsheet.verify(about_edited({("y_hat", "D"): "nosheet!A1:A50"}))
+    assert report.ok
+    assert {row.block: row.moved for row in report.rows if row.moved} == {"y_hat": "moved here from nosheet!A1:A50"}
 
 
 def test_unknown_lesson_in_the_manifest_names_the_file(about_edited: AboutEdit) -> None:
@@ -579,7 +585,7 @@ def test_workbook_that_does_not_know_its_formulas(workbook: Workbook, tmp_path: 
 
 def test_other_inputs_where_a_schedule_is_chosen(edited: Edit, workbook: Workbook) -> None:
     """The branch of an IF that no input in the file takes."""
-    name = "SGD_lr_now"
+    name = "factor"
     formula = next(held for held in book.read(workbook("optimizers")).contents[name] if "cosine" in held)
     path = edited("optimizers", {(name, 3): formula.replace('"cosine"', '"cosina"')})
     assert name in bad(sgdsheet.verify(path))

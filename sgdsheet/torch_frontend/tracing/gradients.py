@@ -20,6 +20,7 @@ def table() -> dict[Any, Callable[..., Any]]:
         aten.binary_cross_entropy.default: _binary_cross_entropy,
         aten.binary_cross_entropy_backward.default: _binary_cross_entropy_backward,
         aten.multi_margin_loss_backward.default: _multi_margin_backward,
+        aten.multilabel_margin_loss_forward.default: _multilabel_margin,
         aten.multilabel_margin_loss_backward.default: _multilabel_margin_backward,
         aten.upsample_linear1d_backward.default: _upsample_backward(_linear),
         aten.upsample_bilinear2d_backward.default: _upsample_backward(_linear),
@@ -65,17 +66,36 @@ def _multi_margin_backward(
     return (found * _of_each(grad, count, reduction)).reshape(x.shape)
 
 
+def _multilabel_margin(x: Any, target: Any, reduction: int) -> Any:
+    """How far each wrong class comes within the margin of each right one; and which are right. `x` is (n, classes).
+
+    torch's own way to take it apart counts labels after the first -1, in 2.13 and before.
+    """
+    rows, labels, there = _labels(x, target)
+    right = (torch.where(there, labels, -1).unsqueeze(2) == torch.arange(rows.shape[1])).any(1)
+    within = 1 - rows.gather(1, labels).unsqueeze(2) + rows.unsqueeze(1)
+    counts = there.unsqueeze(2) & ~right.unsqueeze(1)
+    losses = torch.where(counts, within.clamp(min=0), 0).sum((1, 2)) / rows.shape[1]
+    loss = losses.mean() if reduction == MEAN else losses.sum() if reduction == SUM else losses.reshape(x.shape[:-1])
+    return loss, right.to(x.dtype).reshape(target.shape)
+
+
 def _multilabel_margin_backward(grad: Any, x: Any, target: Any, reduction: int, is_target: Any) -> Any:
     """Each wrong class within the margin of a right one is pushed down, the right one up. `x` is (n, classes)."""
-    rows, labels = x.reshape(-1, x.shape[-1]), target.reshape(-1, x.shape[-1])
+    rows, labels, there = _labels(x, target)
     count, classes = rows.shape
-    there = (labels >= 0).to(rows.dtype).cumprod(1) > 0  # labels end with the first -1
-    labels = torch.where(there, labels, 0)
     within = 1 - rows.gather(1, labels).unsqueeze(2) + rows.unsqueeze(1)
     wrong = is_target.reshape(count, 1, classes) == 0
     pushed = torch.where((within > 0) & there.unsqueeze(2) & wrong, 1.0, 0.0) / classes
     found = pushed.sum(1).scatter_add(1, labels, -pushed.sum(2))
     return (found * _of_each(grad, count, reduction)).reshape(x.shape)
+
+
+def _labels(x: Any, target: Any) -> tuple[Any, Any, Any]:
+    """The rows of `x`, the labels of each, and which of them count: they end with the first -1."""
+    rows, labels = x.reshape(-1, x.shape[-1]), target.reshape(-1, x.shape[-1])
+    there = (labels >= 0).to(rows.dtype).cumprod(1) > 0
+    return rows, torch.where(there, labels, 0), there
 
 
 def _of_each(grad: Any, count: int, reduction: int) -> Any:
