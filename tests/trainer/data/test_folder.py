@@ -212,7 +212,7 @@ def test_columns_are_found_by_name_and_the_split_is_taken(files: Callable[..., P
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "{csv}: not a CSV in UTF-8: No columns to parse from file"),
+        ("", "{csv}: is empty; expected the columns path and label"),
         ("path\n1.jpg\n", "{csv}: expected the columns path and label, got 'path'"),
         (
             "1.jpg,a\n2.jpg,b\n",
@@ -261,13 +261,13 @@ def test_a_csv_that_cannot_be_used(files: Callable[..., Path], text: str, expect
 
 def test_files_that_are_no_csv(files: Callable[..., Path]) -> None:
     csv = files("1.jpg") / "labels.csv"
-    assert message(csv) == f"{csv}: the CSV cannot be read: No such file or directory"
+    assert message(csv) == f"{csv}: cannot be read: No such file or directory"
     csv.write_bytes(b"path,label\n1.jpg,\xff\n")
-    assert message(csv).startswith(f"{csv}: not a CSV in UTF-8: ")
+    assert message(csv) == f"{csv}: is no CSV file: it is not text in UTF-8"
     csv.write_text("path,label\n1.jpg,one, two\n2.jpg,b\n")
-    assert message(csv).startswith(f"{csv}: not a CSV in UTF-8: ")
+    assert message(csv).startswith(f"{csv}: row 2: expected 2 values, got 3")
     csv.write_text('path,label\n"1.jpg,a\n')
-    assert message(csv).startswith(f"{csv}: not a CSV in UTF-8: ")
+    assert message(csv).startswith(f"{csv}: is no CSV file that can be read: ")
 
 
 FLAT = (
