@@ -16,11 +16,13 @@ from sgdsheet.files import put, replacing
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and links of POSIX")
 
 COMMAND = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 import click
 from sgdsheet.commands import Commands
 from sgdsheet.files import replacing
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 
 @click.group(cls=Commands)
 def main(): pass

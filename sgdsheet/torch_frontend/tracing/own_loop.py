@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F  # noqa: N812
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -36,6 +37,8 @@ from sgdsheet.torch_frontend.tracing.trace import Loss, outputs, own_loss, plain
 from sgdsheet.torch_frontend.tracing.training import Settings, settings
 
 aten = torch.ops.aten
+# In float64 too, torch's own kernel multiplies the gradient by a sixth in single precision.
+_EXACT: dict[Any, Any] = {F.hardsigmoid: lambda input, inplace=False: F.relu6(input + 3) / 6}
 
 
 @dataclass
@@ -151,6 +154,11 @@ def _in_float64(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None)
             for name, value in state.items():
                 if isinstance(value, torch.Tensor):
                     state[name] = _double(value)
+        for group in optimizer.param_groups:  # Adagrad's, which begins before the first step, and was rounded
+            if "initial_accumulator_value" in group:
+                states = [optimizer.state[param] for param in group["params"] if param in optimizer.state]
+                for state in (each for each in states if each["step"] == 0):
+                    state["sum"].fill_(group["initial_accumulator_value"])
     with float64_by_default(), warnings.catch_warnings(), _Doubles(moved):
         warnings.simplefilter("ignore")  # the trace has said it already
         yield
@@ -181,7 +189,7 @@ class _Doubles(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         func, args, kwargs = in_float64(func, args, kwargs or {})
         args, kwargs = pytree.tree_map(self._double, (args, kwargs))
-        return func(*args, **kwargs)
+        return _EXACT.get(func, func)(*args, **kwargs)
 
     def _double(self, value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or not _is_plain(value):
