@@ -38,7 +38,7 @@ from sgdsheet.torch_frontend.tracing.training import Settings, settings
 
 aten = torch.ops.aten
 # In float64 too, torch's own kernel multiplies the gradient by a sixth in single precision.
-_EXACT: dict[Any, Any] = {F.hardsigmoid: lambda input, inplace=False: F.relu6(input + 3) / 6}
+_EXACT: dict[Any, Any] = {F.hardsigmoid: lambda x, inplace=False: F.relu6(x + 3) / 6}
 
 
 @dataclass
