@@ -106,14 +106,3 @@ class Lesson:
 def _array(block: Any) -> np.ndarray:
     """A block of the reference, a tensor or numbers, as a float64 array."""
     return np.asarray(block.detach() if hasattr(block, "detach") else block, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class OldLesson(Lesson):
-    """To be removed: a lesson that is not yet written in the way of `flow`."""
-
-    def book(self, values: Values, data: Values) -> Book:
-        return self.build(values, data)
-
-    def checked(self) -> Reference:
-        return Reference(self.name, self.inputs, self.data.dims, self.reference, self.sizes)  # type: ignore[arg-type]
