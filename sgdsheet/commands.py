@@ -21,6 +21,9 @@ class Commands(click.Group):
     spelled out. A signal to end lets a command remove what is half-written first.
     """
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # as they were written, not by the alphabet
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # None where it is closed; another thing in tests

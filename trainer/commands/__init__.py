@@ -1,0 +1,1 @@
+"""The commands of `trainer`, a file for those that belong together."""
