@@ -24,8 +24,8 @@ JUNK = {
     *("__MACOSX", "@eaDir", "#recycle", "@Recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"),
     *("lost+found", "__pycache__", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini", "Icon\r"),
 }
-# What this trainer writes: a folder that holds one of these sets is a run's or a cache, and no folder of pictures.
-OWN = ({"checkpoint.safetensors"}, {"run.json", "history.csv"}, {"pixels.bin", "index.jsonl"})
+# What this trainer writes: a folder that holds one of these sets is a run's, a cache or a trash, none of pictures.
+OWN = ({"checkpoint.safetensors"}, {"run.json", "history.csv"}, {"pixels.bin", "index.jsonl"}, {"trash.json"})
 OWN_PICTURES = {
     *("confusion.png", "top_losses.png", "test_confusion.png", "test_top_losses.png", "losses.png", "lr.png")
 }
