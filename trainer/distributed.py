@@ -128,7 +128,6 @@ def join(device: str | torch.device | None = None) -> World:
         _keep_freed_memory()
     elif chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-        torch.backends.cudnn.benchmark = True  # all batches are of one shape: the fastest convolution is sought once
     if size > 1 and not dist.is_initialized():
         _meet(rank, size, chosen)
     return World(rank, size, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,10 @@ from torch import nn
 SCALE = (0.35, 1.0)  # the share of a picture's area that random resized crop takes
 
 
-def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375), classes: int = 3) -> Path:
-    """Writes JPEGs that are about as hard to decode as photographs, in a folder for each class."""
+def photographs(
+    folder: Path, count: int, size: tuple[int, int] = (500, 375), classes: int = 3, copies: int = 1
+) -> Path:
+    """Writes JPEGs that are about as hard to decode as photographs, in a folder for each class; each so many times."""
     from PIL import Image
 
     def write(number: int) -> None:
@@ -29,9 +32,11 @@ def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375), cl
         picture = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
         noisy = np.clip(picture + rng.integers(-12, 13, picture.shape), 0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(path, quality=88)
+        for copy in range(1, copies):
+            shutil.copyfile(path, path.with_stem(f"{number:06}-{copy}"))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(write, range(count)))
+        list(pool.map(write, range(-(-count // copies))))
     return folder
 
 

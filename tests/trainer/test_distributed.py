@@ -115,9 +115,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, number in said.items():
             monkeypatch.setenv(name, str(number))
 
-    benchmark = torch.backends.cudnn.benchmark
-    yield start
-    torch.backends.cudnn.benchmark = benchmark
+    return start
 
 
 def numbers(rank: int, size: int, here: int | None = None) -> dict[str, int]:

@@ -7,14 +7,15 @@ numbers, a row a picture, which goes to the device in one piece.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from trainer.training.augment import Drawn
+from trainer.training.augment import Drawn, plain
 
 # The columns of a row. A place among the pixels may be beyond what float32 can count to, so it stands in two numbers.
 NUMBER, START, REST, HEIGHT, WIDTH, GAIN, OFFSET = range(7)
@@ -48,6 +49,7 @@ class Cutter:
         self.device = device
         self._mean, self._std = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (mean, std))
         self._threads = ThreadPoolExecutor(torch.get_num_threads())
+        self._kernel = _kernel(device)
 
     def each(self, pictures: Sequence[np.ndarray], drawn: Drawn, size: int) -> torch.Tensor:
         """A batch (n, 3, size, size) from pictures uint8 (height, width, 3), one by one, on a CPU.
@@ -86,6 +88,8 @@ class Cutter:
         """
         if not len(rows):
             return torch.empty((0, 3, size, size), device=self.device)
+        if self._kernel is not None:
+            return self._kernel(pixels, rows, size, self._mean, self._std)
         with torch.autocast(self.device.type, enabled=False):  # a place in bfloat16 would be off by half a pixel
             grid = affine_grid(rows[:, AFFINE].view(-1, 2, 3), [len(rows), 3, size, size], align_corners=False)
             height, width = (rows[:, column].view(-1, 1, 1) for column in (HEIGHT, WIDTH))
@@ -110,6 +114,22 @@ class Cutter:
         """A batch as uint8 (n, size, size, 3): the normalisation undone, for somebody to look at."""
         pixels = ((batch.float() * self._std + self._mean).clamp(0, 1) * 255).round().byte()
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _kernel(device: torch.device) -> Callable[..., torch.Tensor] | None:
+    """One kernel that samples a batch, for a GPU on which Triton can make it: that takes Triton and a C compiler."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return None
+    try:
+        from trainer.training.kernel import cut
+
+        one = plain(np.ones((1, 2)))
+        rows = torch.from_numpy(packed(np.zeros(1), np.zeros(1), np.ones((1, 2)), one)).to(device)
+        colours = torch.ones(3, device=device)
+        cut(torch.zeros((1, 3), dtype=torch.uint8, device=device), rows, 1, colours, colours)
+    except Exception:  # whatever is missing, there is another way
+        return None
+    return cut
 
 
 def _inside(place: torch.Tensor, length: torch.Tensor) -> torch.Tensor:

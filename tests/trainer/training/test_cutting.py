@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,25 @@ def test_autocast_does_not_move_a_pixel() -> None:
     for one, other in zip(plainly, cast, strict=True):
         assert other.dtype == torch.float32
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_one_kernel_gives_what_the_operations_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's interpreter runs on the CPU what an NVIDIA GPU would."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.delitem(sys.modules, "trainer.training.kernel", raising=False)
+    from trainer.training.kernel import cut
+
+    pictures = [smooth(*shape) for shape in SHAPES]
+    lengths = SHAPES.prod(1)
+    pixels = torch.from_numpy(np.concatenate([picture.reshape(-1, 3) for picture in pictures]))
+    starts = lengths.cumsum() - lengths
+    cutter, rng = Cutter(CPU, MEAN, STD), np.random.default_rng(1)
+    for drawn in (plain(SIZES), draw(Augment(rotate=0), SIZES, rng), draw(Augment(rotate=25), SIZES, rng)):
+        rows = torch.from_numpy(packed(np.arange(len(SIZES)), starts, SHAPES, drawn))
+        found, expected = cut(pixels, rows, 24, cutter._mean, cutter._std), cutter.sampled(pixels, rows, 24)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        assert found.stride() == expected.stride()
 
 
 def test_places_beyond_what_float32_counts_to() -> None:
