@@ -389,6 +389,7 @@ def test_adam_where_gradients_are_only_rounding(tmp_path: Path) -> None:
 LOGITS = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5], [0.0, 0.75, -2.0], [1.0, 1.0, 0.5]])
 LABELS = torch.tensor([2, 0, 1, 1])
 SOME = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.25, 0.5, 0.25]])
+ONES = torch.ones(4, 3)
 LOSSES: dict[str, tuple[Callable[..., torch.Tensor], torch.Tensor]] = {
     "mse": (F.mse_loss, SOME),
     "mse, summed": (lambda x, y: F.mse_loss(x, y, reduction="sum"), SOME),
@@ -413,6 +414,9 @@ LOSSES: dict[str, tuple[Callable[..., torch.Tensor], torch.Tensor]] = {
         lambda x, y: F.binary_cross_entropy_with_logits(x, y, pos_weight=torch.tensor([1.0, 3.0, 0.5]).double()),
         SOME,
     ),
+    "bce with logits, of a constant": (lambda x, y: F.binary_cross_entropy_with_logits(x, ONES.to(x)), SOME),
+    "gaussian nll": (lambda x, y: F.gaussian_nll_loss(x, y, (x + 1) ** 2, full=True, eps=0.5, reduction="sum"), SOME),
+    "gaussian nll, a variance a row": (lambda x, y: F.gaussian_nll_loss(x, y, x.exp().mean(1)), SOME),
     "kl": (lambda x, y: F.kl_div(F.log_softmax(x, 1), y, reduction="batchmean"), SOME),
     "kl of logarithms": (lambda x, y: F.kl_div(F.log_softmax(x, 1), y, log_target=True, reduction="sum"), SOME.log()),
 }

@@ -94,7 +94,9 @@ class _Reader:
         if (same := self._unchanged(kind, args, value)) is not None:
             return same
         if kind == "copy_":
-            held = self._values[args[0]]
+            held, source = self._values[args[0]], self._values[args[1]]
+            if args[0].op == "call_function" and isinstance(held, torch.Tensor) and isinstance(source, torch.Tensor):
+                return held.copy_(source)  # constants that the step has made itself
             what = repr(held.node) if isinstance(held, Use) else "a tensor that is not its own"
             raise Error(f"forward changes {what} in place; change a copy of it, or make it a buffer")
         if kind in _FILLS:

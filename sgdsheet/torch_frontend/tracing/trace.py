@@ -20,6 +20,7 @@ import torch.utils.checkpoint
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
@@ -101,6 +102,12 @@ def float64(model: torch.nn.Module) -> torch.nn.Module:
         raise Error("the model has lazy layers that do not know their shapes yet: call model(inputs) once before")
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise Error("the model is one of torch.jit; compile the Python model that it was made from")
+    for path, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.momentum is None and module.training:
+            raise Error(
+                f"{place(path, '')}momentum=None averages over all batches so far, by another formula in each step; "
+                "give a momentum, as 0.1"
+            )
     for name, param in model.named_parameters():
         if param._backward_hooks or param._post_accumulate_grad_hooks:  # type: ignore[attr-defined]
             raise Error(f"the parameter {name!r} has a hook that changes its gradient, which a sheet would not know of")

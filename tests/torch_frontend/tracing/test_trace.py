@@ -503,6 +503,13 @@ def tripled(module: nn.Module, inputs: Any, output: Any) -> torch.Tensor:
     return 3 * output
 
 
+def test_a_mean_over_all_batches_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, momentum=None))
+    with pytest.raises(Error, match="in module '1': momentum=None averages .* give a momentum"):
+        float64(model)
+    float64(model.eval())
+
+
 def test_hooks_on_modules_are_traced() -> None:
     model = nn.Sequential(nn.Linear(3, 2))
     model[0].register_forward_hook(tripled)
