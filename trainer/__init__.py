@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
+    from trainer.collect.download import download
     from trainer.data.image_folder import ImageFolder
     from trainer.recipe import Augment, Recipe
 
-__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe"]
+__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe", "download"]
 
-_WHERE = {"Augment": "recipe", "Classifier": "classifier", "ImageFolder": "data.image_folder", "Recipe": "recipe"}
+_WHERE = {
+    "Augment": "recipe",
+    "Classifier": "classifier",
+    "ImageFolder": "data.image_folder",
+    "Recipe": "recipe",
+    "download": "collect.download",
+}
 
 
 def __getattr__(name: str) -> Any:

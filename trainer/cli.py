@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sgdsheet.commands import Commands
+from trainer.commands.collect import download
 from trainer.commands.fit import demo, find_lr, fit
 
 
@@ -13,5 +14,5 @@ def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
 
-for command in (fit, find_lr, demo):
+for command in (download, fit, find_lr, demo):
     main.add_command(command)

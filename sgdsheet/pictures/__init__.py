@@ -63,6 +63,12 @@ def read_with_size(path: Path, least: int | None = None) -> tuple[Image.Image, t
         return _decoded(path, least)
 
 
+def format_of(path: Path) -> str:
+    """Returns the format of a picture by its content, as `JPEG`, without decoding it. Raises `Unreadable`."""
+    with explained(path), path.open("rb") as file, _opened(file) as image:
+        return image.format or ""
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Makes every error an `Unreadable` that gives the reason."""

@@ -98,6 +98,12 @@ def moved(root: Path | str) -> int:
     return len(_Journal(journal.then if journal.begun else journal.done).origins())
 
 
+def moved_from(root: Path | str) -> set[str]:
+    """The paths below `root` at which there were files that have been moved."""
+    journal = _journal(trash_of(root) / JOURNAL)
+    return {one.partition("/")[2] for one, _ in [*journal.done, *journal.begun] if one.startswith("data/")}
+
+
 # --- The journal ------------------------------------------------------------------------------------------------------
 
 

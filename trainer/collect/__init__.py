@@ -1,0 +1,1 @@
+"""Pictures from the net: lists of URLs, and what becomes of each."""
