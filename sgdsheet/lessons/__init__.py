@@ -27,6 +27,8 @@ ORDER = (
     "xor_mlp",
     "lstm",
     "attention",
+    "lstm_by_hand",
+    "attention_by_hand",
 )
 
 
