@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, SHORT, WHOLE, Book, Input, Sheet
+from sgdsheet.book import DIVERGING, SHORT, Book, Input, Sheet
 from sgdsheet.book.style import HEADING, LABEL, NOTE
 from sgdsheet.expr import Call, Range
+from sgdsheet.lessons import flow
 from sgdsheet.lessons import network as net
 from sgdsheet.lessons.data import Data
 from sgdsheet.lessons.flow import Named, counter, inputs, typed
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.lessons.network import KERNEL, LEFT, POOL
+from sgdsheet.lessons.network import CLASSES, KERNEL, LEFT, POOL
 from sgdsheet.lessons.pictures import load_picture
-from sgdsheet.tensor import Array
+from sgdsheet.tensor import Array, greater_equal, index, where
 
 FILTERS = 2
 PRESETS: dict[str, tuple[float, ...]] = {
@@ -41,8 +42,8 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     net.check_layers(book.lesson, picture, 2, padding, stride)
     pool, label = convolution_sheet(book, picture, padding, stride)
     _, weight, bias = net.dense_sheet(book, pool)
-    answer_sheet(book, net.dense(pool, weight, bias), label)
-    dropout_sheet(book, pool, weight, bias, label)
+    answer = answer_sheet(book, net.dense(pool, weight, bias), label)
+    dropout_sheet(book, pool, weight, bias, label, index(answer.softmax, label + 1))
 
 
 def convolution_sheet(book: Book, picture: Array, padding: int, stride: int) -> tuple[Array, Any]:
@@ -104,7 +105,7 @@ def chosen_kernels(sheet: Sheet, row: int, choices: tuple[Any, ...]) -> Array:
     return np.array(kernels, dtype=object)
 
 
-def answer_sheet(book: Book, logits: Array, label: Any) -> None:
+def answer_sheet(book: Book, logits: Array, label: Any) -> Named:
     sheet = book.sheet(
         "answer",
         "From the maps to an answer, and how wrong it is",
@@ -112,31 +113,45 @@ def answer_sheet(book: Book, logits: Array, label: Any) -> None:
         "Softmax makes shares of them that add up to 1: read them as probabilities.",
         "The loss (cross-entropy) is 0 if the share of the label is 1, and grows without end as that share goes to 0.",
     )
-    net.answers(sheet, logits, label)
     sheet.width(1, 14)
+    return net.answers(sheet, logits, label)
 
 
-def dropout_sheet(book: Book, pool: Array, weight: Array, bias: Array, label: Any) -> None:
+def dropout_sheet(book: Book, pool: Array, weight: Array, bias: Array, label: Any, sure: Any) -> None:
+    """`sure` is the share of the label without dropout."""
     sheet = net.maps_sheet(
         book,
         "dropout",
         "The same picture with dropout",
         "While a network is trained, dropout sets some cells to 0, others in each step, so that the network cannot "
         "lean on any one of them. What remains is divided by 1 - p, to make up for what is missing.",
-        "A spreadsheet could draw them at random. Here the mask is data: you see what was dropped, and can choose.",
+        "For each cell a number from 0 to 1 was drawn; where it is below p, the cell is dropped. PyTorch draws anew in "
+        "each step. Here the draws stay, so that you see what p does; type other numbers to draw again.",
     )
     p = inputs(sheet, "p", torch={"p": "nn.Dropout(p)"}).p
     generator, top = random.Random(4), sheet.next_row
-    mask = np.reshape([int(generator.random() < 0.5) for _ in range(pool.size)], pool.shape)
+    draws = np.reshape([round(generator.random(), 2) for _ in range(pool.size)], pool.shape)
     m = net.maps(
         sheet,
         down=True,
-        mask=net.Map("data", typed(mask), "1 stays, 0 is dropped: type here", digits=WHOLE),
-        dropped=net.feature(
-            lambda m: pool * m.mask / (1 - p), "pool * mask / (1 - p)", "F.dropout(pool, p), with this mask"
+        draw=net.Map("data", typed(draws), "from 0 to 1: type here"),
+        mask=net.feature(
+            lambda m: where(greater_equal(m.draw, p), 1 / (1 - p), 0),
+            "1 / (1 - p), or 0 where draw < p",
+            "F.dropout(ones, p), with these draws",
         ),
+        before=net.feature(pool, "pool", "x"),
+        dropped=net.feature(lambda m: pool * m.mask, "pool * mask", "F.dropout(x, p), with these draws"),
     )
-    net.answers(sheet, net.dense(m.dropped, weight, bias), label, "dropout_", top, m.right)
+    t = net.answers(sheet, net.dense(m.dropped, weight, bias), label, "dropout_", top, m.right)
+    share = index(t.softmax, label + 1)
+    flow.values(
+        sheet,
+        row=t.first + CLASSES + 4,
+        left=m.right,
+        share_before=flow.activation(sure, "what the label got without dropout"),
+        share_dropped=flow.activation(share, "what it gets with it"),
+    )
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -156,12 +171,14 @@ def reference(v: Named) -> dict[str, Any]:
         x = F.relu(conv)
         blocks |= {f"conv{layer}": conv[0], f"relu{layer}": x[0]}
     pool = F.max_pool2d(x, POOL)[0]
-    dropped = pool * v.mask / (1 - v.p)
-    blocks |= {"pool": pool, "dropped": dropped}
+    mask = (v.draw >= v.p) / (1 - v.p)
+    dropped = pool * mask
+    blocks |= {"pool": pool, "mask": mask, "before": pool, "dropped": dropped}
     for prefix, seen in (("", pool), ("dropout_", dropped)):
         logits = F.linear(seen.flatten(), v.dense_weight.flatten(1), v.dense_bias)
         blocks |= net.reference_answers(logits, v.label, prefix)
-    return blocks
+    shares = {"share_before": blocks["softmax"], "share_dropped": blocks["dropout_softmax"]}
+    return blocks | {name: each[v.label] for name, each in shares.items()}
 
 
 LAYER_1 = (
@@ -189,9 +206,9 @@ TRY = [
     "Click a cell of conv1: its formula names the nine cells of the picture, and the filter.",
     "Draw: type 1 into some cells of the picture, or set them all to 0. What remains of the maps?",
     "On 'answer', change the label: the loss is smallest for the digit that the network takes it for.",
-    "On 'dropout', change a 1 of the mask into a 0 and find out which scores it moves.",
+    "On 'dropout', set p to 0, then 0.2, 0.5 and 0.9: more and more cells are dropped, and those that stay grow.",
 ]
-DIMS = {"picture": 3, "presets": 3, "conv1_bias": 1, "conv2_weight": 4, "conv2_bias": 1, **net.DENSE, "mask": 3}
+DIMS = {"picture": 3, "presets": 3, "conv1_bias": 1, "conv2_weight": 4, "conv2_bias": 1, **net.DENSE, "draw": 3}
 CONVOLUTION = Lesson(
     "convolution",
     "a picture goes through two convolutions, pooling and a dense layer to ten probabilities",

@@ -83,12 +83,23 @@ def test_the_maps_are_what_scipy_computes(workbook: Workbook) -> None:
         {"filter_1": "outline", "filter_2": "own 2"},
         {("presets", 4): 3.5, "label": 0},
         {("picture", 12): 40, ("conv1_bias", 1): -2, ("conv2_weight", 35): 9.5},
-        {("dense_weight", 319): -3, ("dense_bias", 0): 800, ("mask", 3): 0, "p": 0.9},
-        {("mask", 0): 0.5, "p": 0},
+        {("dense_weight", 319): -3, ("dense_bias", 0): 800, ("draw", 3): 0.95, "p": 0.9},
+        {("draw", 0): 0, "p": 0},
     ],
 )
 def test_agrees_after_changes(edited: Edit, changes: dict[Any, Any]) -> None:
     assert bad(edited("convolution", changes)) == {}
+
+
+@pytest.mark.parametrize("p", [0, 0.2, 0.5, 0.9])
+def test_dropout_drops_what_was_drawn_below_p(edited: Edit, p: float) -> None:
+    blocks = sgdsheet.read(edited("convolution", {"p": p}))
+    dropped = blocks["draw"] < p
+    assert p == 0 or dropped.mean() == pytest.approx(p, abs=0.15)
+    np.testing.assert_array_equal(blocks["dropped"][dropped], 0)
+    np.testing.assert_allclose(blocks["dropped"][~dropped], blocks["pool"][~dropped] / (1 - p), rtol=1e-14)
+    assert blocks["share_before"] == blocks["softmax"][7]
+    assert (blocks["share_dropped"] == blocks["share_before"]) == (p == 0)
 
 
 def test_a_wrong_formula_is_named(edited: Edit, place_of: Callable[..., tuple[str, str]]) -> None:
