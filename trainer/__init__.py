@@ -7,6 +7,9 @@ clf = Classifier(data, arch="efficientnet_lite0")
 clf.fine_tune(1)
 print(clf.predictions().summary())
 clf.save("runs/bears")
+
+clf.export("bears.classifier")
+print(load("bears.classifier").predict("x.jpg"))
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
     from trainer.collect.download import download
     from trainer.data.image_folder import ImageFolder
     from trainer.recipe import Augment, Recipe
+    from trainer.serving.predictor import load
 
-__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe", "download"]
+__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe", "download", "load"]
 
 _WHERE = {
     "Augment": "recipe",
@@ -28,6 +32,7 @@ _WHERE = {
     "ImageFolder": "data.image_folder",
     "Recipe": "recipe",
     "download": "collect.download",
+    "load": "serving.predictor",
 }
 
 

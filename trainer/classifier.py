@@ -82,7 +82,7 @@ class Classifier:
     ) -> None:
         if not isinstance(data, ImageFolder):
             raise Error(f"data: expected an ImageFolder, as ImageFolder({str(data)!r}), got {data!r}")
-        self.data, self.arch = data, models.name_of(arch)
+        self.data, self.arch, self._arch = data, models.name_of(arch), arch
         recipe = recipes.make(recipe, options)
         self.world = distributed.join(device)
         self.device = self.world.device
@@ -459,10 +459,28 @@ class Classifier:
         folder = Path(folder).expanduser()
         checkpoint.prepare(folder)
         checkpoint.write(folder / "model.safetensors", self.scored.state_dict())
-        network = {"mean": list(self.network.mean), "std": list(self.network.std)}
-        said = {**self._said(), **network, "fits": self._fits, "history": self.history}
-        put(folder / "run.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+        put(folder / "run.json", json.dumps(self._run(), indent=1, ensure_ascii=False) + "\n")
         put(folder / "history.csv", self.frame().to_csv(index=False))
+
+    def export(self, path: Path | str, *, thresholds: Any = None) -> None:
+        """Writes the classifier as one file for `trainer.load`, `trainer predict` and `trainer serve`.
+
+        It holds the weights and all that is to be known for using them (see `trainer.serving.bundle`). Where a picture
+        may have several labels, a class counts as seen from its threshold on: `thresholds` is one for all or one for
+        each class, 0.5 by default; `clf.predictions().best_thresholds()` finds some. Raises `Error` for a model that no
+        library has by name, and where the file cannot be written.
+        """
+        if self.world.first:
+            from trainer.serving import bundle
+
+            bundle.write(path, self.scored.state_dict(), self._run(), thresholds)
+
+    def _run(self) -> dict[str, Any]:
+        """All that is said of a run that has ended."""
+        model = models.library_name(self._arch, self.model)
+        network = {"model": model, "mean": list(self.network.mean), "std": list(self.network.std)}
+        shown = {"multi_label": self.data.multi_label}
+        return {**self._said(), **network, **shown, "fits": self._fits, "history": self.history}
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import click
 from sgdsheet.commands import Commands
 from trainer.commands.collect import download
 from trainer.commands.fit import demo, find_lr, fit
+from trainer.commands.serving import export, predict
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,5 +15,5 @@ def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
 
-for command in (download, fit, find_lr, demo):
+for command in (download, fit, find_lr, demo, export, predict):
     main.add_command(command)

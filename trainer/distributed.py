@@ -133,6 +133,11 @@ def join(device: str | torch.device | None = None) -> World:
     return World(rank, size, chosen)
 
 
+def device(name: str | None) -> torch.device:
+    """The device of a process that works alone, whatever others there are. As `join`."""
+    return _device(name, 1, 0, 1)
+
+
 def _number(name: str, default: int) -> int:
     said = os.environ.get(name, str(default))
     if not said.isdecimal():

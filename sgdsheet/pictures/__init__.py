@@ -42,25 +42,41 @@ class Unreadable(ValueError):  # noqa: N818 - it says what the file is
     """A file that cannot be decoded. The text is the reason, in a few words and without the path."""
 
 
+class TooLarge(Unreadable):
+    """It has more pixels than are decoded."""
+
+
 class Refused(Unreadable):
     """The system kept a file from being read now, for want of a permission or of memory: the file may well be good."""
 
 
-def read(path: Path, least: int | None = None) -> Image.Image:
-    """The picture, of mode RGB: the whole file, but for a JPEG of very many pixels, of which each side is a fraction.
+def read(source: Path | bytes, least: int | None = None) -> Image.Image:
+    """The picture of a file or of its content, of mode RGB.
 
-    With `least` the sides of a JPEG may be a half, a quarter or an eighth too, but no shorter than that. Raises
-    `Unreadable`.
+    It is the whole of it, but for a JPEG of very many pixels, of which each side is a fraction. With `least` the sides
+    of a JPEG may be a half, a quarter or an eighth too, but no shorter than that. Raises `Unreadable`.
     """
-    return read_with_size(path, least)[0]
+    return read_with_size(source, least)[0]
 
 
-def read_with_size(path: Path, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def read_with_size(source: Path | bytes, least: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """As `read`, and the width and height that the whole picture has. Raises `Unreadable`."""
-    with explained(path):
-        if why := why_no_file(path):
-            raise Unreadable(why)
-        return _decoded(path, least)
+    with explained(source), _begun(source) as file:
+        return _decoded(file, least)
+
+
+def size_of(source: Path | bytes) -> tuple[int, int]:
+    """The width and height that a picture's header says, before it is decoded or turned. Raises `Unreadable`."""
+    with explained(source), _begun(source) as file, _opened(file) as image:
+        return image.size
+
+
+def _begun(source: Path | bytes) -> IO[bytes]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if why := why_no_file(source):
+        raise Unreadable(why)
+    return source.open("rb")
 
 
 def format_of(path: Path) -> str:
@@ -70,18 +86,18 @@ def format_of(path: Path) -> str:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(source: Path | bytes) -> Iterator[None]:
     """Makes every error an `Unreadable` that gives the reason."""
     try:
         yield
     except Unreadable:
         raise
     except Exception as error:  # a damaged file makes Pillow raise almost anything
-        raise _why(path, error) from None
+        raise _why(source, error) from None
 
 
-def _decoded(path: Path, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    with path.open("rb") as file, _opened(file) as image:
+def _decoded(file: IO[bytes], least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    with _opened(file) as image:
         written = image.size
         fraction = _fraction(image, file, least)
         if fraction > 1:
@@ -116,7 +132,7 @@ def _fraction(image: Image.Image, file: IO[bytes], least: int | None) -> int:
         enough = min(image.size) // least if least else 1
         fraction = next((each for each in (1, 2, 4) if 2 * each > enough and pixels <= each**2 * MAX_PIXELS), 8)
     if pixels > limit and not (fraction > 1 and _in_one_scan(file)):
-        raise Unreadable(_too_large(pixels, limit))
+        raise TooLarge(too_large(pixels, limit))
     return fraction
 
 
@@ -194,7 +210,7 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _why(path: Path, error: Exception) -> Unreadable:
+def _why(source: Path | bytes, error: Exception) -> Unreadable:
     said = "" if isinstance(error, UnidentifiedImageError) else str(error).lower()  # that one names the file
     if isinstance(error, MemoryError) or "memory" in said:
         return Refused("it does not fit in memory")
@@ -203,13 +219,13 @@ def _why(path: Path, error: Exception) -> Unreadable:
         return Refused(known.get(error.errno) or f"it cannot be opened: {error.strerror}")
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         pixels = re.search(r"\d+", said)
-        return Unreadable(_too_large(int(pixels[0]) if pixels else 2 * MAX_PIXELS, MAX_PIXELS))
+        return TooLarge(too_large(int(pixels[0]) if pixels else 2 * MAX_PIXELS, MAX_PIXELS))
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        with _begun(source) as file:
             start = file.read(64)
     except OSError as gone:
-        return _why(path, gone)
+        return _why(source, gone)
     if not size:
         return Unreadable("the file is empty")
     if "truncated" in said or isinstance(error, EOFError):
@@ -230,5 +246,6 @@ def _not_read(start: bytes, said: str) -> str:
     return "it is damaged or cut off" if named else "not a picture"
 
 
-def _too_large(pixels: int, limit: int) -> str:
+def too_large(pixels: int, limit: int) -> str:
+    """What is said of a picture of more pixels than the limit."""
     return f"it has {pixels / 1e6:,.0f} million pixels, which is more than {limit // 10**6} million"

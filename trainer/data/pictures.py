@@ -22,17 +22,17 @@ def shape_for(size: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
-def shrunk(path: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+def shrunk(source: Path | bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     """The whole picture with a short side of `side` pixels, uint8 (height, width, 3), and its own width and height.
 
-    What is longer than `LONGEST` times its short side is squashed to that; what is smaller is enlarged. Raises
-    `Unreadable`.
+    `source` is a file, or its content. What is longer than `LONGEST` times its short side is squashed to that; what is
+    smaller is enlarged. Raises `Unreadable`.
     """
     # A JPEG is decoded faster at a fraction of its size; twice the side that is asked for loses nothing that shows.
-    picture, size = read_with_size(path, 2 * side)
+    picture, size = read_with_size(source, 2 * side)
     height, width = shape_for(size, side)
     factors = max(1, picture.width // (4 * width)), max(1, picture.height // (4 * height))
-    with explained(path):  # it may be too much for the memory
+    with explained(source):  # it may be too much for the memory
         pixels = np.array(picture.reduce(factors) if max(factors) > 1 else picture)
         # The same as Pillow's `resize`, in a third of its time.
         resized = torch.nn.functional.interpolate(

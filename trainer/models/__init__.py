@@ -27,7 +27,7 @@ from trainer.models.sizes import require_scores
 from trainer.models.timm import Timm
 from trainer.models.torchvision import Torchvision
 
-__all__ = ["MEAN", "STD", "Arch", "Network", "create", "heads", "load", "name_of", "parts"]
+__all__ = ["MEAN", "STD", "Arch", "Network", "create", "heads", "library_name", "load", "name_of", "parts"]
 
 Arch = str | Callable[..., nn.Module]
 Family = Torchvision | Timm | Own
@@ -67,6 +67,20 @@ def name_of(arch: Arch) -> str:
         return arch
     family = _family(arch)
     return f"timm/{family.name}" if isinstance(family, Timm) else family.name
+
+
+def library_name(arch: Arch, model: nn.Module) -> str | None:
+    """The name that means the same model whatever else is installed, as timm/resnet18; None of one of the user's.
+
+    `model` is what was made: one of the hub says its architecture, so that no name has to be looked up there.
+    """
+    family = _family(arch)
+    if isinstance(family, Torchvision):
+        return f"torchvision/{family.name}"
+    if isinstance(family, Timm):
+        said = getattr(model, "pretrained_cfg", None) or {}
+        return f"timm/{said.get('architecture') or family.arch}" if family.hub else f"timm/{family.arch}"
+    return None
 
 
 def _family(arch: Any) -> Family:

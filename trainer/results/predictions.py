@@ -295,20 +295,17 @@ def _figure(value: Any) -> str:
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """The text of a CSV.
-
-    A spreadsheet would calculate texts that begin with = + - or @, as names of files and classes may: they get a ' in
-    front.
-    """
-
-    def harmless(each: Any) -> Any:
-        return f"'{each}" if isinstance(each, str) and each[:1] in FORMULA else each
-
+    """The text of a CSV; names of files and classes that begin as a formula does get a ' in front."""
     written = frame.copy()
     for place, kind in enumerate(frame.dtypes):
         if kind.kind not in "biuf":
             written.isetitem(place, [harmless(each) for each in frame.iloc[:, place]])
     return written.to_csv(index=False, lineterminator="\n", header=[harmless(name) for name in frame.columns])
+
+
+def harmless(cell: Any) -> Any:
+    """The cell of a CSV, with a ' in front of a text that a spreadsheet would calculate."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
 
 
 def with_probabilities(

@@ -1,0 +1,159 @@
+"""A trained classifier in use: `trainer export`, `trainer predict`, `trainer serve`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sgdsheet.errors import Error
+
+if TYPE_CHECKING:
+    from trainer.serving.predictor import Prediction
+
+PATH = click.Path(path_type=Path)
+LONGEST_LIST = 2**26  # bytes of standard input
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("file", type=PATH)
+@click.option("--threshold", type=float, help="From which a class counts as seen, of several labels.  [default: 0.5]")
+def export(run: Path, file: Path, threshold: float | None) -> None:
+    """Writes the classifier in the folder RUN, of `trainer fit --out`, as one FILE."""
+    from trainer.serving import bundle
+    from trainer.show.progress import say
+    from trainer.show.text import plain, share
+
+    card, _ = bundle.from_run(run, file, threshold)
+    wrong = card.metrics.get("error_rate")
+    say(
+        f"{file}: {file.stat().st_size / 1e6:,.1f} MB, {card.arch}, {card.size} pixels, "
+        f"{len(card.classes):,} classes: {plain(', '.join(card.classes[:10]))}{', …' * (len(card.classes) > 10)}"
+        + ("" if wrong is None else f"; {share(wrong)} wrong in validation")
+    )
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
+@click.pass_context
+def predict(ctx: click.Context, model: Path, pictures: tuple[str, ...], top: int, form: str, device: str) -> None:
+    """Says what each PICTURE shows, by the exported classifier MODEL.
+
+    A PICTURE is a file, a folder with all that is below it, or -: standard input, which has either a picture or the
+    names of such, one a line. One that cannot be read gets a row that says why; the exit code is then 1.
+    """
+    from trainer.serving.predictor import load
+
+    predictor = load(model, device)
+    found = predictor.named(_sources(pictures))
+    failed = WRITE[form](found, min(top, len(predictor.card.classes)))
+    predictor.close()
+    ctx.exit(1 if failed else 0)
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+def _sources(given: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Each picture's name, and its file, its content, or why there is none."""
+    for each in given:
+        if each == "-":
+            yield from _piped(sys.stdin.buffer.read(LONGEST_LIST + 1))
+        else:
+            yield from _named(each)
+
+
+def _named(given: str) -> Iterator[tuple[str, Any]]:
+    from sgdsheet.pictures import Unreadable
+    from trainer.data.walk import walk
+
+    path = Path(given)
+    if not path.is_dir():
+        yield given, path
+        return
+    try:
+        names = walk(path).all_pictures()
+    except Error as error:
+        yield given, Unreadable(str(error).removeprefix(f"{given}: "))
+        return
+    if not names:
+        yield given, Unreadable("there is no picture in this folder")
+    yield from ((str(path / name), path / name) for name in names)
+
+
+def _piped(content: bytes) -> Iterator[tuple[str, Any]]:
+    """A picture, or the names of some."""
+    from sgdsheet.pictures import Unreadable, size_of
+
+    if len(content) > LONGEST_LIST:
+        yield "stdin", Unreadable(f"there is more than {LONGEST_LIST >> 20} MB")
+        return
+    try:
+        size_of(content)
+        yield "stdin", content
+    except Unreadable as error:
+        try:
+            lines = [] if b"\0" in content else content.decode().splitlines()
+        except UnicodeDecodeError:
+            lines = []
+        if not any(map(str.strip, lines)):
+            yield "stdin", error
+        for line in lines:
+            if line.strip():
+                yield from _named(line)
+
+
+# --- Predictions, written ---------------------------------------------------------------------------------------------
+
+
+def _table(found: Iterable[Prediction], top: int) -> bool:
+    from trainer.show.progress import counting, say
+    from trainer.show.text import aligned, cut, plain, share
+
+    rows, errors = [["picture", "class", *[""] * (2 * top - 1)]], [""]
+    with counting("Pictures") as counted:
+        for done, each in enumerate(found, start=1):
+            shares = [cell for name, value in each.top(top) for cell in (cut(plain(name)), share(value))]
+            rows.append([cut(plain(each.name), 60), *shares, *[""] * (2 * top - len(shares))])
+            errors.append(f"error: {plain(each.error)}" if each.error else "")
+            counted(done, done)
+    for line, error in zip(aligned(rows).splitlines(), errors, strict=True):
+        say(f"{line.rstrip()}  {error}".rstrip())
+    return any(errors)
+
+
+def _csv(found: Iterable[Prediction], top: int) -> bool:
+    from trainer.results.multilabel import BETWEEN
+    from trainer.results.predictions import harmless
+
+    out, failed = csv.writer(sys.stdout, lineterminator="\n"), False
+    names = [f"{name}_{place}" for place in range(1, top + 1) for name in ("class", "probability")]
+    out.writerow(["name", "labels", *names, "error"])
+    for each in found:
+        cells = [cell for pair in each.top(top) for cell in pair]
+        cells += [""] * (2 * top - len(cells))
+        out.writerow(map(harmless, [each.name, BETWEEN.join(each.labels), *cells, each.error or ""]))
+        failed |= each.error is not None
+    return failed
+
+
+def _json(found: Iterable[Prediction], top: int) -> bool:
+    failed = False
+    for place, each in enumerate(found):
+        click.echo(f"{',' if place else '['}\n{json.dumps(each.said(top))}", nl=False)
+        failed |= each.error is not None
+    click.echo("\n]")
+    return failed
+
+
+WRITE: dict[str, Callable[[Iterable[Prediction], int], bool]] = {"table": _table, "csv": _csv, "json": _json}

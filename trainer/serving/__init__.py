@@ -1,0 +1,1 @@
+"""A trained classifier as one file, and what is done with it: predictions, and a page that makes them."""
