@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.classifier import Classifier
+    from trainer.cleaning.problems import check
     from trainer.collect.download import download
     from trainer.data.image_folder import ImageFolder
     from trainer.recipe import Augment, Recipe
     from trainer.serving.predictor import load
 
-__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe", "download", "load"]
+__all__ = ["Augment", "Classifier", "ImageFolder", "Recipe", "check", "download", "load"]
 
 _WHERE = {
     "Augment": "recipe",
     "Classifier": "classifier",
     "ImageFolder": "data.image_folder",
     "Recipe": "recipe",
+    "check": "cleaning.problems",
     "download": "collect.download",
     "load": "serving.predictor",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sgdsheet.commands import Commands
-from trainer.commands.collect import download
+from trainer.commands.collect import check, download
 from trainer.commands.fit import demo, find_lr, fit
 from trainer.commands.serving import export, predict
 
@@ -15,5 +15,5 @@ def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
 
-for command in (download, fit, find_lr, demo, export, predict):
+for command in (download, check, fit, find_lr, demo, export, predict):
     main.add_command(command)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from sgdsheet.errors import Error
+
 PATH = click.Path(path_type=Path)
 
 
@@ -30,3 +32,34 @@ def download(urls: Path, pictures: Path, **options: Any) -> None:
 
     say(summary(download(urls, pictures, **options)))
     say(f"{pictures / TABLE}: what became of each URL")
+
+
+@click.command()
+@click.argument("pictures", type=PATH)
+@click.option("--delete", is_flag=True, help="Move what should not be there to a trash folder beside PICTURES.")
+@click.option("--undo", is_flag=True, help="Bring back all that was moved, by this command or by clean.")
+@click.option("--tiny", default=32, show_default=True, help="Pictures with a side of fewer pixels are tiny.")
+@click.option("--csv", type=PATH, help="A file for all that was found, a row each.")
+def check(pictures: Path, delete: bool, undo: bool, tiny: int, csv: Path | None) -> None:
+    """Looks for pictures that are unreadable, tiny, or there twice, in the folder PICTURES and all below it."""
+    from trainer.cleaning import trash
+    from trainer.cleaning.problems import check
+    from trainer.data.labels import counted
+    from trainer.show.progress import say
+
+    if undo:
+        if delete:
+            raise Error("--undo: expected it without --delete")
+        there = trash.moved(pictures)
+        back = trash.undo(pictures)
+        missing = f"; {there - back:,} more are no longer in {trash.trash_of(pictures)}" if there > back else ""
+        say(f"{pictures}: {counted(back, 'file')} brought back{missing}")
+        return
+    problems = check(pictures, delete=delete, tiny=tiny)
+    say(problems)
+    if csv is not None:
+        problems.save_csv(csv)
+    if delete:
+        say(f"\n{counted(len(problems.deletes), 'file')} moved to {trash.trash_of(pictures)}; --undo brings them back")
+    elif problems.deletes:
+        say("\n--delete moves what is to be deleted to a trash folder, from which --undo brings it back")
