@@ -12,6 +12,15 @@ from sgdsheet.errors import Error
 PATH = click.Path(path_type=Path)
 
 
+def _script(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(Path(__file__).parents[1].joinpath("collect/search.js").read_text(encoding="utf-8"), nl=False)
+        ctx.exit()
+
+
+SCRIPT_HELP = "Print what, pasted into a browser's console, saves the URLs of an image search as a text file."
+
+
 @click.command()
 @click.argument("urls", type=PATH)
 @click.argument("pictures", type=PATH)
@@ -21,6 +30,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--megabytes", default=20.0, show_default=True, help="The largest that a file may be.")
 @click.option("--retries", default=3, show_default=True, help="Tries more, where the error may pass.")
 @click.option("--allow-private", is_flag=True, help="Ask also machines that only this one or its network can reach.")
+@click.option("--script", is_flag=True, is_eager=True, expose_value=False, callback=_script, help=SCRIPT_HELP)
 def download(urls: Path, pictures: Path, **options: Any) -> None:
     """Downloads what URLS lists to PICTURES, a folder for each class.
 

@@ -30,7 +30,7 @@ class Handler(socketserver.StreamRequestHandler):
                 while self.rfile.readline().strip():
                     pass
                 self.server.asked[path] += 1
-                self.server.answers[path](self, self.server.asked[path])
+                self.server.answers.get(path, missing)(self, self.server.asked[path])
         except (OSError, ValueError):  # the client has gone, or the answer closed the connection
             pass
 
@@ -46,6 +46,10 @@ class Handler(socketserver.StreamRequestHandler):
     def finish_now(self) -> None:
         self.wfile.flush()
         raise ValueError
+
+
+def missing(handler: Handler, _: int) -> None:
+    handler.send("404 Not Found")
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -398,6 +398,7 @@ def test_command(server: Server, tmp_path: Path, picture: Callable[..., bytes]) 
         "  1 no picture: a web page",
         f"{out}/download.csv: what became of each URL",
     ]
+    assert CliRunner().invoke(main, ["download", "--script"]).output.rstrip().endswith("})();")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is killed like this on Windows")
