@@ -38,6 +38,7 @@ def write_about(book: Book) -> None:
     sheet.write(row, 1, "What to try", style.HEADING)
     row = _prose(sheet, row + 1, book.things_to_try, bullet="• ")
     sheet.write(row, 1, "Sheets", style.HEADING)
+    sheet.write(row, 2, "A yellow tab: something on it is for you to change.", style.NOTE)
     for each in book.sheets[1:]:
         row += 1
         sheet.link(row, 1, each.name, Range(each.name, 1, 1, 1, 1))

@@ -55,9 +55,11 @@ def scatter(
     chart = ScatterChart()
     chart.scatterStyle = "lineMarker"
     chart.style = 2
+    chart.roundedCorners = False  # Excel's own default, which is round where nothing is said
     chart.title = _title(title, 1300)
     chart.width, chart.height = width, height
     chart.legend.position = "b" if len(series) <= 6 else "r"  # type: ignore[union-attr]
+    chart.legend.overlay = False  # type: ignore[union-attr]
     if len(series) == 1:
         chart.legend = None
     for axis, name, limits in ((chart.x_axis, x_title, x_range), (chart.y_axis, y_title, y_range)):

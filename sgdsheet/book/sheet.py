@@ -211,9 +211,7 @@ class Sheet:
                     reference = Ref(self.name, row, column)
                     typed.append(reference)
                     if value.input:
-                        allowed = rule(value.input)
-                        allowed.add(reference.address)
-                        self.worksheet.add_data_validation(allowed)
+                        self.worksheet.add_data_validation(rule(value.input, reference.address))
                 elif isinstance(value, Known):
                     self._formula(row, column, value.formula, formula_style, name, value.value)
                 else:

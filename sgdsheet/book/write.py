@@ -19,6 +19,7 @@ import numpy as np
 
 from sgdsheet.book import style
 from sgdsheet.book.about import write_about
+from sgdsheet.book.charted import with_descriptions, with_values
 from sgdsheet.book.sheet import Book, Sheet
 from sgdsheet.expr import Range, column_letters
 from sgdsheet.files import replacing
@@ -48,12 +49,18 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
         values = calculate(temporary, [sheet.extent() for sheet in book.sheets])
         for (part, sheet), computed in zip(sheets.items(), values, strict=True):
             parts[part] = _filled(parts[part], sheet, computed)
+        by_name = {sheet.name: computed for sheet, computed in zip(book.sheets, values, strict=True)}
+        for part in [each for each in parts if each.startswith("xl/charts/chart")]:
+            parts[part] = with_values(parts[part], by_name)
         _pack(temporary, parts, zipfile.ZIP_DEFLATED)
 
 
 def _shell(book: Book) -> dict[str, bytes]:
     """The parts of the file as openpyxl writes them, the sheets without rows, put right where Excel is strict."""
+    changed = {panel.sheet for block in book.blocks.values() for panel in block.typed}
     for sheet in book.sheets[1:]:
+        if sheet.name in changed:
+            sheet.worksheet.sheet_properties.tabColor = style.ROLES["input"][1]
         extent = sheet.extent()
         sheet.worksheet.conditional_formatting.add(extent.address, style.large_numbers("A1"))
     book.workbook.calculation.fullCalcOnLoad = True
@@ -66,6 +73,10 @@ def _shell(book: Book) -> dict[str, bytes]:
     core = parts["docProps/core.xml"]
     parts["docProps/core.xml"] = re.sub(rb"(?<=>)\d{4}-\d\d-\d\dT[\d:]+Z?(?=<)", _MOMENT_TEXT, core)
     parts["xl/styles.xml"] = re.sub(rb"<font>.*?</font>", _ordered_font, parts["xl/styles.xml"], flags=re.DOTALL)
+    drawn = [sheet.worksheet._charts for sheet in book.sheets if sheet.worksheet._charts]  # type: ignore[attr-defined]
+    for number, charts in enumerate(drawn, start=1):
+        drawing = f"xl/drawings/drawing{number}.xml"
+        parts[drawing] = with_descriptions(parts[drawing], charts)
     return {name: _canonical(part) for name, part in parts.items()}
 
 

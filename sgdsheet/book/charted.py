@@ -1,0 +1,60 @@
+"""What openpyxl leaves out of a chart: the values that it shows, and words for who cannot see it.
+
+A program that does not calculate, as a previewer or Excel's Protected View, draws a chart from the values in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import quoteattr, unescape
+
+import numpy as np
+from openpyxl.chart import ScatterChart
+from openpyxl.utils.cell import range_boundaries
+
+
+def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
+    """A chart's part with the values of the cells that it shows.
+
+    `sheets` has the values of each sheet by its name, from its first cell on. What is no number, as an error, is left
+    out, as Excel does.
+    """
+
+    def cached(match: re.Match[bytes]) -> bytes:
+        values = [*_values(unescape(match[1].decode()), sheets)]
+        points = "".join(f'<pt idx="{n}"><v>{value!r}</v></pt>' for n, value in enumerate(values) if value is not None)
+        cache = f'<numCache><formatCode>General</formatCode><ptCount val="{len(values)}"></ptCount>{points}</numCache>'
+        return match[0].replace(b"</numRef>", cache.encode() + b"</numRef>")
+
+    return re.sub(rb"<numRef><f>([^<]*)</f></numRef>", cached, part)
+
+
+def _values(place: str, sheets: Mapping[str, np.ndarray]) -> Iterator[float | None]:
+    sheet, _, cells = place.rpartition("!")
+    bounds: Any = range_boundaries(cells)
+    left, top, right, bottom = bounds
+    held = sheets[sheet.strip("'").replace("''", "'")]
+    for value in held[top - 1 : bottom, left - 1 : right].flat:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        yield float(value) if number and np.isfinite(value) else None
+
+
+def with_descriptions(part: bytes, charts: Sequence[ScatterChart]) -> bytes:
+    """A drawing's part in which each of its charts is described in words (alternative text)."""
+    for number, chart in enumerate(charts, start=1):
+        name = f'name="Chart {number}"'
+        part = part.replace(name.encode(), f"descr={quoteattr(described(chart))} {name}".encode(), 1)
+    return part
+
+
+def described(chart: ScatterChart) -> str:
+    """What a chart shows, in a sentence or two."""
+    names = [each.tx.v for each in chart.series if each.tx and each.tx.v]
+    lines = f" Shown: {', '.join(names)}." if len(names) > 1 else ""
+    return f"Chart: {_text(chart.title)}. Across: {_text(chart.x_axis.title)}; up: {_text(chart.y_axis.title)}.{lines}"
+
+
+def _text(title: Any) -> str:
+    return "".join(run.t for paragraph in title.tx.rich.p for run in paragraph.r or [])
