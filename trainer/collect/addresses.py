@@ -43,44 +43,32 @@ class NoHost(httpcore.ConnectError):
     """A name that leads to no address."""
 
 
-class Transport(httpx.BaseTransport):
-    """Connections, kept open for further requests, to addresses that may be asked, within a time of each thread's own.
+class Clock(threading.local):
+    """What `time.monotonic` may say at most before a thread gives up what it is at."""
 
-    `until` is what `time.monotonic` may say at most before the request that a thread is at is given up.
-    """
-
-    def __init__(self, connections: int, allow_private: bool) -> None:
-        self._clock = threading.local()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_certificates(),
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=10,
-            network_backend=_Backend(self._clock, allow_private),
-        )
+    until = 0.0
 
     def begin(self, seconds: float) -> None:
         """From now on this thread has so many seconds."""
-        self._clock.until = time.monotonic() + seconds
+        self.until = time.monotonic() + seconds
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        response = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        assert isinstance(response.stream, Iterable)
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
-        )
+    def left(self, timeout: float | None) -> float:
+        """How many seconds this thread may wait, `timeout` at most. Raises `httpcore.ReadTimeout` if that is none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("its time is over")
+        return left if timeout is None else min(left, timeout)
 
-    def close(self) -> None:
-        self._pool.close()
+
+def connections(count: int, clock: Clock, allow_private: bool) -> httpcore.ConnectionPool:
+    """So many connections at once, kept open for further requests, to addresses that may be asked."""
+    return httpcore.ConnectionPool(
+        ssl_context=_certificates(),
+        max_connections=count,
+        max_keepalive_connections=count,
+        keepalive_expiry=10,
+        network_backend=_Backend(clock, allow_private),
+    )
 
 
 @functools.cache
@@ -89,19 +77,8 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Any:
-        return self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
-
-
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self, clock: threading.local, allow_private: bool) -> None:
+    def __init__(self, clock: Clock, allow_private: bool) -> None:
         self._plain, self._clock, self._allow_private = httpcore.SyncBackend(), clock, allow_private
 
     def connect_tcp(
@@ -120,7 +97,7 @@ class _Backend(httpcore.NetworkBackend):
         for address in allowed:
             try:
                 stream = self._plain.connect_tcp(
-                    address, port, _left(self._clock, timeout), local_address, socket_options
+                    address, port, self._clock.left(timeout), local_address, socket_options
                 )
                 return _Stream(stream, self._clock)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
@@ -141,14 +118,14 @@ def _addresses(host: str, port: int) -> list[str]:
 class _Stream(httpcore.NetworkStream):
     """A connection whose reader gives up when its thread's time is over, however little comes at a time."""
 
-    def __init__(self, plain: httpcore.NetworkStream, clock: threading.local) -> None:
+    def __init__(self, plain: httpcore.NetworkStream, clock: Clock) -> None:
         self._plain, self._clock = plain, clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._plain.read(max_bytes, _left(self._clock, timeout))
+        return self._plain.read(max_bytes, self._clock.left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._plain.write(buffer, _left(self._clock, timeout))
+        self._plain.write(buffer, self._clock.left(timeout))
 
     def close(self) -> None:
         self._plain.close()
@@ -156,14 +133,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self._plain.start_tls(ssl_context, server_hostname, _left(self._clock, timeout)), self._clock)
+        return _Stream(self._plain.start_tls(ssl_context, server_hostname, self._clock.left(timeout)), self._clock)
 
     def get_extra_info(self, info: str) -> Any:
         return self._plain.get_extra_info(info)
-
-
-def _left(clock: threading.local, timeout: float | None) -> float:
-    left = clock.until - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("its time is over")
-    return left if timeout is None else min(left, timeout)

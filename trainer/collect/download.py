@@ -12,10 +12,11 @@ import traceback
 import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from sgdsheet.errors import Error, one_line, require
@@ -160,28 +161,30 @@ class _Task:
                 while each := self._next({}):
                     keep(self._get(each, show))
                 return
-            under_way: dict[Future[_Row], Wanted] = {}
+            finished: SimpleQueue[Future[_Row]] = SimpleQueue()
+            under_way: Counter[str] = Counter()  # URLs of each class
             with ThreadPoolExecutor(workers) as pool:
                 try:
                     while True:
-                        while len(under_way) < workers and (each := self._next(under_way)):
-                            under_way[pool.submit(self._get, each)] = each
-                        if not under_way:
+                        while under_way.total() < workers and (each := self._next(under_way)):
+                            under_way[each.label] += 1
+                            pool.submit(self._get, each).add_done_callback(finished.put)
+                        if not under_way.total():
                             return
-                        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                            del under_way[future]
-                            keep(future.result())
+                        row = finished.get().result()
+                        under_way[row.label] -= 1
+                        keep(row)
                 finally:
                     self.fetcher.stop()
 
-    def _next(self, under_way: Mapping[Any, Wanted]) -> Wanted | None:
+    def _next(self, under_way: Mapping[str, int]) -> Wanted | None:
         """The next URL of the class with the fewest pictures, of those that may have more; None if there is none."""
-        expected = Counter(each.label for each in under_way.values())
-        expected.update({label: len(files) for label, files in self.files.items()})
-        waiting = [label for label, left in self.waiting.items() if left]
+        expected = {
+            label: len(self.files[label]) + under_way.get(label, 0) for label, left in self.waiting.items() if left
+        }
         if self.limit is not None:
-            waiting = [label for label in waiting if expected[label] < self.limit]
-        return self.waiting[min(waiting, key=expected.__getitem__)].popleft() if waiting else None
+            expected = {label: count for label, count in expected.items() if count < self.limit}
+        return self.waiting[min(expected, key=expected.__getitem__)].popleft() if expected else None
 
     def _kept(self, row: _Row) -> _Row:
         if row.file and row.file in self.files[row.label]:

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -16,18 +17,20 @@ import httpx
 
 from sgdsheet import __version__
 from sgdsheet.errors import one_line
-from trainer.collect.addresses import NoHost, Refused, Transport
+from trainer.collect import addresses
+from trainer.collect.addresses import Clock, NoHost, Refused
 
 REDIRECTS = 10
 LONGEST_WAIT = 60.0  # seconds that a server may ask to wait before another try
 FIRST_WAIT = 0.5  # seconds before the second try, about; twice that before the next, and so on
 SILENCE = 10.0  # seconds in which nothing comes
+REDIRECTED = {301, 302, 303, 307, 308}
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be another next time
-HEADERS = {
-    "User-Agent": f"Mozilla/5.0 (compatible; sgdsheet/{__version__}; trainer download)",
-    "Accept": "image/*,*/*;q=0.8",
-    "Accept-Encoding": "identity",  # pictures are compressed as they are
-}
+HEADERS = [
+    ("User-Agent", f"Mozilla/5.0 (compatible; sgdsheet/{__version__}; trainer download)"),
+    ("Accept", "image/*,*/*;q=0.8"),
+    ("Accept-Encoding", "identity"),  # pictures are compressed as they are
+]
 
 
 class Failed(Exception):  # noqa: N818 - it says what became of a URL
@@ -58,15 +61,14 @@ class Fetcher:
 
     def __init__(self, connections: int, limits: Limits, allow_private: bool = False) -> None:
         self.limits = limits
-        self._transport = Transport(connections, allow_private)
-        self._stopped = threading.Event()
-        self._client = httpx.Client(transport=self._transport, headers=HEADERS, timeout=SILENCE, trust_env=False)
+        self._stopped, self._clock = threading.Event(), Clock()
+        self._pool = addresses.connections(connections, self._clock, allow_private)
 
     def __enter__(self) -> Fetcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._pool.close()
 
     def stop(self) -> None:
         """Lets what other threads fetch end soon, without content."""
@@ -89,14 +91,17 @@ class Fetcher:
                     raise
 
     def _once(self, text: str) -> bytes:
-        self._transport.begin(self.limits.seconds)
+        self._clock.begin(self.limits.seconds)
+        waits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), SILENCE)}
         try:
             url = _checked(text)
             for _ in range(REDIRECTS + 1):
-                with self._client.stream("GET", url) as response:
-                    if not response.has_redirect_location:
-                        return self._content(response)
-                    url = _checked(str(url.join(response.headers["location"])), "redirected to ")
+                where = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+                with self._pool.stream("GET", where, headers=HEADERS, extensions=waits) as response:
+                    heads = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+                    if response.status not in REDIRECTED or b"location" not in heads:
+                        return self._content(response, heads)
+                url = _checked(str(url.join(heads[b"location"])), "redirected to ")
             raise Failed(f"more than {REDIRECTS} redirects")
         except Failed:
             raise
@@ -106,28 +111,28 @@ class Fetcher:
             raise Failed(str(error)) from error
         except httpx.InvalidURL as error:
             raise Failed(f"no URL: {one_line(error)}") from error
-        except (httpcore.TimeoutException, httpx.TimeoutException) as error:
+        except httpcore.TimeoutException as error:
             raise Failed(self._late(), again=True) from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpx.TransportError) as error:
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise Failed(_broken(error), again="CERTIFICATE" not in str(error)) from error
         except Exception as error:  # a header or a body that says nonsense
             raise Failed(f"the answer cannot be read: {one_line(error)}") from error
 
-    def _content(self, response: httpx.Response) -> bytes:
-        code = response.status_code
+    def _content(self, response: httpcore.Response, heads: Mapping[bytes, str]) -> bytes:
+        code = response.status
         if code != 200:
-            after = _seconds(response.headers.get("retry-after", ""))
-            raise Failed(f"{code} {response.reason_phrase}".strip(), code in PASSING, after)
+            reason = one_line(response.extensions.get("reason_phrase", b"").decode("latin-1"), 60)
+            raise Failed(f"{code} {reason}".strip(), code in PASSING, _seconds(heads.get(b"retry-after", "")))
         most = self.limits.bytes
-        told = response.headers.get("content-length", "")
+        told = heads.get(b"content-length", "")
         if told.isdecimal() and int(told) > most:
             raise Failed(f"larger than {most / 1e6:g} MB")
-        encoding = response.headers.get("content-encoding", "identity").lower()
+        encoding = heads.get(b"content-encoding", "identity").lower()
         if encoding not in ("identity", "gzip", "deflate"):
             raise Failed(f"the answer is of the encoding {one_line(encoding, 20)}, which was not asked for")
         unpacked = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
         content = bytearray()
-        for piece in response.iter_raw():
+        for piece in response.iter_stream():
             if self._stopped.is_set():
                 raise Failed("stopped")
             # No more is unpacked than may be: a few bytes can stand for millions.

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -375,13 +376,13 @@ def test_only_one_at_a_time_and_ctrl_c(server: Server, tmp_path: Path, monkeypat
     server.answers["/drip"] = lambda handler, count: asked.set() or drip(handler, count)
     source = lists(tmp_path, teddy=[f"{server.at}/drip"])
 
-    def meanwhile(*_: Any, **__: Any) -> Any:
+    def meanwhile(*_: Any) -> Any:
         asked.wait(5)
         with pytest.raises(Error, match="another download"):
             download(source, tmp_path / "out")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.collect.download.wait", meanwhile)
+    monkeypatch.setattr("trainer.collect.download.SimpleQueue", lambda: SimpleNamespace(get=meanwhile, put=None))
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         download(source, tmp_path / "out", allow_private=True)
