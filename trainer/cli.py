@@ -7,7 +7,7 @@ import click
 from sgdsheet.commands import Commands
 from trainer.commands.collect import check, download
 from trainer.commands.fit import demo, find_lr, fit
-from trainer.commands.serving import export, predict
+from trainer.commands.serving import export, predict, serve
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,5 +15,5 @@ def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
 
-for command in (download, check, fit, find_lr, demo, export, predict):
+for command in (download, check, fit, find_lr, demo, export, predict, serve):
     main.add_command(command)

@@ -61,6 +61,42 @@ def predict(ctx: click.Context, model: Path, pictures: tuple[str, ...], top: int
     ctx.exit(1 if failed else 0)
 
 
+@click.command()
+@click.argument("model", type=PATH)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for every one that can reach this machine."
+)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 for any that is free.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
+@click.option("--threads", type=click.IntRange(1), help="Pictures judged at a time on a CPU.  [default: one a core]")
+@click.option("--queue", default=64, show_default=True, type=click.IntRange(1), help="Requests at work at a time.")
+@click.option("--dockerfile", is_flag=True, help="Write a Dockerfile beside MODEL instead.")
+def serve(model: Path, host: str, port: int, device: str, threads: int | None, queue: int, dockerfile: bool) -> None:
+    """Serves a page on which pictures are dropped, and says what they show, by the exported classifier MODEL.
+
+    Programs POST pictures to /predict; /openapi.json describes that. Ctrl-C ends it.
+    """
+    import warnings
+
+    from PIL import Image
+
+    from trainer.serving import app, bundle
+    from trainer.serving import dockerfile as dockerfiles
+    from trainer.serving.predictor import load
+    from trainer.show.progress import say
+
+    if dockerfile:
+        say(f"{dockerfiles.write(model, bundle.read(model)[0])}: docker build -t classifier {model.parent}")
+        return
+    # Pillow would print a warning for a picture that is refused anyway.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    listener = app.listening(host, port)
+    predictor = load(model, device, threads)
+    say(f"{app.address(listener)} serves {model}; Ctrl-C ends it")
+    app.run(app.application(predictor, queue), listener)
+    predictor.close()
+
+
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,32 @@ def exported(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def predictor(exported: Path) -> Any:
+def predictor(exported: Path) -> Iterator[Any]:
     """It, loaded."""
     from trainer import load
 
     loaded = load(exported)
     yield loaded
     loaded.close()
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[..., AbstractContextManager[str]]:
+    """Serves a predictor from a thread of this process, and gives the address."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from trainer.serving import app
+
+    @contextmanager
+    def serve(predictor: Any, **options: Any) -> Iterator[str]:
+        listener = app.listening("127.0.0.1", 0)
+        config = uvicorn.Config(app.application(predictor, **options), log_level="warning", lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield app.address(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return serve
