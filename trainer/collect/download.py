@@ -14,13 +14,14 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from sgdsheet.errors import Error, one_line, require
 from sgdsheet.files import put
+from sgdsheet.pictures import Unreadable, format_of, read
 from trainer.cleaning import trash
 from trainer.collect.fetch import Failed, Fetcher, Limits
 from trainer.collect.lists import Wanted, wanted
@@ -38,6 +39,7 @@ SCRATCH = ".download"  # below the pictures' folder: what is not yet known to be
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "HEIF": ".heic"}
 SAVED = "saved"
 SAME = "the same picture as another"
+GONE = "moved away since"  # by check or clean, and it is not to come back
 LEFT = "not tried, for there are enough"
 MOST = 5  # reasons of a class that are said in a summary
 LONGEST = 100  # characters of a data: URL in the table
@@ -115,7 +117,7 @@ def summary(rows: pd.DataFrame) -> str:
     """What became of the URLs, in lines: the pictures of each class, and why others are none."""
     lines = []
     for label, own in rows.groupby("class", sort=False):
-        files = {*own["file"]} - {""}
+        files = {*own.loc[own["outcome"].isin([SAVED, SAME]), "file"]}
         lines.append(f"{plain(str(label))}: {counted(len(files), 'picture')} of {counted(len(own), 'URL')}")
         reasons = Counter(outcome for outcome in own["outcome"] if outcome != SAVED).most_common()
         lines += [f"  {count:,} {plain(reason)}" for reason, count in reasons[:MOST]]
@@ -138,12 +140,15 @@ class _Task:
     ) -> None:
         self.out, self.scratch, self.fetcher, self.urls, self.limit = out, scratch, fetcher, urls, limit
         self.rows = dict(known)
+        self.gone = trash.moved_from(out)
         self.files: dict[str, set[str]] = {each.label: set() for each in urls}
         for row in known.values():
-            self.files[row.label].add(row.file)
-        self.waiting = {label: deque(each for each in urls if each.label == label) for label in self.files}
-        for label, each in self.waiting.items():
-            self.waiting[label] = deque(one for one in each if _key(one) not in known)
+            if row.file not in self.gone:
+                self.files[row.label].add(row.file)
+        self.waiting: dict[str, deque[Wanted]] = {each.label: deque() for each in urls}
+        for each in urls:
+            if _key(each) not in known:
+                self.waiting[each.label].append(each)
 
     def table(self) -> list[_Row]:
         """A row for each URL, in the order of the lists."""
@@ -189,7 +194,7 @@ class _Task:
     def _kept(self, row: _Row) -> _Row:
         if row.file and row.file in self.files[row.label]:
             row = _Row(row.label, row.url, SAME, row.file, row.bytes)
-        if row.file:
+        if row.file and row.outcome != GONE:
             self.files[row.label].add(row.file)
         self.rows[row.key] = row
         return row
@@ -199,7 +204,7 @@ class _Task:
         label, url = _key(each)
         try:
             content = self.fetcher.fetch(each.url)
-            return _Row(label, url, SAVED, _saved(self.out, self.scratch, each.label, content), len(content))
+            return _Row(label, url, *self._saved(label, content), len(content))
         except Failed as failed:
             if in_full:
                 say(f"{_short(each.url)}: {failed}")
@@ -207,24 +212,24 @@ class _Task:
                     say("".join(traceback.format_exception(failed.__cause__)).rstrip())
             return _Row(label, url, str(failed))
 
-
-def _saved(out: Path, scratch: Path, label: str, content: bytes) -> str:
-    """Puts a picture into its class's folder, whole, and returns its path below `out`. Raises `Failed`."""
-    from sgdsheet.pictures import Unreadable, format_of, read
-
-    digest = hashlib.sha256(content).hexdigest()[:24]
-    temporary = scratch / f"{label}-{digest}-{threading.get_ident()}"
-    try:
+    def _saved(self, label: str, content: bytes) -> tuple[str, str]:
+        """Puts a picture into its class's folder, whole. Returns what became of it and its path. Raises `Failed`."""
+        digest = hashlib.sha256(content).hexdigest()[:24]
+        temporary = self.scratch / f"{digest}-{threading.get_ident()}"
         temporary.write_bytes(content)
-        read(temporary, 1)  # a small part of a JPEG's sides, but to its end
-        kind = format_of(temporary)
+        try:
+            read(temporary, 1)  # a small part of a JPEG's sides, but to its end
+            kind = format_of(temporary)
+        except Unreadable as reason:
+            temporary.unlink()
+            raise Failed(_no_picture(content, str(reason))) from reason
         file = f"{label}/{digest}{SUFFIXES.get(kind, f'.{kind.lower()}')}"
-        (out / label).mkdir(exist_ok=True)
-        os.replace(temporary, out / file)
-    except Unreadable as reason:
-        temporary.unlink(missing_ok=True)
-        raise Failed(_no_picture(content, str(reason))) from reason
-    return file
+        if file in self.gone:
+            temporary.unlink()
+            return GONE, file
+        (self.out / label).mkdir(exist_ok=True)
+        os.replace(temporary, self.out / file)
+        return SAVED, file
 
 
 def _no_picture(content: bytes, reason: str) -> str:
@@ -233,7 +238,7 @@ def _no_picture(content: bytes, reason: str) -> str:
         return "no picture: a web page"
     if b"<svg" in begins:
         return "no picture: an SVG drawing"
-    return f"no picture: {reason.removeprefix('it is ')}" if reason != "not a picture" else "no picture"
+    return "no picture" if reason == "not a picture" else f"not kept: {reason}"
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -263,8 +268,10 @@ def _known(out: Path, urls: Sequence[Wanted]) -> dict[tuple[str, str], _Row]:
     for cells in table:
         with suppress(KeyError, TypeError, ValueError):  # a line of another program
             row = _Row(*(_as_it_was(cells[name]) for name in HEADS[:4]), bytes=int(cells["bytes"]))
-            if row.key in keys and row.file and (row.file in moved_away or (out / row.file).is_file()):
-                known[row.key] = row
+            if row.key in keys and row.file in moved_away:
+                known[row.key] = replace(row, outcome=GONE)
+            elif row.key in keys and row.file and (out / row.file).is_file():
+                known[row.key] = replace(row, outcome=SAVED) if row.outcome == GONE else row
     return known
 
 

@@ -25,7 +25,7 @@ from trainer import download
 from trainer.cleaning import trash
 from trainer.cli import main
 from trainer.collect import addresses, fetch
-from trainer.collect.download import SAME, SAVED, summary
+from trainer.collect.download import GONE, SAME, SAVED, summary
 from trainer.collect.fetch import Failed, Fetcher, Limits
 from trainer.collect.lists import Wanted, wanted
 from trainer.data.folder import listing
@@ -141,7 +141,7 @@ def test_a_server_that_misbehaves(
         "/large": "larger than 1 MB",
         "/bomb": "larger than 1 MB",
         "/page.jpg": "no picture: a web page",
-        "/empty": "no picture: the file is empty",
+        "/empty": "not kept: the file is empty",
         "/brotli": "the answer is of the encoding br, which was not asked for",
     }
     begins = {
@@ -149,7 +149,7 @@ def test_a_server_that_misbehaves(
         "/long": "the connection failed",
         "/nonsense": "the connection failed",
         "/none": "the connection failed",
-        "/short": "no picture: cut off after",
+        "/short": "not kept: it is cut off after",
     }
     # What is the same as another comes after it.
     source = lists(tmp_path, odd=[server.at + path for path in [*expected, *begins]])
@@ -338,8 +338,17 @@ def test_kinds_limits_and_going_on(server: Server, tmp_path: Path, picture: Call
     again = download(source, out, **options)
     # What failed, and what is neither there nor moved by the trainer itself.
     assert server.asked - asked == {"/no.jpg": 1, "/a/0.jpg": 1}
-    assert again.equals(frame)
+    assert list(again["file"]) == list(frame["file"])
+    assert [outcome for outcome in again["outcome"] if outcome != SAVED] == ["404 Not Found", GONE, GONE]
+    assert "many: 4 pictures of 7 URLs\n  2 moved away since" in summary(again)
     assert len(listing(out).names) == 7
+    # Another URL of the picture that was thrown away.
+    another = server.gives("/b.jpg", picture(1, "PNG"))
+    more = download(lists(tmp_path, many=[*many, another]), out, **options)
+    assert outcomes(more)[another] == GONE
+    assert len(listing(out).names) == 7
+    assert trash.undo(out) == 2
+    assert GONE not in set(download(source, out, **options)["outcome"])
 
 
 def test_cells_that_a_spreadsheet_would_calculate(
