@@ -76,8 +76,10 @@ def _block(values: np.ndarray, whole: bool | None, generator: np.random.Generato
             kinds = kinds + np.arange(3)
     if whole:
         return generator.choice(kinds, values.shape)
-    size = float(np.std(values)) or float(np.abs(kinds).max()) or 1.0
+    largest = float(np.abs(kinds).max()) or 1.0
+    size = largest * float(np.std(values / largest)) or largest  # whose squares do not overflow
     new = values + reach * size * generator.standard_normal(values.shape)
+    new = np.where(np.isfinite(new), new, values)
     if (kinds >= 0).all() and kinds.any():
         new = np.abs(new)
         if (kinds <= 1).all():

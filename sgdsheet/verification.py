@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGREES = "agrees"
+NOT_FINITE = ", up to where both have no finite number"
 HUGE = 1e300
-SETS = 2  # other inputs to compare with
+SETS = 2  # other inputs to compare each block with
 MORE = 20  # as many where a formula was rewritten and all agrees so far
-REACHES = (0.5, 0.3, 0.15, 0.05, 0.02)  # how far other inputs are from those in the file; less where torch diverges
-ROUNDINGS = 10  # times as much as inputs that are a rounding's width away may make of it
-GROWTH = 1e3  # of a block's largest number, from which on other inputs are too far
+REACHES = (0.5, 0.3, 0.15, 0.05, 0.02)  # how far other inputs are from those in the file; less where numbers run wild
+WIDE = (1.0, 0.4, 0.1)  # the same where a formula was rewritten, by turns
+GROWTH = 1e3  # of a block's largest number, from which on too little of its smaller ones would show
+NUDGED = 5  # runs of torch from a rounding's width away, where a block differs
+ROUNDINGS = 10  # times as far as those lead may it be off: as much as a hundred terms in another order
+HOPELESS = 1e3  # times as far as that, and the first of those runs is enough
 
 
 @dataclass(frozen=True)
@@ -124,19 +128,23 @@ def compared(
     except REFUSALS as error:
         raise Error(f"{saved.path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
     texts = {spec.name for spec in reference.inputs if spec.choices}
+    unfit = {name: _unfit(saved, block, expected.get(name)) for name, block in saved.blocks.items()}
+    fit = {name: block for name, block in saved.blocks.items() if name not in texts and not unfit[name]}
+    found = _measured(fit, values, expected, sizes, reference, inputs)
     rows = {}
     for name, block in saved.blocks.items():
         if name in texts:
             rows[name] = _chosen(saved, block, values[name])
         else:
-            rows[name] = _compare(saved, block, values[name], expected.get(name), sizes.get(name), reference)
+            differs, relative, wrong = found.get(name, (np.nan, np.nan, unfit[name]))
+            agrees = AGREES + ("" if wrong or np.isfinite(expected[name]).all() else NOT_FINITE)
+            rows[name] = Row(name, block.panels[0].place, block.shape, differs, relative, not wrong, wrong or agrees)
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
         rows[name] = Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'")
     done = 0
     if model is not None and all(row.ok for row in rows.values()):
-        most = sets + MORE if saved.rewritten and sets else sets
-        for said, differences in _others(saved, model, reference, inputs, expected, most):
+        for said, differences in _others(saved, model, reference, inputs, expected, sets):
             done += 1
             for name, difference in differences.items():
                 rows[name] = replace(rows[name], ok=False, verdict=f"differs for other inputs ({said}): {difference}")
@@ -169,40 +177,49 @@ def _others(
     reference: Reference,
     inputs: Mapping[str, Any],
     expected: Mapping[str, np.ndarray],
-    most: int,
+    sets: int,
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Compares other sets of inputs, at most so many: what each is, and in words how each block differs that does.
+    """Compares other sets of inputs: what each is, and in words how each block differs that does.
 
-    They are fewer where none can be drawn that torch computes without diverging.
+    There are as many as it takes for each block to be compared `sets` times without running wild, the nearer the more
+    often one does; and more of all kinds if a formula was rewritten.
     """
     specs = {spec.name: spec for spec in reference.inputs}
-    reaches = list(REACHES)
-    for number in range(1, most + 1):
-        for reach in [*reaches]:
-            generator = np.random.default_rng((number, int(1000 * reach)))
-            with np.errstate(all="ignore"):  # numbers near float64's limit have no deviation
-                other = drawn(inputs, specs, reference.whole, generator, reach)
-                if number > SETS:  # for a formula that was rewritten
-                    other = farther(other, specs, generator)
-            try:
-                torch, sizes = _run(reference, other)
-            except REFUSALS:
-                continue
-            if any(_wild(torch[name], expected[name]) for name in expected):
-                continue
-            values = saved.arrange(model.calculate(_cells(saved, specs, other), saved.ranges()))
-            differences = {}
-            for name in expected.keys() & saved.blocks.keys() - specs.keys():
-                _, _, difference = _measure(saved.blocks[name], values[name], torch[name], sizes.get(name), reference)
-                if difference:
-                    differences[name] = difference
-            if differences and not _beyond_rounding(reference, other, torch, values, differences, generator):
-                continue
-            changed = [f"{name} {_short(other[name])}" for name in specs if other[name] != inputs[name]]
-            changed[3:] = ["…"] if len(changed) > 3 else []
-            del reaches[: reaches.index(reach)]  # where torch diverged, the next set would most likely too
-            yield f"set {number}: {', '.join([*changed, *(['other data'] if reference.dims else [])])}", differences
-            break
+    blocks = {name: block for name, block in saved.blocks.items() if name in expected and name not in specs}
+
+    def tried(number: int, reach: float, far: bool = False) -> tuple[str, dict[str, str], set[str]] | None:
+        """What a set is, how it differs, and which blocks run wild; None if torch refuses it."""
+        generator = np.random.default_rng((number, int(1000 * reach)))
+        with np.errstate(all="ignore"):  # numbers near float64's limit have no deviation
+            other = drawn(inputs, specs, reference.whole, generator, reach)
+            if far:
+                other = farther(other, specs, generator)
+        try:
+            torch, sizes = _run(reference, other)
+        except REFUSALS:
+            return None
+        values = saved.arrange(model.calculate(_cells(saved, specs, other), saved.ranges()))
+        found = _measured(blocks, values, torch, sizes, reference, other)
+        changed = [f"{name} {_short(other[name])}" for name in specs if other[name] != inputs[name]]
+        changed[3:] = ["…"] if len(changed) > 3 else []
+        said = f"set {number}: {', '.join([*changed, *(['other data'] if reference.dims else [])])}"
+        wild = {name for name in blocks if _wild(torch[name], expected[name])}
+        return said, {name: wrong for name, (_, _, wrong) in found.items() if wrong}, wild
+
+    unseen = dict.fromkeys(blocks, sets)
+    reaches, number = [*REACHES], 0
+    while reaches and any(unseen.values()):
+        number += 1
+        wild = set(blocks)
+        if found := tried(number, reaches[0]):
+            said, differences, wild = found
+            yield said, differences
+        unseen = {name: left - (left > 0 and name not in wild) for name, left in unseen.items()}
+        if any(unseen[name] for name in wild):
+            del reaches[0]
+    for further in range(MORE if saved.rewritten and sets else 0):
+        if found := tried(number + 1 + further, WIDE[further % len(WIDE)], far=True):
+            yield found[:2]
 
 
 def _wild(torch: np.ndarray, expected: np.ndarray) -> bool:
@@ -227,36 +244,51 @@ def _cells(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) ->
                 yield Ref(panel.sheet, panel.top + row, panel.left + column), held[row, column]
 
 
-def _beyond_rounding(
+def _measured(
+    blocks: Mapping[str, Block],
+    values: Mapping[str, np.ndarray],
+    torch: Mapping[str, np.ndarray],
+    sizes: Mapping[str, np.ndarray],
     reference: Reference,
     inputs: Mapping[str, Any],
-    torch: Mapping[str, np.ndarray],
-    values: Mapping[str, np.ndarray],
-    differing: Iterable[str],
-    generator: np.random.Generator,
-) -> bool:
-    """Whether a block is off by more than what a rounding in the inputs can make of it.
+) -> dict[str, tuple[float, float, str]]:
+    """How each block compares, as `_measure` says it; its rounding counts as far as the training enlarges it."""
+    with np.errstate(all="ignore"):  # near float64's limit a difference overflows
+        found = {n: _measure(block, values[n], torch[n], sizes.get(n), reference) for n, block in blocks.items()}
+        off = {name: differs for name, (differs, _, wrong) in found.items() if wrong}
+        for name, allowed in (_enlarged(reference, inputs, torch, off) if off else {}).items():
+            if np.isinf(allowed):
+                found[name] = (*found[name][:2], "")
+            else:
+                size = np.fmax(sizes.get(name, 0), allowed / reference.tolerance)
+                found[name] = _measure(blocks[name], values[name], torch[name], size, reference)
+    return found
 
-    Inputs that are a rounding's width away tell how much the training makes of one. Ten times what the file's own
-    inputs may be off by counts as rounding too: nobody has looked at these.
+
+def _enlarged(
+    reference: Reference, inputs: Mapping[str, Any], torch: Mapping[str, np.ndarray], off: Mapping[str, float]
+) -> dict[str, float]:
+    """How far blocks, which are off by so much, may be off because the training enlarges each rounding.
+
+    Several runs tell that begin a rounding's width away: `ROUNDINGS` times as far as the farthest leads. It is infinite
+    where one of them has finite numbers in other places.
     """
     specs = {spec.name: spec for spec in reference.inputs}
-    try:
-        near, _ = _run(reference, nudged(inputs, specs, generator))
-    except REFUSALS:
-        return False
-    for name in differing:
-        cells = _floats(values[name])
-        finite = np.isfinite(torch[name])
-        if (finite != np.isfinite(near[name])).any():
+    generator = np.random.default_rng(0)
+    allowed = dict.fromkeys(off, 0.0)
+    for _ in range(NUDGED):
+        try:
+            near, _ = _run(reference, nudged(inputs, specs, generator))
+        except REFUSALS:
             continue
-        if (finite & ~np.isfinite(cells)).any():
-            return True
-        off, apart = (np.abs(each - torch[name])[finite].max(initial=0) for each in (cells, near[name]))
-        largest = max(reference.least, float(np.abs(torch[name][finite]).max(initial=0)))
-        if off > max(ROUNDINGS * apart, 10 * reference.tolerance * largest):
-            return True
-    return False
+        for name in off:
+            finite = np.isfinite(torch[name])
+            apart = np.abs(near[name] - torch[name])[finite].max(initial=0)
+            same = (finite == np.isfinite(near[name])).all()
+            allowed[name] = max(allowed[name], ROUNDINGS * float(apart) if same else np.inf)
+        if any(not off[name] <= HOPELESS * allowed[name] for name in off):
+            break
+    return allowed
 
 
 def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> dict[str, Any]:
@@ -345,37 +377,21 @@ def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
     return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not problem, verdict)
 
 
-def _compare(
-    saved: Saved,
-    block: Block,
-    values: np.ndarray,
-    torch: np.ndarray | None,
-    size: np.ndarray | None,
-    reference: Reference,
-) -> Row:
-    ok, differs, relative = False, np.nan, np.nan
+def _unfit(saved: Saved, block: Block, torch: np.ndarray | None) -> str:
+    """Why there is no comparing a block; an empty text if there is."""
     if block.name in saved.astray:
-        verdict = f"the sheet 'about' says {block.panels[0].place}, but {saved.astray[block.name]}"
-    elif (overwritten := _overwritten(saved, block)) is not None:
+        return f"the sheet 'about' says {block.panels[0].place}, but {saved.astray[block.name]}"
+    if (overwritten := _overwritten(saved, block)) is not None:
         held = saved.contents[block.name][overwritten]
         what = "formula deleted" if held is None else f"formula overwritten by {held!r}"
-        verdict = f"{what} at {_address(block, overwritten)}"
-    elif torch is None:
-        verdict = "torch has no block of this name"
-    elif torch.shape != block.shape:
-        verdict = f"torch's shape is {torch.shape}"
-    else:
-        differs, relative, verdict = _measure(block, values, torch, size, reference)
-        if not verdict:
-            ok, verdict = (
-                True,
-                AGREES + ("" if np.isfinite(torch).all() else ", up to where both have no finite number"),
-            )
-    return Row(block.name, block.panels[0].place, block.shape, differs, relative, ok, verdict)
+        return f"{what} at {_address(block, overwritten)}"
+    if torch is None:
+        return "torch has no block of this name"
+    return "" if torch.shape == block.shape else f"torch's shape is {torch.shape}"
 
 
 def _measure(
-    block: Block, values: np.ndarray, torch: np.ndarray, size: np.ndarray | None, reference: Reference
+    block: Block, values: np.ndarray, torch: np.ndarray, size: Any, reference: Reference
 ) -> tuple[float, float, str]:
     """The largest difference, the largest relative to the block's size, and in words where they are too large."""
     cells = _floats(values)

@@ -22,8 +22,8 @@ from sgdsheet.lessons import pictures
 def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The freshly generated workbook of a lesson. Not to be written to.
 
-    Or a quicker one: `small` is linear_sgd with 5 points, `brief` is cnn_training with 3 steps, `few` is classifier
-    with 9 held-out digits.
+    Or a quicker one: `small` is linear_sgd with 5 points, `race` is optimizers with 3, `brief` is cnn_training with 3
+    steps, `few` is classifier with 9 held-out digits.
     """
     folder = given = tmp_path_factory.mktemp("fresh")
     if "PYTEST_XDIST_WORKER" in os.environ:  # what several processes test is generated once for all
@@ -37,6 +37,10 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             points = given / "points.csv"
             points.write_text("x,y\n0.5,4\n1,5.25\n0.25,3\n1.75,6.5\n1.5,6\n", encoding="utf-8")
             sgdsheet.generate("linear_sgd", path, data=points)
+        elif name == "race":
+            points = given / "three.csv"
+            points.write_text("x,y\n0.5,4\n1.75,6.5\n1.25,5\n", encoding="utf-8")
+            sgdsheet.generate("optimizers", path, data=points)
         elif name == "brief":
             sgdsheet.generate("cnn_training", path, steps=3)
         elif name == "few":

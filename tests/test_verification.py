@@ -114,9 +114,9 @@ def test_fresh_workbook_agrees_in_libreoffice(workbook: Workbook, name: str) -> 
     agrees(workbook(name), "libreoffice")
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, 29])
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_sheet_is_what_a_plain_loop_computes(edited: Edit, batch_size: int) -> None:
-    values = sgdsheet.read(edited("linear_sgd", {"batch_size": batch_size, "lr": 0.05}))
+    values = sgdsheet.read(edited("small", {"batch_size": batch_size, "lr": 0.05}))
     x, y = (values[name].tolist() for name in ("data_x", "data_y"))
     epochs, rest = divmod(len(values["loss"]), len(x))
     assert rest == 0
@@ -146,25 +146,25 @@ def test_read_gives_every_block_in_its_shape(workbook: Workbook) -> None:
 
 
 def test_read_gives_text_as_text_and_errors_as_nan(workbook: Workbook, edited: Edit) -> None:
-    assert sgdsheet.read(workbook("optimizers"))["schedule"].item() == "constant"
-    values = sgdsheet.read(edited("linear_sgd", {("y_hat", 3): "=1/0"}))
+    assert sgdsheet.read(workbook("race"))["schedule"].item() == "constant"
+    values = sgdsheet.read(edited("small", {("y_hat", 3): "=1/0"}))
     assert np.isfinite(values["y_hat"][:3]).all()
     assert np.isnan(values["y_hat"][3])
 
 
 def test_report_as_frame(edited: Edit) -> None:
-    frame = sgdsheet.verify(edited("linear_sgd", {("y_hat", 5): 1.0})).to_frame()
+    frame = sgdsheet.verify(edited("small", {("y_hat", 5): 1.0})).to_frame()
     assert list(frame.columns)[:7] == ["block", "place", "shape", "max_abs", "max_rel", "ok", "verdict"]
     row = frame.set_index("block").loc["y_hat"]
-    assert row["shape"] == (290,)
+    assert row["shape"] == (50,)
     assert not row["ok"]
 
 
 def test_verify_leaves_torch_and_the_file_as_they_were(workbook: Workbook) -> None:
-    before = workbook("linear_sgd").read_bytes()
-    agrees(workbook("linear_sgd"))
+    before = workbook("small").read_bytes()
+    agrees(workbook("small"))
     assert torch.get_default_dtype() == torch.float32
-    assert workbook("linear_sgd").read_bytes() == before
+    assert workbook("small").read_bytes() == before
 
 
 # What the sheets themselves invite the reader to try is among these.
@@ -174,31 +174,31 @@ def test_verify_leaves_torch_and_the_file_as_they_were(workbook: Workbook) -> No
         {"lr": 0},
         {"lr": "=0.02+0.01"},
         {"lr": 3},
-        {"batch_size": 5},
+        {"batch_size": 2},
         {"intercept": 2.5, "slope": -1},
         {("data_y", 3): 7.25},
         {("data_y", 3): 1000},
         {("data_x", 3): 55},
         {"nudge": 1e-4},
         {"nudge": 1e-8},
-        {"nudge": 1e-8, "batch_size": 5},
-        {"show_step": 290},
+        {"nudge": 1e-8, "batch_size": 2},
+        {"show_step": 50},
         {"intercept_from": 3, "intercept_to": -3},
     ],
     ids=str,
 )
 def test_changed_input_agrees_again(edited: Edit, workbook: Workbook, changes: dict[Any, Any]) -> None:
-    path = edited("linear_sgd", changes)
+    path = edited("small", changes)
     report = agrees(path)
     assert all(np.isfinite(row.max_abs) for row in report.rows)
     if changes.get("lr") != "=0.02+0.01":  # which is what was there
-        before, after = sgdsheet.read(workbook("linear_sgd")), sgdsheet.read(path)
+        before, after = sgdsheet.read(workbook("small")), sgdsheet.read(path)
         assert any((before[name] != after[name]).any() for name in before)
 
 
 @pytest.mark.parametrize("schedule", ["step", "exponential", "cosine", "one-cycle", "anneal"])
 def test_every_schedule_agrees(edited: Edit, workbook: Workbook, schedule: str) -> None:
-    path = edited("optimizers", {"schedule": schedule})
+    path = edited("race", {"schedule": schedule})
     report = agrees(path)
     assert {row.block: row.verdict for row in report.rows}["schedule"] == f"chosen: {schedule}"
     lr = sgdsheet.read(path)["Rprop_lr_now"]  # the first whose gradient stops falling
@@ -230,32 +230,32 @@ def test_every_schedule_agrees(edited: Edit, workbook: Workbook, schedule: str) 
             "RAdam_beta2": 0.9,
         },
         {"Rprop_step_size_min": 5, "Rprop_step_size_max": 1, "Eve_threshold_low": 20, "Eve_threshold_high": 1},
-        {"start_intercept": -4, "start_slope": 9, ("data_x", 3): 50},
+        {"start_intercept": -4, "start_slope": 9, ("data_x", 2): 50},
         {"AdamW_beta2": 0.9999, "RAdam_beta2": 0.9999},
     ],
     ids=str,
 )
 def test_changed_hyperparameters_agree(edited: Edit, changes: dict[Any, Any]) -> None:
-    agrees(edited("optimizers", changes))
+    agrees(edited("race", changes))
 
 
 def test_a_hyperparameter_that_torch_refuses_is_an_error(edited: Edit, place_of: Place) -> None:
-    path = edited("optimizers", {"Nesterov_momentum": 0})  # torch: "Nesterov momentum requires a momentum"
-    assert "!".join(place_of("optimizers", "Nesterov_momentum")) in refused(path)
+    path = edited("race", {"Nesterov_momentum": 0})  # torch: "Nesterov momentum requires a momentum"
+    assert "!".join(place_of("race", "Nesterov_momentum")) in refused(path)
 
 
 def test_loss_of_zero_everywhere_agrees(edited: Edit) -> None:
-    agrees(edited("optimizers", {("data_y", point): 0 for point in range(29)}))
+    agrees(edited("race", {("data_y", point): 0 for point in range(29)}))
 
 
 @pytest.mark.parametrize(
     ("lesson", "changes"),
     [
-        ("linear_sgd", {"lr": 100}),
-        ("linear_sgd", {"lr": 1e200}),
-        ("linear_sgd", {"lr_high": 1e20}),
-        ("linear_sgd", {("data_x", 3): 1e200}),
-        ("optimizers", {"SGD_lr": 30}),
+        ("small", {"lr": 100}),
+        ("small", {"lr": 1e200}),
+        ("small", {"lr_high": 1e20}),
+        ("small", {("data_x", 3): 1e200}),
+        ("race", {"SGD_lr": 30}),
     ],
     ids=str,
 )
@@ -356,8 +356,8 @@ def test_input_that_makes_no_sense(
 
 @pytest.mark.parametrize("content", ["foo", None, 3, "Step"])
 def test_schedule_that_is_no_choice(edited: Edit, place_of: Place, content: Any) -> None:
-    message = refused(edited("optimizers", {"schedule": content}))
-    assert "!".join(place_of("optimizers", "schedule")) in message
+    message = refused(edited("race", {"schedule": content}))
+    assert "!".join(place_of("race", "schedule")) in message
     assert "one-cycle" in message
 
 
@@ -557,7 +557,7 @@ def test_formula_rewritten_rightly_is_named_and_counts_as_right(edited: Edit, wo
         r"formula changed at sgd!\w+; values agree \(also for (\d+) other sets of inputs\)", row.verdict
     )
     assert said
-    assert 10 < int(said[1]) <= 22  # less those for which torch diverges
+    assert 20 < int(said[1]) <= 25  # twenty, and a few nearer ones
     assert [each.block for each in report.rows if each.rewritten] == ["y_hat"]
 
 
@@ -586,8 +586,8 @@ def test_workbook_that_does_not_know_its_formulas(workbook: Workbook, tmp_path: 
 def test_other_inputs_where_a_schedule_is_chosen(edited: Edit, workbook: Workbook) -> None:
     """The branch of an IF that no input in the file takes."""
     name = "factor"
-    formula = next(held for held in book.read(workbook("optimizers")).contents[name] if "cosine" in held)
-    path = edited("optimizers", {(name, 3): formula.replace('"cosine"', '"cosina"')})
+    formula = next(held for held in book.read(workbook("race")).contents[name] if "cosine" in held)
+    path = edited("race", {(name, 3): formula.replace('"cosine"', '"cosina"')})
     assert name in bad(sgdsheet.verify(path))
 
 

@@ -27,7 +27,6 @@ MLP_SEED = 233
 JUST_MORE = 1.000001  # a point on the edge between two cells of the map belongs to both, however it is rounded
 AXIS = "0.0"
 ROUNDING = "0.0E+0;-0.0E+0;0"
-NUDGE = 1e-13
 BROAD = len(LINES)  # added to a colour it makes dashes, so that two lines of the same numbers are both seen
 COLORS = ";;;"  # the number format of a map: its colours say enough, and a click on a cell shows its number
 MSE = "F.mse_loss(model(x), y)"
@@ -666,21 +665,10 @@ def reference_mlp(v: Named) -> dict[str, Any]:
 
 
 def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """How large the numbers are whose rounding a block shows.
-
-    A difference of two predictions is as exact as what these add up. A training with a learning rate that is too high
-    enlarges each rounding from step to step: how much, a second run tells that begins a rounding's width away.
-    """
-    import torch
-
-    nudged = {name: v[name] * (1 + NUDGE) for name in vars(v) if "start" in name or name in ("lr", "mlp_lr")}
-    found = {}
-    for name, other in reference(Named(**{**vars(v), **nudged})).items():
-        apart = np.abs(torch.as_tensor(other).detach().numpy() - blocks[name])
-        found[name] = np.full(apart.shape, apart[np.isfinite(apart)].max(initial=0) / NUDGE)
+    """A difference of two predictions is as exact as what these add up."""
     terms = abs(blocks["line_x"]) * abs(blocks["path_slope"]).sum() + abs(blocks["path_intercept"]).sum()
     terms += abs(v.out_bias)
-    return found | {"difference": terms, "relu_difference": terms}
+    return {"difference": terms, "relu_difference": terms}
 
 
 def load(source: Source) -> dict[str, Any]:

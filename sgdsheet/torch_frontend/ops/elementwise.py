@@ -124,13 +124,22 @@ def clamp(x: Array, low: Any = None, high: Any = None) -> Array:
 
 
 def erf(x: Array) -> Array:
-    """The error function, by the normal distribution: IronCalc's own ERF has 10 digits only."""
-    return each_element(lambda a: 2 * Call("NORMSDIST", a * math.sqrt(2)) - 1, math.erf)(x)
+    """The error function, as a gamma distribution: IronCalc's ERF and NORMSDIST have ten digits only."""
+    return each_element(_erf, math.erf)(x)
+
+
+def _erf(a: Any) -> Expr:
+    squared = Call("MIN", Call("ABS", a), 9) ** 2  # beyond which it is 1, and a square may overflow
+    return Call("SIGN", a) * Call("GAMMADIST", squared, 0.5, 1, 1)
 
 
 def erfc(x: Array) -> Array:
-    """1 - erf(x), exact for large x too."""
-    return each_element(lambda a: 2 * Call("NORMSDIST", -a * math.sqrt(2)), math.erfc)(x)
+    """1 - erf(x), which keeps its digits where erf is nearly 1."""
+
+    def build(a: Any) -> Any:
+        return expr.choose(expr.compare("<", a, 3), 1 - _erf(a), 2 * Call("NORMSDIST", -a * math.sqrt(2)))
+
+    return each_element(build, math.erfc)(x)
 
 
 def expm1(x: Array) -> Array:

@@ -30,8 +30,8 @@ def reference(saved: Saved) -> Reference:
         count = len(saved.blocks)
         raise Error(f"{where}: has {len(program.which):,} steps, but the workbook has no more than {count:,} blocks")
     run = partial(program.run, placed=placed)
-    larger = partial(sizes, program.dims(), run)
-    return Reference(saved.lesson, program.inputs(), program.dims(), run, larger, TOLERANCE, LEAST, _whole(program))
+    says: dict[str, Any] = {"tolerance": TOLERANCE, "least": LEAST, "whole": _whole(program)}
+    return Reference(saved.lesson, program.inputs(), program.dims(), run, **says)
 
 
 def _whole(program: Program) -> set[str]:
