@@ -1,10 +1,11 @@
 """Pictures that are there twice: the same file, or the same picture in another size, quality, brightness or cut.
 
 What a picture looks like is 256 bits (`imagehash.phash` of 16 x 16 frequencies), as it is and mirrored. Among 2,416
-photographs, 2.9 million pairs, five pairs differ in 64 bits or fewer, and all five are the same picture twice; the next,
-two toys in one pose, differ in 76. Copies that are resized, saved at quality 30, a third brighter or darker, grey,
-squeezed, mirrored or cut by 3 % all differ in fewer, and 96 % of those that are cut by 6 %. Of the hashes in that
-package no other, and none of fewer bits, tells copies from others as well. `tests/benchmarks/alike.py` measures it.
+photographs, 2.9 million pairs, five pairs differ in 64 bits or fewer, and all five are the same picture twice; the
+next, two toys in one pose, differ in 76. Copies that are resized, saved at quality 30, a third brighter or darker,
+grey, squeezed, mirrored or cut by 3 % all differ in fewer, and 96 % of those that are cut by 6 %. Of the hashes in that
+package no other, and none of fewer bits, tells copies from others as well.
+`tests/benchmarks/alike.py` measures it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +144,8 @@ def check(
         looks = look_at(root, sorted(listed.labels), workers=workers, progress=progress)
     found = [*_unreadable(looks, listed), *_tiny(looks, listed, tiny)]
     gone = {each.picture for each in found if each.delete}
-    found += _groups({name: each for name, each in looks.items() if name not in gone}, listed)
+    links = {name for name in looks if (root / name).is_symlink()}
+    found += _groups({name: each for name, each in looks.items() if name not in gone}, listed, links)
     problems = Problems(root, len(looks), found, listed.said)
     if delete:
         trash.apply(root, problems.deletes)
@@ -195,19 +196,20 @@ def _problem(
 # --- Copies -----------------------------------------------------------------------------------------------------------
 
 
-def _groups(looks: Mapping[str, Look | Unreadable], listed: Labelled) -> Iterator[Problem]:
+def _groups(looks: Mapping[str, Look | Unreadable], listed: Labelled, links: Collection[str]) -> Iterator[Problem]:
     seen = {name: each for name, each in looks.items() if isinstance(each, Look)}
     without = {name: each for name, each in seen.items() if each.bits is None}
     for number, group in enumerate([*same_look(seen), *same_content(without)], start=1):
-        yield from _copies(number, {name: seen[name] for name in group}, listed)
+        yield from _copies(number, {name: seen[name] for name in group}, listed, links)
 
 
-def _copies(number: int, group: Mapping[str, Look], listed: Labelled) -> Iterator[Problem]:
+def _copies(number: int, group: Mapping[str, Look], listed: Labelled, links: Collection[str]) -> Iterator[Problem]:
     """Which of a group stay: the first of each class, in the order of their worth, and what is not like one of them."""
 
-    def worth(name: str) -> tuple[int, int, int, str]:
+    def worth(name: str) -> tuple[bool, int, int, int, str]:
         width, height = group[name].size
-        return RANKS[listed.parts.get(name, "")], -width * height, -group[name].bytes, name
+        # A link is worth least: it may lead to one of the others.
+        return name in links, RANKS[listed.parts.get(name, "")], -width * height, -group[name].bytes, name
 
     kind = _kind(group, listed)
     classes = {listed.labels[name] for name in group}

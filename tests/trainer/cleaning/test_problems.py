@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,17 @@ def test_a_set_of_small_pictures_and_one_without_classes(tmp_path: Path) -> None
     assert found(root, tiny=0) == found(root)
     (root / "c.png").unlink()
     assert str(check(root, show=False)).endswith("3 pictures, nothing found")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_link_goes_before_what_it_leads_to(tmp_path: Path) -> None:
+    root = save(tmp_path, train__teddy__b=picture(1), train__black__1=picture(2), valid__black__1=picture(3))
+    for link, to in (("train/teddy/a.png", "b.png"), ("valid/teddy/b.png", "../../train/teddy/b.png")):
+        (root / link).parent.mkdir(exist_ok=True)
+        (root / link).symlink_to(to)
+    deleted = ("across the split", True)
+    expected = {"train/teddy/a": deleted, "valid/teddy/b": deleted, "train/teddy/b": ("across the split", False)}
+    assert found(root) == expected
 
 
 def test_what_cannot_be_checked(tmp_path: Path, bears: Path) -> None:
