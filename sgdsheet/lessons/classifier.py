@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     count, digit = len(given["held_label"]), book.values["digit"]
     if not 1 <= int(digit) <= count:
         raise Error(f"classifier: input 'digit': expected one of the {count} held-out digits, got {digit}")
+    book.inputs["digit"] = replace(book.inputs["digit"], maximum=count)
     book.summary = about(count)
     front = book.sheet(
         "classifier",

@@ -43,6 +43,7 @@ from sgdsheet.tensor import (
     mod,
     previous,
     smallest,
+    sqrt,
     where,
 )
 
@@ -186,7 +187,13 @@ def charts_sheet(book: Book, x: Any, y: Any, sgd: Named, by_epoch: Named) -> Non
     charts(
         sheet,
         scatter("The line at the step you chose", "x", "y", [cloud, line]),
-        scatter("Loss of each step", "step", "loss", [Series("loss", sgd.step, sgd.loss, width=1.25)]),
+        scatter(
+            "Loss of each step",
+            "step",
+            "loss (powers of ten)",
+            [Series("loss", sgd.step, sgd.loss, width=1.25)],
+            log=True,
+        ),
         scatter(
             "Mean loss of each epoch",
             "epoch",
@@ -284,6 +291,18 @@ def rates_sheet(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> None:
         "Too low creeps. Too high jumps over the valley and climbs out of it: the loss grows with each step.",
     )
     cell = inputs(sheet, *(f"lr_{rate}" for rate in RATES))
+    squares, centre = mean(x**2), mean(x)
+    values(
+        sheet,
+        curvature=check(
+            squares + 1 + sqrt((squares - 1) ** 2 + 4 * centre**2),
+            "how fast the gradient changes in the steepest direction: the larger of the loss's two curvatures",
+            "torch.linalg.eigvalsh(hessian)[-1]",
+        ),
+        lr_limit=check(
+            lambda t: 2 / t.curvature, "2 / curvature: from this learning rate on, a step ends higher than it began"
+        ),
+    )
     chart_row = sheet.next_row
     t = steps(
         sheet,
@@ -341,6 +360,9 @@ def reference(epochs: int, v: Named) -> dict[str, Any]:
         "line_x": ends,
         "line_y": slope * ends + intercept,
     }
+    hessian: Any = torch.autograd.functional.hessian(lambda p: mse_loss(p[0] * x + p[1], y), torch.zeros(2))
+    curvature = torch.linalg.eigvalsh(hessian)[-1]
+    blocks |= {"curvature": curvature, "lr_limit": 2 / curvature}
     y_hat = v.hand_slope * x + v.hand_intercept
     blocks |= {"hand_x": x, "hand_y": y, "hand_y_hat": y_hat, "hand_loss": mse_loss(y_hat, y)}
     blocks["hand_error"] = mse_loss(y_hat, y, reduction="none")
@@ -433,13 +455,13 @@ def about(points: int, epochs: int) -> list[str]:
 
 
 TRY = [
-    "On 'sgd', double lr, then double it again: when does the loss stop falling and start to grow?",
     "Set batch_size to 5: the parameters now move on every fifth row, by the mean gradient of five points.",
     "Compare grad_slope with fd_grad_slope: the second only nudges the slope a little and looks at what the "
     "loss does. Make the nudge larger, then smaller: when do the two agree?",
     "On 'charts', change show_step and watch the line move towards the points.",
     "On 'by hand', be the optimiser yourself: type a slope and an intercept and bring the loss down.",
-    "On 'rates', compare a learning rate that is too low, one that is good and one that is too high.",
+    "On 'rates', compare a learning rate that is too low, one that is good and one that is too high. Set lr_high a "
+    "little below lr_limit, then a little above it.",
 ]
 
 
@@ -462,8 +484,10 @@ LIMITS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def lesson(name: str, title: str, summary: str, epochs: int, points: dict[str, list[float]], **starts: float) -> Lesson:
-    """The lesson with other points and starting values."""
+def lesson(
+    name: str, title: str, summary: str, epochs: int, first: str, points: dict[str, list[float]], **starts: float
+) -> Lesson:
+    """The lesson with other points and starting values; `first` is what to try first."""
     return Lesson(
         name,
         summary,
@@ -473,7 +497,7 @@ def lesson(name: str, title: str, summary: str, epochs: int, points: dict[str, l
         reference=partial(reference, epochs),
         sizes=sizes,
         title=title,
-        things_to_try=TRY,
+        things_to_try=[first, *TRY],
     )
 
 
@@ -482,6 +506,8 @@ LINEAR_SGD = lesson(
     "Fit a line by stochastic gradient descent",
     "fit a line to 29 points by SGD, one row a step, with charts and a map of the loss",
     10,
+    "On 'sgd', double lr again and again, from 0.03 to 0.96, and look at 'epochs': the loss that remains at the end "
+    "becomes larger with every doubling, and with the last it grows without end.",
     noisy_line(seed=7, count=29, x=(0, 2), slope=2, intercept=3, noise=(-0.5, 0.5)),
     lr=0.03,
     batch_size=1,
@@ -505,6 +531,8 @@ LESSON2_SGD = lesson(
     "Gradient descent on 100 points",
     "fit y = 3x + 2 to 100 noisy points, all of them in each step, 100 steps",
     100,
+    "On 'sgd', set lr to 0.4, then 0.8, 0.95 and 1, and look at 'epochs': ever faster down, then slower again, and "
+    "from 1 on the loss grows.",
     noisy_line(seed=2, count=100, x=(-1, 1), slope=3, intercept=2, noise=(0, 1)),
     lr=0.1,
     batch_size=100,

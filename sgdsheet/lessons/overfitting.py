@@ -343,7 +343,7 @@ OVERFITTING = Lesson(
     "polynomials of degree 1, 2 and 9 fitted to few points; weight decay and early stopping",
     (
         Input("lr", 0.2, "learning rate of all four", minimum=0),
-        Input("momentum", 0.9, "how much of the last step is kept, by all four", above=0),
+        Input("momentum", 0.9, "how much of the last step is kept, by all four", minimum=0, below=1),
         Input("weight_decay", 0.02, "how hard the fourth model's parameters are pulled towards 0", minimum=0),
         Input("show_step", STEPS, "the step whose curves are drawn", minimum=1, maximum=STEPS, whole=True),
         Input("patience", 50, "how many steps to wait for a smaller validation loss", minimum=1, whole=True),

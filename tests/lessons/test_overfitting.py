@@ -61,6 +61,7 @@ def test_without_weight_decay_the_fourth_is_the_third(edited: Edit) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"momentum": 0},
         {"lr": 0.02, "momentum": 0.5, "show_step": 1, "patience": 1000, ("data_y", 4): 30, ("data_x", 7): 1.5},
         {"lr": 5, "patience": 1},
     ],
