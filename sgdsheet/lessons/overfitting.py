@@ -282,7 +282,10 @@ def reference_run(blocks: Mapping[str, Any], degree: int, v: Named, weight_decay
     w = torch.zeros(degree + 1, requires_grad=True)
     optimizer = torch.optim.SGD([w], lr=v.lr, momentum=v.momentum, weight_decay=weight_decay)
 
+    before = w.detach().clone()
+
     def loss_of(step: int, note: Any) -> Any:
+        before.copy_(w.detach())
         losses = {}
         for part in PARTS:
             y_hat, y = blocks[f"{part}_powers"][:, : degree + 1] @ w, blocks[f"{part}_y"]
@@ -292,7 +295,9 @@ def reference_run(blocks: Mapping[str, Any], degree: int, v: Named, weight_decay
         return losses["train"]
 
     def after(_: int, note: Any) -> None:
-        note(momentum_buffer=optimizer.state[w]["momentum_buffer"] if v.momentum else w.grad)
+        # Without momentum torch keeps no buffer; the sheet's then holds what the step is made of.
+        pulled: Any = w.grad + weight_decay * before
+        note(momentum_buffer=optimizer.state[w]["momentum_buffer"] if v.momentum else pulled)
 
     run = vars(flow.descend({"param": w}, optimizer, range(1, STEPS + 1), loss_of, after))
     run["grad"] = run.pop("grad_param")
