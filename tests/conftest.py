@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
+from filelock import FileLock
 
 import sgdsheet
 from sgdsheet import book
@@ -24,15 +25,24 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     Or a quicker one: `small` is linear_sgd with 5 points, `race` is optimizers with 3, `brief` is cnn_training with 3
     steps, `few` is classifier with 9 held-out digits.
+
+    Where .ci/run has just written them, SGDSHEET_WORKBOOKS says in which folder.
     """
     folder = given = tmp_path_factory.mktemp("fresh")
-    if "PYTEST_XDIST_WORKER" in os.environ:  # what several processes test is generated once for all
+    if "PYTEST_XDIST_WORKER" in os.environ:
         folder = tmp_path_factory.getbasetemp().parent
+    written = os.environ.get("SGDSHEET_WORKBOOKS")
 
     def generated(name: str) -> Path:
+        if written is not None and (there := Path(written, f"{name}.xlsx")).exists():
+            return there
         path = folder / f"{name}.xlsx"
-        if path.exists():
-            return path
+        with FileLock(path.with_suffix(".lock")):  # what several processes test is generated once for all
+            if not path.exists():
+                generate(name, path)
+        return path
+
+    def generate(name: str, path: Path) -> None:
         if name == "small":
             points = given / "points.csv"
             points.write_text("x,y\n0.5,4\n1,5.25\n0.25,3\n1.75,6.5\n1.5,6\n", encoding="utf-8")
@@ -51,7 +61,6 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             sgdsheet.generate("classifier", path, data=digits)
         else:
             sgdsheet.generate(name, path)
-        return path
 
     return generated
 

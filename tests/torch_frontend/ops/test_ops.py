@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import sgdsheet
 from sgdsheet.engines import available, engine
 from sgdsheet.expr import Range, Ref
 from sgdsheet.torch_frontend import ops
-from sgdsheet.torch_frontend.compiled import Compiled, compile
+from sgdsheet.torch_frontend.compiled import compile
 from sgdsheet.torch_frontend.ops.elementwise import erf, erfc
 
 aten = torch.ops.aten
@@ -308,7 +309,6 @@ TABLES: dict[str, dict[str, Function]] = {
     "pooled": POOLED,
     "looked up": LOOKED_UP,
 }
-CASES = {f"{kind}: {name}": function for kind, table in TABLES.items() for name, function in table.items()}
 
 
 class Many(nn.Module):
@@ -320,11 +320,12 @@ class Many(nn.Module):
         self.given = nn.ParameterList([nn.Parameter(X.clone()) for _ in functions])
 
     def forward(self, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = []
-        for function, given in zip(self.functions, self.given, strict=True):
-            result = function(given)
-            found += list(result) if isinstance(result, (list, tuple)) else [result]
-        return tuple(found)
+        return tuple(each for results in self.each() for each in results)
+
+    def each(self) -> list[list[torch.Tensor]]:
+        """What each of the functions gives."""
+        found = [function(given) for function, given in zip(self.functions, self.given, strict=True)]
+        return [[*result] if isinstance(result, (list, tuple)) else [result] for result in found]
 
 
 def weighted(outputs: Any) -> torch.Tensor:
@@ -334,44 +335,51 @@ def weighted(outputs: Any) -> torch.Tensor:
     return torch.stack([(each * weight).sum() for each, weight in zip(learned, weights, strict=True)]).sum()
 
 
-def check(path: Path, functions: dict[str, Function], engine: str) -> Compiled:
-    """Compiles functions and compares their outputs and gradients in cells with torch, called plainly."""
-    model = Many(functions)
-    outputs = model(torch.zeros(1))
-    learned = any(each.requires_grad for each in outputs)
-    wanted = {f"0/output/{number}" if len(outputs) > 1 else "0/output": each for number, each in enumerate(outputs)}
-    if learned:
-        grads = torch.autograd.grad(weighted(outputs), [*model.given], allow_unused=True)
-        wanted |= {f"0/grad/given.{number}": grad for number, grad in enumerate(grads) if grad is not None}
-    compiled = compile(model, (torch.zeros(1),), loss=weighted if learned else None)
-    compiled.save(path)
-    cells = sgdsheet.read(path, engine=engine)
-    for name, value in wanted.items():
-        expected = value.detach().double().numpy()
-        assert cells[name].shape == expected.shape, name
-        np.testing.assert_allclose(
-            cells[name], expected, rtol=0, atol=1e-10 * max(1e-3, np.abs(expected).max()), err_msg=name
-        )
-    return compiled
+class Checked:
+    """A table, compiled and written once; and what torch, called plainly, has: operation, block, value."""
+
+    def __init__(self, functions: dict[str, Function], path: Path) -> None:
+        model = Many(functions)
+        found = model.each()
+        outputs = [(name, each) for name, results in zip(functions, found, strict=True) for each in results]
+        learned = any(each.requires_grad for _, each in outputs)
+        self.wanted = [(name, f"0/output/{number}", each) for number, (name, each) in enumerate(outputs)]
+        if learned:
+            grads = torch.autograd.grad(weighted([each for _, each in outputs]), [*model.given], allow_unused=True)
+            named = zip(functions, enumerate(grads), strict=True)
+            self.wanted += [
+                (name, f"0/grad/given.{number}", each) for name, (number, each) in named if each is not None
+            ]
+        self.compiled = compile(model, (torch.zeros(1),), loss=weighted if learned else None)
+        self.path = self.compiled.save(path).path
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_outputs_and_gradients_are_torchs(tmp_path: Path, name: str) -> None:
-    check(tmp_path / "ops.xlsx", {name: CASES[name]}, "ironcalc")
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Checked]:
+    folder = tmp_path_factory.mktemp("ops")
+    return cache(lambda kind: Checked(TABLES[kind], folder / f"{kind}.xlsx"))
 
 
-@pytest.mark.skipif("libreoffice" not in available(), reason="LibreOffice is not on this machine")
+def differs(cells: np.ndarray, value: torch.Tensor) -> bool:
+    """Whether cells hold anything else than torch has."""
+    expected = value.detach().double().numpy()
+    atol = 1e-10 * max(1e-3, np.abs(expected).max())
+    return cells.shape != expected.shape or not np.allclose(cells, expected, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_table_in_libreoffice(tmp_path: Path, kind: str) -> None:
-    check(tmp_path / "ops.xlsx", TABLES[kind], "libreoffice")
+@pytest.mark.parametrize("engine", ["ironcalc", "libreoffice"])
+def test_outputs_and_gradients_are_torchs(checked: Callable[[str], Checked], kind: str, engine: str) -> None:
+    if engine not in available():
+        pytest.skip(f"{engine} is not on this machine")
+    made = checked(kind)
+    cells = sgdsheet.read(made.path, engine=engine)
+    assert {f"{name}: {block}" for name, block, value in made.wanted if differs(cells[block], value)} == set()
 
 
-def test_every_operation_is_tried() -> None:
-    tried: set[str] = set()
-    for functions in TABLES.values():
-        learned = any(each.requires_grad for each in Many(functions)(torch.zeros(1)))
-        compiled = compile(Many(functions), (torch.zeros(1),), loss=weighted if learned else None)
-        tried |= {node.op for graph in compiled.program.graphs for node in graph.nodes}
+def test_every_operation_is_tried(checked: Callable[[str], Checked]) -> None:
+    graphs = [graph for kind in TABLES for graph in checked(kind).compiled.program.graphs]
+    tried = {node.op for graph in graphs for node in graph.nodes}
     assert {*ops.ELEMENTWISE, *ops.FORMULAS, *ops.REARRANGED} - tried == set()
 
 
