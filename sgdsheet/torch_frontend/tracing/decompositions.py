@@ -8,7 +8,8 @@ exponentials, their sum, and the quotient. Some are taken apart here, so that th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,8 +36,12 @@ APART = (
 ).split()
 
 
-def table() -> dict[Any, Callable[..., Any]]:
-    """The operations to take apart, each with the function that does it in terms of others."""
+@cache
+def table() -> Mapping[Any, Callable[..., Any]]:
+    """The operations to take apart, each with the function that does it in terms of others.
+
+    torch goes through all its operations to make its own; it is the same each time.
+    """
     more = get_decompositions([getattr(aten, name) for name in APART])
     both = {**dict(core_aten_decompositions()), **more}
     taken = {op: each for op, each in both.items() if not ops.known(_name(op))}
