@@ -82,7 +82,7 @@ def csv(path: Path, points: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["linear_sgd", "optimizers"])
+@pytest.mark.parametrize("name", ["linear_sgd", "convolution", "conv_backward"])
 def test_same_input_gives_the_same_bytes(workbook: Workbook, tmp_path: Path, name: str) -> None:
     written = sgdsheet.generate(name, tmp_path / "another name.xlsx")
     content = written.path.read_bytes()

@@ -39,14 +39,14 @@ class Residual(nn.Module):
 
 
 class LeNet(nn.Module):
-    """LeNet-5's layers; `side` is 28 for the real one."""
+    """LeNet-5's layers; `side` is 28 for the real one, and less for one that is narrower too."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
         left = (side // 2 - 4) // 2
         self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.dense1 = nn.Linear(16 * left * left, 120 if side == 28 else 12)
+        self.conv2 = nn.Conv2d(6, 16 if side == 28 else 4, 5)
+        self.dense1 = nn.Linear(self.conv2.out_channels * left * left, 120 if side == 28 else 12)
         self.dense2 = nn.Linear(self.dense1.out_features, 84 if side == 28 else 8)
         self.dense3 = nn.Linear(self.dense2.out_features, 10)
 
