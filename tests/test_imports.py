@@ -13,7 +13,7 @@ ROOT = Path(sgdsheet.__file__).parent
 FLOORS = [
     ["errors"],
     ["files"],
-    ["commands", "csv_file", "expr", "eve", "hyperparameters", "pictures", "user_code"],
+    ["commands", "csv_file", "expr", "eve", "hyperparameters", "local_server", "pictures", "user_code"],
     ["tensor"],
     ["optim"],
     ["book"],

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+    from trainer.cleaning.begin import Page
     from trainer.results.multilabel import MultiLabelPredictions
     from trainer.results.predictions import Predictions
 
@@ -83,6 +84,7 @@ class Classifier:
         if not isinstance(data, ImageFolder):
             raise Error(f"data: expected an ImageFolder, as ImageFolder({str(data)!r}), got {data!r}")
         self.data, self.arch, self._arch = data, models.name_of(arch), arch
+        self._weights = weights
         recipe = recipes.make(recipe, options)
         self.world = distributed.join(device)
         self.device = self.world.device
@@ -119,6 +121,8 @@ class Classifier:
         if not isinstance(out, (str, os.PathLike, type(None))):
             raise Error(f"out: expected a folder, got {out!r}")
         self.out = None if out is None else Path(out).expanduser()
+        self._folder = self.out  # where it was saved last
+        self._page: Page | None = None
         self._open_out(resume, overwrite)
         if self.show and self.network.source:
             say(f"{self.arch} begins from {self.network.source}")
@@ -389,7 +393,7 @@ class Classifier:
             "weights": self.network.source,
             "classes": list(self.data.classes),
             "size": self.data.size,
-            "pictures": _fingerprint(self.data),
+            "pictures": fingerprint(self.data),
             "recipe": self.recipe.said(),
         }
 
@@ -459,8 +463,11 @@ class Classifier:
         folder = Path(folder).expanduser()
         checkpoint.prepare(folder)
         checkpoint.write(folder / "model.safetensors", self.scored.state_dict())
-        put(folder / "run.json", json.dumps(self._run(), indent=1, ensure_ascii=False) + "\n")
+        begun = models.text_of(self._weights) if self.network.source else None
+        said = self._run() | {"data": self.data.given(), "begun": begun}
+        put(folder / "run.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
         put(folder / "history.csv", self.frame().to_csv(index=False))
+        self._folder = folder
 
     def export(self, path: Path | str, *, thresholds: Any = None) -> None:
         """Writes the classifier as one file for `trainer.load`, `trainer predict` and `trainer serve`.
@@ -528,6 +535,29 @@ class Classifier:
 
         return Predictions(names, list(self.data.classes), labels, probabilities, part)
 
+    def clean(self, folds: int = 3, out: Path | str | None = None) -> Page:
+        """Shows the pictures that are most likely wrong, to keep, relabel or delete them, on a page in the browser.
+
+        Returns at once, with the page, which a notebook shows below its cell; it is there until the program ends, or
+        until this is called again. Nothing is touched until the page is told to apply it. Then `cleaned.csv` in the
+        folder `out` says of each picture what was done: by default where the run is or was saved, or else `cleaned`.
+        Training pictures are judged by models that have not seen them, of which there are `folds` (see
+        `trainer.cleaning.judging`). Raises `Error` for pictures that may have several labels.
+        """
+        from trainer.cleaning.begin import page_of
+
+        if self._page is not None:
+            self._page.end()
+        folder = Path(out).expanduser() if out is not None else self._folder or Path("cleaned")
+        self._page = page_of(self, folder, folds)
+        return self._page
+
+    def begun(self) -> nn.Module | None:
+        """Makes the model anew as it was before training, None where that was random numbers."""
+        if not self.network.source:
+            return None
+        return models.create(self._arch, len(self.data.classes), self.data.size, self._weights).model
+
     def show_batch(self, count: int = 9) -> Image.Image:
         """Pictures as training sees them, cut, turned, lit and mixed, each with its classes, in a grid."""
         from PIL import Image
@@ -570,8 +600,8 @@ def _plan(fit: dict[str, Any]) -> str:
     return f"for {fit['epochs']} epochs at {':'.join(f'{rate:g}' for rate in fit['lr'])}"
 
 
-def _fingerprint(data: ImageFolder) -> str:
-    """Tells the pictures of a run, their labels and their parts from others."""
+def fingerprint(data: ImageFolder) -> str:
+    """Returns what tells the pictures of a run, their labels and their parts from others."""
     digest = hashlib.blake2b(digest_size=8)
     for name in data.listing.names:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sgdsheet.commands import Commands
+from trainer.commands.cleaning import clean
 from trainer.commands.collect import check, download
 from trainer.commands.fit import demo, find_lr, fit
 from trainer.commands.serving import export, predict, serve
@@ -15,5 +16,5 @@ def main() -> None:
     """Trains an image classifier on a folder of pictures, a folder for each class."""
 
 
-for command in (download, check, fit, find_lr, demo, export, predict, serve):
+for command in (download, check, fit, find_lr, demo, clean, export, predict, serve):
     main.add_command(command)

@@ -104,6 +104,13 @@ def moved_from(root: Path | str) -> set[str]:
     return {one.partition("/")[2] for one, _ in [*journal.done, *journal.begun] if one.startswith("data/")}
 
 
+def places(root: Path | str) -> dict[str, str]:
+    """Where each picture that was relabelled is now, by the name that it had at first; both are paths below `root`."""
+    origins = _journal(trash_of(root) / JOURNAL).origins()
+    both = ((before.partition("/")[2], now.partition("/")) for now, before in origins.items())
+    return {before: below for before, (side, _, below) in both if side == "data"}
+
+
 # --- The journal ------------------------------------------------------------------------------------------------------
 
 

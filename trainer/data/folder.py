@@ -23,7 +23,8 @@ class Listing:
 
     `names` are their paths below `root`, with slashes. `labels` are places in `classes`, which are sorted: (n,) int64;
     or, where a picture may have several labels or none, (n, classes) float32 of 0 and 1. `part` (n,) says of each
-    whether it is for "train", "valid" or "test". `said` is what was taken, passed over and left out, in lines.
+    whether it is for "train", "valid" or "test". `said` is what was taken, passed over and left out, in lines. `csv` is
+    the file that said all this, None where it was the folders.
     """
 
     root: Path
@@ -32,6 +33,7 @@ class Listing:
     classes: list[str]
     part: np.ndarray
     said: list[str] = field(default_factory=list)
+    csv: Path | None = None
 
     @property
     def multi_label(self) -> bool:
@@ -98,7 +100,7 @@ def listing(
         return _numbered(found, root, root, valid_pct, seed)
     file = table.find(Path(csv).expanduser(), root)
     root = table.start(root, folder)
-    return _numbered(table.labelled(file, root, given, label), root, file, valid_pct, seed)
+    return replace(_numbered(table.labelled(file, root, given, label), root, file, valid_pct, seed), csv=file)
 
 
 def check_no_class_lost(listing: Listing, unreadable: Mapping[int, str]) -> Listing:

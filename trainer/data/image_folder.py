@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,20 @@ class ImageFolder:
     ) -> None:
         require(size, "size", 8, whole=True)
         require(seed, "seed", 0, whole=True)
+        without = [without] if isinstance(without, (str, Path)) else [*without]
+        self._given = {
+            "valid_pct": valid_pct,
+            "seed": seed,
+            "size": size,
+            "cache": _absolute(cache),
+            "label": label,
+            "path_column": path_column,
+            "label_column": label_column,
+            "split_column": split_column,
+            "label_delim": label_delim,
+            "suffix": suffix,
+            "without": [_absolute(each) for each in without],
+        }
         cache = Path(cache).expanduser() if cache else default_folder()
         found = listing(
             root,
@@ -82,7 +97,7 @@ class ImageFolder:
             label_delim=label_delim,
             folder=folder,
             suffix=suffix,
-            without=[*([without] if isinstance(without, (str, Path)) else without), cache],
+            without=[*without, cache],
         )
         said = show and distributed.first()
         for line in found.said if said else ():
@@ -100,6 +115,19 @@ class ImageFolder:
         self.train, self.valid, self.test = (
             np.flatnonzero(self.listing.part == part) for part in ("train", "valid", "test")
         )
+
+    def given(self) -> dict[str, Any]:
+        """The arguments that open the same pictures again, wherever a program is started from; as JSON has them.
+
+        A `label` that is a function is there as its name in brackets, which opens nothing.
+        """
+        label, columns = self._given["label"], self._given["label_column"]
+        return self._given | {
+            "root": _absolute(self.listing.root),
+            "csv": _absolute(self.listing.csv),
+            "label": {"function": getattr(label, "__name__", "given")} if callable(label) else label,
+            "label_column": columns if columns is None or isinstance(columns, str) else [*columns],
+        }
 
     def counts(self) -> pd.DataFrame:
         """A row a class: its name, and how many pictures there are to train, to validate and to test with."""
@@ -181,3 +209,7 @@ class ImageFolder:
             f"to validate with{test}, {len(self.classes)} classes{', several a picture' if self.multi_label else ''}, "
             f"{len(self.unreadable):,} unreadable)"
         )
+
+
+def _absolute(path: Path | str | None) -> str | None:
+    return os.path.abspath(Path(path).expanduser()) if path else None

@@ -32,6 +32,8 @@ YES_IS = {
     **dict.fromkeys(("test", "is_test", "is_testing"), "test"),
     **dict.fromkeys(("train", "is_train", "is_training", "is_training_image"), "train"),
 }
+# What `trainer clean` writes: what was done to a picture, and the label that it had.
+CLEANED, DELETED = ("path", "label", "split", "cleaned", "was"), "deleted"
 NO_LABELS = re.compile(
     r"(?!(class|label|category|target|species)_).*_id|id|index|idx|unnamed.*|.*width|.*height|w|h|x|y|[xy]_?(min|max|\d)|"
     r".*size|bytes|area|depth|channels|.*url|source|license|.*date|.*time|timestamp|md5|sha\d*|hash|lat|lon|mode|format"
@@ -85,12 +87,13 @@ def labelled(csv: Path, root: Path, given: Given, label: Label | None = None) ->
       Where it has numbers, and another has a word for each, the words are taken. Columns of 0 and 1 are labels by their
       names: classes if each picture has one of them; otherwise a picture may have several labels or none, as also
       where `label_delim` says what stands between the labels in a cell. `label` is a rule in place of all that.
+    - Where `trainer clean` has written the file, the rows of deleted pictures are passed over.
     - A column split, set, subset or fold says train, valid or test; is_valid and is_test say it with 1 and 0, or words
       such as true and no. Where their cells are empty, the picture is for training.
 
     Test pictures without a label are passed over. Raises `Error` for columns and rows that cannot be used.
     """
-    table = _read(csv)
+    table, deleted = _without_deleted(_read(csv))
     if label is None and len(table.columns) < 2:
         raise Error(f"{csv}: expected the columns path and label, got {', '.join(table.columns)!r}")
     if not len(table):
@@ -114,7 +117,7 @@ def labelled(csv: Path, root: Path, given: Given, label: Label | None = None) ->
         row = min(odd, key=lambda row: not row.labels, default=rows[0])
         words += f", several each: row {row.number} has {enumerated(row.labels) or 'none'}"
     words += f", the split from {enumerated(list(splits))}" if splits else ""
-    found.said = [f"{csv}: pictures from {path}, {words}", *said, *twice, *found.said]
+    found.said = [f"{csv}: pictures from {path}, {words}", *said, *deleted, *twice, *found.said]
     return found
 
 
@@ -163,6 +166,15 @@ def _read(csv: Path) -> pd.DataFrame:
     names = [column or f"Unnamed: {place}" for place, column in enumerate(columns)]  # as pandas calls them
     cells = [row + [""] * (len(columns) - len(row)) for _, row in rows[1:]]
     return pd.DataFrame(cells, index=[number for number, _ in rows[1:]], columns=names, dtype=str)
+
+
+def _without_deleted(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table without the deleted pictures of a cleaned one, and without what says that; and what is said of them."""
+    if tuple(table.columns) != CLEANED:
+        return table, []
+    gone = table["cleaned"] == DELETED
+    said = [f"passed over: {counted(int(gone.sum()), 'row')} of deleted pictures"] if gone.any() else []
+    return table.loc[~gone, ["path", "label", "split"]], said
 
 
 class Files:

@@ -27,7 +27,19 @@ from trainer.models.sizes import require_scores
 from trainer.models.timm import Timm
 from trainer.models.torchvision import Torchvision
 
-__all__ = ["MEAN", "STD", "Arch", "Network", "create", "heads", "library_name", "load", "name_of", "parts"]
+__all__ = [
+    "MEAN",
+    "STD",
+    "Arch",
+    "Network",
+    "create",
+    "heads",
+    "library_name",
+    "load",
+    "name_of",
+    "parts",
+    "text_of",
+]
 
 Arch = str | Callable[..., nn.Module]
 Family = Torchvision | Timm | Own
@@ -81,6 +93,12 @@ def library_name(arch: Arch, model: nn.Module) -> str | None:
         said = getattr(model, "pretrained_cfg", None) or {}
         return f"timm/{said.get('architecture') or family.arch}" if family.hub else f"timm/{family.arch}"
     return None
+
+
+def text_of(weights: Any) -> str | None:
+    """The text by which `create` finds the same weights again, wherever a program is started from; None for none."""
+    wanted = _wanted(weights)
+    return os.path.abspath(wanted) if isinstance(wanted, Path) else getattr(wanted, "name", wanted)
 
 
 def _family(arch: Any) -> Family:

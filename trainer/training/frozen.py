@@ -25,7 +25,7 @@ class Features:
     """
 
     def __init__(self, model: nn.Module, head: nn.Module, setup: loop.Setup, counted: Counted) -> None:
-        self.setup, train, body = setup, setup.data.train, _Body(model, head)
+        self.setup, train, body = setup, setup.data.train, Body(model, head)
         rng = np.random.default_rng([setup.recipe.seed, 0, 0])
         drawn = draw(setup.recipe.augment, setup.data.cache.sizes[train], rng)
         cut = lambda _, places: drawn.rows(places)  # noqa: E731
@@ -44,7 +44,7 @@ class Features:
             yield loop.Step(self._train[rows], target, int(batch.rng.integers(2**62)) + setup.world.rank)
 
 
-class _Body:
+class Body:
     """Calls a model, and gives what its head was given."""
 
     def __init__(self, model: nn.Module, head: nn.Module) -> None:
