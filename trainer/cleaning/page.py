@@ -20,7 +20,7 @@ from sgdsheet.errors import Error
 from sgdsheet.pictures import Unreadable
 from trainer import web
 from trainer.cleaning import trash
-from trainer.cleaning.desk import CLEANED, DELETE, ChangedError, Desk
+from trainer.cleaning.desk import CLEANED, ChangedError, Desk
 from trainer.cleaning.thumbnails import Thumbnails
 from trainer.show.text import spelled
 
@@ -204,18 +204,18 @@ class _Page:
         desk, plan = self.desk, self.desk.plan()
         sections = [
             (
-                "deleted",
+                "to delete",
                 plan.deletes,
                 f"moved to {spelled(str(trash.trash_of(desk.root)))}, from where --undo brings them back",
             ),
             (
-                "relabelled",
+                "to relabel",
                 list(plan.relabels),
                 "moved to the folder of their class"
                 if desk.in_folders
                 else f"given another label in {CLEANED}; the files stay where they are",
             ),
-            ("kept", plan.keeps, f"said to be right in {CLEANED}"),
+            ("to keep", plan.keeps, f"said to be right in {CLEANED}"),
         ]
         return self._answer(
             "clean_apply.html",
@@ -223,7 +223,6 @@ class _Page:
             said=said,
             mark=plan.mark,
             empty=not len(plan),
-            deletes=DELETE,
             done=len(desk.done),
             sections=[
                 {

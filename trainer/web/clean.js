@@ -141,7 +141,10 @@ document.addEventListener("keydown", (event) => {
     return goes[key]();
   }
   if (!selected) return;
-  if (key === "enter" && event.target === selected) return enlarge(selected);
+  if (key === "enter" && event.target === selected) {
+    event.preventDefault(); // or it would press the button that then has the focus
+    return enlarge(selected);
+  }
   if (key === "0") return choose(selected.dataset.number, { choice: "" });
   const value = { k: "keep", d: "delete" }[key];
   const button = /^[1-9]$/.test(key)

@@ -114,9 +114,10 @@ def test_the_arrows_and_the_large_picture(
         assert page.evaluate(place) == expected
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('dialog img').naturalWidth > 0")
+    assert page.get_by_role("dialog").is_visible()
     page.keyboard.press("k")  # works on the large picture too, which is then the next one
     page.keyboard.press("Escape")
-    assert page.evaluate(place) == 1
+    page.wait_for_function(f"{place} === 1")
     counts(page, "0 to delete, 0 to relabel, 1 kept")
 
 
