@@ -80,10 +80,14 @@ def alone(folder: Path) -> Iterator[None]:
 
     if not folder.is_dir():
         raise Error(f"{folder}: there is no such folder; expected that of a run, as `trainer fit --out` writes it")
+    lock = FileLock(folder / ".cleaning.lock", timeout=0)
     try:
-        with FileLock(folder / ".cleaning.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise Error(f"{folder}: its page is shown by another program; use that one, or end it") from None
     except OSError as error:
         raise Error(f"{folder}: cannot be written to: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -113,11 +113,10 @@ def test_the_arrows_and_the_large_picture(
         page.keyboard.press(key)
         assert page.evaluate(place) == expected
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('dialog img').naturalWidth > 0")
-    assert page.get_by_role("dialog").is_visible()
+    page.locator("dialog[open] img").wait_for()
     page.keyboard.press("k")  # works on the large picture too, which is then the next one
     page.keyboard.press("Escape")
-    page.wait_for_function(f"{place} === 1")
+    page.locator(".card:nth-child(2):focus").wait_for()
     counts(page, "0 to delete, 0 to relabel, 1 kept")
 
 
