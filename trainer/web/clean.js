@@ -8,7 +8,7 @@ const message = document.getElementById("message");
 const undoButton = document.getElementById("undo");
 // What this window has chosen, for its own undo; another window has its own. It is there after a reload.
 const chosen = JSON.parse(sessionStorage.getItem(location.pathname) || "[]");
-let selected = null;
+let selected = null, enlarged = null;
 
 function say(text, bad = false) {
   message.textContent = text;
@@ -99,6 +99,7 @@ function toggle(card, choice) {
 function enlarge(card) {
   const link = card.querySelector(".look");
   if (!link) return;
+  enlarged = card;
   large.querySelector("img").src = link.href;
   large.querySelector("p").textContent = [".name", ".said"].map((part) => card.querySelector(part).textContent.trim()).join(": ");
   if (!large.open) large.showModal();
@@ -200,7 +201,7 @@ window.addEventListener("pageshow", (event) => event.persisted && refresh());
 undoButton.addEventListener("click", undo);
 undoButton.hidden = !chosen.length;
 large.querySelector("button").addEventListener("click", () => large.close());
-large.addEventListener("close", () => selected && selected.focus());
+large.addEventListener("close", () => select(enlarged)); // the browser goes back to where it was opened
 for (const each of document.querySelectorAll(".filter select")) {
   each.form.querySelector("button").hidden = true;
   each.addEventListener("change", () => each.form.requestSubmit());
