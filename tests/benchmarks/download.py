@@ -5,7 +5,7 @@
 
 The same files from the same server over as many connections, each program as a user would start it, in turns; the
 shortest of some times each, and the seconds of the processor that the program took itself. `--delay` is what the server
-waits before each answer, as one far away would. Target: at least 0.8 of the faster one's rate. The trainer decodes each
+waits before each answer, as one far away would. Target: at least 0.8 of their rate. The trainer decodes each
 file, which the others do not: how long that alone takes on one core is said too. With `--kills` a download is killed at
 random moments, and looked at, and gone on with.
 """
@@ -152,9 +152,9 @@ def compare(folder: Path, count: int, connections: int, delay: float) -> None:
                 best[name] = min(best.get(name, (np.inf, 0)), timed(command, out, count))
     for name, (wall, processor) in best.items():
         print(f"{name:<8} {wall:6.2f} s, {count / wall:7,.0f} pictures/s, {processor:6.2f} s of the processor")
-    others = [wall for name, (wall, _) in best.items() if name != "trainer"]
-    if others:
-        print(f"the trainer's rate is {min(others) / best['trainer'][0]:.2f} of the faster other one's (target: 0.80)")
+    for name, (wall, _) in best.items():
+        if name != "trainer":
+            print(f"the trainer's rate is {wall / best['trainer'][0]:.2f} of {name}'s (target: 0.80)")
     path = folder / "one.jpg"
     started = time.process_time()
     for content in files:
