@@ -135,12 +135,12 @@ def _require_same(folder: Path, said: dict[str, Any], pictures: ImageFolder) -> 
     back = f", or bring back the {count:,} that were moved with --undo" if count else ""
     raise Error(
         f"{folder}: the pictures in {pictures.listing.root} have changed since it was trained (then "
-        f"{_brief(said['pictures'])}, now {_brief(now)}); train anew{back}"
+        f"{_counts(said['pictures'])}, now {_counts(now)}); train anew{back}"
     )
 
 
-def _brief(pictures: str) -> str:
-    return pictures.replace(" to train with", "").replace(" to validate with", "")
+def _counts(pictures: str) -> str:
+    return pictures.rpartition(", ")[0]  # what follows is the digest
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

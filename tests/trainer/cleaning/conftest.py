@@ -12,7 +12,6 @@ import pytest
 from sgdsheet.local_server import LocalServer
 from trainer.cleaning.desk import Desk
 from trainer.cleaning.judging import Judged
-from trainer.cleaning.page import application
 from trainer.data.image_folder import ImageFolder
 
 
@@ -42,6 +41,8 @@ def desk_of(tmp_path: Path) -> Callable[..., Desk]:
 @pytest.fixture
 def served() -> Iterator[Callable[..., LocalServer]]:
     """Serves a desk's page; all that was begun is ended after the test."""
+    from trainer.cleaning.page import application
+
     begun: list[LocalServer] = []
 
     def serve(desk: Desk, framed: bool = False) -> LocalServer:
