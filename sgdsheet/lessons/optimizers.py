@@ -286,7 +286,7 @@ def reference_run(optimizer: Optimizer, variant: Variant, v: Named) -> dict[str,
     squares = 0.0
 
     def loss_of(point: int, note: Callable[..., None]) -> Any:
-        note(x=x[point], y=y[point], lr_now=made.param_groups[0]["lr"], mean_loss=mse_loss(param[1] * x + param[0], y))
+        note(lr_now=made.param_groups[0]["lr"])
         return mse_loss(param[1] * x[point] + param[0], y[point])
 
     def after(point: int, note: Callable[..., None]) -> None:
@@ -298,6 +298,9 @@ def reference_run(optimizer: Optimizer, variant: Variant, v: Named) -> dict[str,
 
     run = vars(flow.descend({"param": param}, made, [*range(points)] * EPOCHS, loss_of, after))
     run |= {"step": torch.arange(1, points * EPOCHS + 1), "grad": run.pop("grad_param")}
+    run |= {"x": x.repeat(EPOCHS), "y": y.repeat(EPOCHS)}
+    intercept, slope = run["param"].T[:, :, None]
+    run["mean_loss"] = mse_loss(slope * x + intercept, y.expand(len(run["step"]), points), reduction="none").mean(1)
     means = run["sum_sq_grad"][points - 1 :: points] / points
     means = torch.where(means.isfinite(), means, FAR)
     best = torch.cat([torch.zeros(1), means.cummin(0).values[:-1]])

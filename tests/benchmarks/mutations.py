@@ -6,7 +6,8 @@ Takes N formulas of each workbook (6 by default), of blocks and cells drawn from
 way of `KINDS`, one at a time. A change is caught if verify does not agree. Of one that is not, all values are compared
 with those of the right workbook for `TRIALS` other inputs, further away than verify's own: if they are ever off by more
 than rounding, verify ought to have caught it. Target: 99 % of those. Whether caught or not, verify says of each change
-that the formula is not the one that was written.
+that the formula is not the one that was written. Prints a table by workbook, one by kind of change, and each that was
+missed.
 
 Each workbook is loaded once: what is changed is the engine's copy, and torch runs once for each set of inputs.
 """
@@ -20,7 +21,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,10 +217,30 @@ class Attack:
             self._right[trial] = self.tried(trial), sizes
 
 
-def attacked(path: Path, count: int, seed: int) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """By kind: the changes that were caught, those that can matter and were not, and those that never matter."""
+@dataclass
+class Found:
+    """What came of the changes, by kind; `cells` says of each that was missed where and what it was."""
+
+    caught: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    never: Counter[str] = field(default_factory=Counter)
+    cells: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Found) -> Found:
+        for name, each in vars(other).items():
+            setattr(self, name, getattr(self, name) + each)
+        return self
+
+    @property
+    def share(self) -> float:
+        """Of those that can ever give another value, the share that was caught."""
+        return self.caught.total() / max(1, self.caught.total() + self.missed.total())
+
+
+def attacked(path: Path, count: int, seed: int) -> Found:
+    """The changes to so many cells of a workbook, and whether verify catches them."""
     attack = Attack(path, seed)
-    caught, missed, never = Counter[str](), Counter[str](), Counter[str]()
+    made = Found()
     for kind, change in attack.changes(count):
         name, cell, formula, changed = change[0]
         if attack.formulas.canonical(formula, cell) == attack.formulas.canonical(changed, cell):
@@ -230,7 +251,7 @@ def attacked(path: Path, count: int, seed: int) -> tuple[Counter[str], Counter[s
         for _, where, old, _ in change:
             attack.copy.write(where, old)
         if found:
-            caught[kind] += 1
+            made.caught[kind] += 1
             continue
         attack.prepare()
         for _, where, _, new in change:
@@ -238,10 +259,10 @@ def attacked(path: Path, count: int, seed: int) -> tuple[Counter[str], Counter[s
         matters = attack.matters([name for name, *_ in change])
         for _, where, old, _ in change:
             attack.copy.write(where, old)
-        (missed if matters else never)[kind] += 1
+        (made.missed if matters else made.never)[kind] += 1
         if matters:
-            print(f"  missed: {path.stem}, {name}, {cell.place}: ={formula:.90} -> ={changed:.90}", flush=True)
-    return caught, missed, never
+            made.cells.append(f"{name}, {cell.place}: ={formula:.90} -> ={changed:.90}")
+    return made
 
 
 def main() -> None:
@@ -253,22 +274,26 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=())
     given = parser.parse_args()
     paths = [path for path in sorted(given.folder.glob("*.xlsx")) if not given.only or path.stem in given.only]
-    caught, missed, never = Counter[str](), Counter[str](), Counter[str]()
+    total = Found()
+    print(f"{'workbook':<24}{'changes':>9}{'can differ':>12}{'caught':>8}{'missed':>8}{'seconds':>9}")
     for path in paths:
         started = time.perf_counter()
         found = attacked(path, given.cells, given.seed)
-        for total, each in zip((caught, missed, never), found, strict=True):
-            total += each
-        counts = [each.total() for each in found]
-        seconds = time.perf_counter() - started
-        said = f"{counts[0]} caught, {counts[1]} missed, {counts[2]} never another value"
-        print(f"{path.stem}: {said}, {seconds:.0f} s", flush=True)
-    print(f"{'the change':<30}{'caught':>8}{'missed':>8}{'never another value':>21}")
+        print(_line(path.stem, found) + f"{time.perf_counter() - started:>9.0f}", flush=True)
+        for each in found.cells:
+            print(f"  missed: {each}", flush=True)
+        total += found
+    print(_line("all", total))
+    print(f"\n{'the change':<30}{'caught':>8}{'missed':>8}{'never another value':>21}")
     for kind in (*KINDS, SWAPPED):
-        print(f"{kind:<30}{caught[kind]:>8}{missed[kind]:>8}{never[kind]:>21}")
-    share = caught.total() / max(1, caught.total() + missed.total())
-    print(f"caught {share:.2%} of those that can ever give another value (target: {TARGET:.0%})")
-    sys.exit(0 if share >= TARGET else 1)
+        print(f"{kind:<30}{total.caught[kind]:>8}{total.missed[kind]:>8}{total.never[kind]:>21}")
+    print(f"caught {total.share:.2%} of those that can ever give another value (target: {TARGET:.0%})")
+    sys.exit(0 if total.share >= TARGET else 1)
+
+
+def _line(name: str, found: Found) -> str:
+    caught, missed, never = (each.total() for each in (found.caught, found.missed, found.never))
+    return f"{name:<24}{caught + missed + never:>9}{caught + missed:>12}{caught:>8}{missed:>8}"
 
 
 if __name__ == "__main__":
