@@ -550,15 +550,13 @@ def test_bias_of_zero_hides_nothing(edited: Edit, workbook: Workbook) -> None:
 
 
 def test_formula_rewritten_rightly_is_named_and_counts_as_right(edited: Edit, workbook: Workbook) -> None:
-    formula = book.read(workbook("small")).contents["y_hat"][5]
-    report = agrees(edited("small", {("y_hat", 5): f"=(0+{formula[1:]})*1"}))
-    row = next(row for row in report.rows if row.block == "y_hat")
-    said = re.fullmatch(
-        r"formula changed at sgd!\w+; values agree \(also for (\d+) other sets of inputs\)", row.verdict
-    )
+    formula = book.read(workbook("softmax_cross_entropy")).contents["scaled"][1]
+    report = agrees(edited("softmax_cross_entropy", {("scaled", 1): f"=(0+{formula[1:]})*1"}))
+    row = next(row for row in report.rows if row.block == "scaled")
+    said = re.fullmatch(r"formula changed at [^;]+; values agree \(also for (\d+) other sets of inputs\)", row.verdict)
     assert said
     assert 30 < int(said[1]) <= 35  # thirty, and a few nearer ones
-    assert [each.block for each in report.rows if each.rewritten] == ["y_hat"]
+    assert [each.block for each in report.rows if each.rewritten] == ["scaled"]
 
 
 @pytest.mark.parametrize("spelling", [lambda f: f.lower(), lambda f: "= " + f[1:].replace("*", " * "), lambda f: f])
