@@ -469,18 +469,23 @@ class Classifier:
         put(folder / "history.csv", self.frame().to_csv(index=False))
         self._folder = folder
 
-    def export(self, path: Path | str, *, thresholds: Any = None) -> None:
+    def export(self, path: Path | str, *, thresholds: Any = None, onnx: Path | str | None = None) -> None:
         """Writes the classifier as one file for `trainer.load`, `trainer predict` and `trainer serve`.
 
         It holds the weights and all that is to be known for using them (see `trainer.serving.bundle`). Where a picture
         may have several labels, a class counts as seen from its threshold on: `thresholds` is one for all or one for
-        each class, 0.5 by default; `clf.predictions().best_thresholds()` finds some. Raises `Error` for a model that no
-        library has by name, and where the file cannot be written.
+        each class, 0.5 by default; `clf.predictions().best_thresholds()` finds some. `onnx` is a second file, for
+        programs without torch (see `trainer.serving.onnx`). Raises `Error` for a model that no library has by name, and
+        where a file cannot be written.
         """
         if self.world.first:
             from trainer.serving import bundle
 
-            bundle.write(path, self.scored.state_dict(), self._run(), thresholds)
+            card, model = bundle.write(path, self.scored.state_dict(), self._run(), thresholds)
+            if onnx is not None:
+                from trainer.serving import onnx as as_onnx
+
+                as_onnx.write(onnx, card, model)
 
     def _run(self) -> dict[str, Any]:
         """All that is said of a run that has ended."""

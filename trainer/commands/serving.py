@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +17,12 @@ import click
 from sgdsheet.errors import Error
 
 if TYPE_CHECKING:
+    from sgdsheet.pictures import Unreadable
+    from trainer.collect.fetch import Fetcher
     from trainer.serving.predictor import Prediction
 
 PATH = click.Path(path_type=Path)
+FETCHERS = 8  # URLs at a time
 LONGEST_LIST = 2**26  # bytes of standard input
 
 
@@ -24,19 +30,25 @@ LONGEST_LIST = 2**26  # bytes of standard input
 @click.argument("run", type=PATH)
 @click.argument("file", type=PATH)
 @click.option("--threshold", type=float, help="From which a class counts as seen, of several labels.  [default: 0.5]")
-def export(run: Path, file: Path, threshold: float | None) -> None:
+@click.option("--onnx", type=PATH, help="A second file, for programs without PyTorch.")
+def export(run: Path, file: Path, threshold: float | None, onnx: Path | None) -> None:
     """Writes the classifier in the folder RUN, of `trainer fit --out`, as one FILE."""
     from trainer.serving import bundle
     from trainer.show.progress import say
     from trainer.show.text import plain, share
 
-    card, _ = bundle.from_run(run, file, threshold)
+    card, model = bundle.from_run(run, file, threshold)
     wrong = card.metrics.get("error_rate")
     say(
         f"{file}: {file.stat().st_size / 1e6:,.1f} MB, {card.arch}, {card.size} pixels, "
         f"{len(card.classes):,} classes: {plain(', '.join(card.classes[:10]))}{', …' * (len(card.classes) > 10)}"
         + ("" if wrong is None else f"; {share(wrong)} wrong in validation")
     )
+    if onnx is not None:
+        from trainer.serving import onnx as as_onnx
+
+        off = as_onnx.write(onnx, card, model)
+        say(f"{onnx}: {onnx.stat().st_size / 1e6:,.1f} MB; in onnxruntime a probability differs by {off:.1g} at most")
 
 
 @click.command()
@@ -45,17 +57,26 @@ def export(run: Path, file: Path, threshold: float | None) -> None:
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
+@click.option("--allow-private", is_flag=True, help="Fetch from addresses of this machine and its network too.")
 @click.pass_context
-def predict(ctx: click.Context, model: Path, pictures: tuple[str, ...], top: int, form: str, device: str) -> None:
+def predict(
+    ctx: click.Context,
+    model: Path,
+    pictures: tuple[str, ...],
+    top: int,
+    form: str,
+    device: str,
+    allow_private: bool,
+) -> None:
     """Says what each PICTURE shows, by the exported classifier MODEL.
 
-    A PICTURE is a file, a folder with all that is below it, or -: standard input, which has either a picture or the
-    names of such, one a line. One that cannot be read gets a row that says why; the exit code is then 1.
+    A PICTURE is a file, a folder with all that is below it, a URL, or -: standard input, which has either a picture or
+    the names of such, one a line. One that cannot be read gets a row that says why; the exit code is then 1.
     """
     from trainer.serving.predictor import load
 
     predictor = load(model, device)
-    found = predictor.named(_sources(pictures))
+    found = predictor.named(_fetched(_sources(pictures), allow_private))
     failed = WRITE[form](found, min(top, len(predictor.card.classes)))
     predictor.close()
     ctx.exit(1 if failed else 0)
@@ -101,7 +122,7 @@ def serve(model: Path, host: str, port: int, device: str, threads: int | None, q
 
 
 def _sources(given: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Each picture's name, and its file, its content, or why there is none."""
+    """Each picture's name, and its file, its URL, its content, or why there is none."""
     for each in given:
         if each == "-":
             yield from _piped(sys.stdin.buffer.read(LONGEST_LIST + 1))
@@ -114,6 +135,9 @@ def _named(given: str) -> Iterator[tuple[str, Any]]:
     from trainer.data.walk import walk
 
     path = Path(given)
+    if given.lower().startswith(("http://", "https://")):
+        yield given, given
+        return
     if not path.is_dir():
         yield given, path
         return
@@ -147,6 +171,48 @@ def _piped(content: bytes) -> Iterator[tuple[str, Any]]:
         for line in lines:
             if line.strip():
                 yield from _named(line)
+
+
+def _fetched(sources: Iterable[tuple[str, Any]], allow_private: bool) -> Iterator[tuple[str, Any]]:
+    """The same with the content of URLs, or why there is none; a few are fetched ahead."""
+    with ThreadPoolExecutor(FETCHERS) as pool, ExitStack() as open_ones:
+        coming: deque[tuple[str, Any]] = deque()
+        fetcher = None
+        for name, source in sources:
+            if isinstance(source, str):
+                fetcher = fetcher or open_ones.enter_context(_fetcher(allow_private))
+                source = pool.submit(_at, fetcher, source)
+            coming.append((name, source))
+            if len(coming) > 2 * FETCHERS:
+                yield _there(*coming.popleft())
+        while coming:
+            yield _there(*coming.popleft())
+
+
+def _there(name: str, source: Any) -> tuple[str, Any]:
+    return name, source.result() if isinstance(source, Future) else source
+
+
+def _fetcher(allow_private: bool) -> Fetcher:
+    from trainer.collect.fetch import Fetcher, Limits
+    from trainer.serving.predictor import MOST_BYTES
+
+    return Fetcher(FETCHERS, Limits(seconds=30, bytes=MOST_BYTES, retries=2), allow_private)
+
+
+def _at(fetcher: Fetcher, url: str) -> bytes | Unreadable:
+    from sgdsheet.pictures import Unreadable
+    from trainer.collect.fetch import Failed
+    from trainer.serving.predictor import require_small
+
+    try:
+        content = fetcher.fetch(url)
+        require_small(content)
+        return content
+    except Failed as error:
+        return Unreadable(str(error))
+    except Unreadable as error:
+        return error
 
 
 # --- Predictions, written ---------------------------------------------------------------------------------------------

@@ -21,15 +21,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sgdsheet.errors import Ended, Error, one_line
-from sgdsheet.pictures import TooLarge, Unreadable, size_of, too_large
+from sgdsheet.pictures import TooLarge, Unreadable
 from trainer import web
 from trainer.serving.forms import files
 from trainer.serving.openapi import description
-from trainer.serving.predictor import Prediction, Predictor
+from trainer.serving.predictor import MOST_BYTES, Prediction, Predictor, require_small
 
-MOST_BYTES = 10 * 2**20  # of a request's body
 MOST_READ = 2 * MOST_BYTES  # of one that is too large: whoever is cut off while sending may not see the answer
-MOST_PIXELS = 50_000_000
 MOST_PICTURES = 32  # in one request
 BODY_SECONDS = 60.0  # in which a body is to arrive
 MOST_WAITING = 64  # requests at work
@@ -158,6 +156,7 @@ async def _judged(
 ) -> list[Prediction | Refusal]:
     """Each picture's prediction, or why there is none. Ends early where nobody waits any more."""
     judging = asyncio.gather(*(_one(predictor, *each) for each in pictures))
+    judging.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # or asyncio logs what was dropped
     leaving = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait({judging, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,13 +170,11 @@ async def _judged(
 
 async def _one(predictor: Predictor, name: str, content: bytes) -> Prediction | Refusal:
     try:
-        width, height = await asyncio.to_thread(size_of, content)
+        await asyncio.to_thread(require_small, content)
     except TooLarge as error:
         return Refusal(422, str(error))
     except Unreadable as error:
         return Refusal(415, str(error))
-    if width * height > MOST_PIXELS:
-        return Refusal(422, too_large(width * height, MOST_PIXELS))
     found = await asyncio.wrap_future(predictor.submit(content))
     if isinstance(found, Unreadable):
         return Refusal(422, str(found))

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from sgdsheet.errors import Error
-from sgdsheet.pictures import Unreadable
+from sgdsheet.pictures import TooLarge, Unreadable, size_of, too_large
 from trainer import distributed
 from trainer.data.pictures import shrunk
 from trainer.data.walk import walk
@@ -33,6 +33,9 @@ from trainer.training.cutting import Cutter
 
 BATCH = 32  # pictures at once on a GPU
 AHEAD = 4  # batches that are asked for before the first is needed
+# Of a picture that comes from elsewhere.
+MOST_BYTES = 10 * 2**20
+MOST_PIXELS = 50_000_000
 
 Source = Path | str | bytes
 
@@ -188,6 +191,13 @@ class Predictor:
     def _scored(self, batch: torch.Tensor) -> np.ndarray:
         scores = self.model(batch)
         return (scores.sigmoid() if self.card.multi_label else scores.softmax(1)).cpu().numpy()
+
+
+def require_small(content: bytes) -> None:
+    """Raises `TooLarge` for a picture whose header says too many pixels, and `Unreadable` for what is none."""
+    width, height = size_of(content)
+    if width * height > MOST_PIXELS:
+        raise TooLarge(too_large(width * height, MOST_PIXELS))
 
 
 def _name(source: Source) -> str:

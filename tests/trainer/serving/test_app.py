@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
@@ -179,7 +180,7 @@ def test_more_than_can_wait_is_sent_away(predictor: Predictor, served: Served, f
 
 
 def test_what_a_visitor_who_has_gone_had_sent_is_dropped(
-    predictor: Predictor, served: Served, files: list[Path]
+    caplog: pytest.LogCaptureFixture, predictor: Predictor, served: Served, files: list[Path]
 ) -> None:
     slow = Slow(predictor)
     with served(slow) as url:
@@ -192,6 +193,8 @@ def test_what_a_visitor_who_has_gone_had_sent_is_dropped(
         slow.futures[0].add_done_callback(lambda _: gone.set())
         assert gone.wait(60)
         assert slow.futures[0].cancelled()
+    gc.collect()
+    assert not caplog.records  # nor does asyncio complain
 
 
 def test_a_body_that_does_not_come(predictor: Predictor, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

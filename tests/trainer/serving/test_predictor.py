@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +152,26 @@ def test_export_from_the_command_line(trained: Any, tmp_path: Path) -> None:
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
     wrong = CliRunner().invoke(main, ["predict", str(tmp_path / "run"), "x.jpg"])
     assert (wrong.exit_code, len(wrong.stderr.splitlines())) == (2, 1)
+
+
+def test_urls(exported: Path, predictor: Predictor, pictures: Path) -> None:
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(pictures))
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        given = [f"{url}/down/000.png", str(pictures / "down/001.png"), f"{url}/none.png", f"{url}/down/"]
+        refused, allowed = (
+            json.loads(predict(exported, *given, "--format", "json", *more).output)
+            for more in ([], ["--allow-private"])
+        )
+        server.shutdown()
+    expected = predictor.predict([pictures / "down/000.png", pictures / "down/001.png"])
+    assert allowed[:2] == [each.said() | {"name": name} for each, name in zip(expected, given, strict=False)]
+    assert [each["error"][:13] for each in allowed[2:]] == ["404 File not ", "not a picture"]
+    assert ["error" in each for each in refused] == [True, False, True, True]
