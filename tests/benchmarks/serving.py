@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import io
 import os
 import re
@@ -146,7 +147,6 @@ def plain(path: str) -> None:
     from starlette.requests import Request
     from starlette.responses import JSONResponse
     from starlette.routing import Route
-    from timm.data import create_transform, resolve_model_data_config
 
     from trainer.serving import app, bundle
 
@@ -154,7 +154,8 @@ def plain(path: str) -> None:
     model = timm.create_model(card.arch.partition("/")[2], num_classes=len(card.classes))
     model.load_state_dict(trained.state_dict())
     model.eval()
-    transform: Any = create_transform(**resolve_model_data_config(model))
+    data: Any = importlib.import_module("timm.data")
+    transform = data.create_transform(**data.resolve_model_data_config(model))
 
     async def predict(request: Request) -> JSONResponse:
         image = Image.open(io.BytesIO(await request.body())).convert("RGB")
