@@ -61,7 +61,7 @@ def live(data: Path, work: Path, seed: int) -> None:
             (work / "urls" / f"{name}.txt").write_text("\n".join(urls) + "\n", "utf-8")
         trainer(work, "download", "urls", "bears", "--allow-private")
     saved = {path.read_bytes(): path.relative_to(work / "bears").as_posix() for path in (work / "bears").rglob("*.*")}
-    where = {name: saved.get(content) for name, content in sources.items()}
+    where = {name: saved.get(content, "") for name, content in sources.items()}
 
     trainer(work, "check", "bears", "--csv", "check.csv", "--delete")
     said = (work / "check.csv").read_text("utf-8")
@@ -122,7 +122,7 @@ def beside(work: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]
         program.terminate()
 
 
-def cleaned(work: Path, wrong: dict[str | None, str], classes: list[str]) -> int:
+def cleaned(work: Path, wrong: dict[str, str], classes: list[str]) -> int:
     """Relabels the planted pictures among the first that the page shows, applies it, and returns how many they were."""
     with beside(work, "clean", "runs/bears", "--no-browser") as (url, program), httpx.Client(base_url=url) as client:
         shown, page = [], 1
@@ -139,7 +139,6 @@ def cleaned(work: Path, wrong: dict[str | None, str], classes: list[str]) -> int
         for number, name in seen:
             right = Path(wrong[name]).name.split("-")[1]
             choice = {"number": number, "choice": str(classes.index(right))}
-            client.post("choose", data=choice, headers=own).raise_for_status if False else None
             client.post("choose", data=choice, headers=own)
         plan = client.get("apply").text
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', plan))
@@ -153,8 +152,8 @@ def cleaned(work: Path, wrong: dict[str | None, str], classes: list[str]) -> int
 def served(work: Path, pictures: list[str], expected: list[dict[str, Any]]) -> int:
     """How many pictures the server judges to the digit as `predict` did."""
     with beside(work, "serve", "bears.classifier", "--port", "0") as (url, _), httpx.Client(base_url=url) as client:
-        found = [client.post("predict", content=(work / each).read_bytes()).json() for each in pictures]
-    return sum(one["probabilities"] == other["probabilities"] for one, other in zip(found, expected, strict=True))
+        found = [client.post("predict", content=(work / each).read_bytes()).json()["results"][0] for each in pictures]
+    return sum(one["classes"] == other["classes"] for one, other in zip(found, expected, strict=True))
 
 
 if __name__ == "__main__":
