@@ -296,8 +296,8 @@ def reference_run(blocks: Mapping[str, Any], degree: int, v: Named, weight_decay
 
     def after(_: int, note: Any) -> None:
         # Without momentum torch keeps no buffer; the sheet's then holds what the step is made of.
-        pulled: Any = w.grad + weight_decay * before
-        note(momentum_buffer=optimizer.state[w]["momentum_buffer"] if v.momentum else pulled)
+        grad: Any = w.grad
+        note(momentum_buffer=optimizer.state[w]["momentum_buffer"] if v.momentum else grad + weight_decay * before)
 
     run = vars(flow.descend({"param": w}, optimizer, range(1, STEPS + 1), loss_of, after))
     run["grad"] = run.pop("grad_param")
