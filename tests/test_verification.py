@@ -245,17 +245,17 @@ def test_a_hyperparameter_that_torch_refuses_is_an_error(edited: Edit, place_of:
 
 
 def test_loss_of_zero_everywhere_agrees(edited: Edit) -> None:
-    agrees(edited("race", {("data_y", point): 0 for point in range(29)}))
+    agrees(edited("race", {("data_y", point): 0 for point in range(3)}))
 
 
 @pytest.mark.parametrize(
     ("lesson", "changes"),
     [
-        ("small", {"lr": 100}),
+        ("small", {"lr": 1e20}),
         ("small", {"lr": 1e200}),
         ("small", {"lr_high": 1e20}),
         ("small", {("data_x", 3): 1e200}),
-        ("race", {"SGD_lr": 30}),
+        ("race", {"SGD_lr": 1e100}),
     ],
     ids=str,
 )
