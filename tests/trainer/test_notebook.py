@@ -59,6 +59,7 @@ def test_from_search_to_classifier(address: str, tmp_path: Path) -> None:
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
     shown = {cell.source: json.dumps(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"}
+    assert not any("Warning" in said for said in shown.values())
     assert len(list((tmp_path / "bears/teddy").iterdir())) == 11
     (page,) = [said for source, said in shown.items() if source == "clf.clean()"]
     assert "<iframe src=" in page

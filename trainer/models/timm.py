@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from trainer.models.sizes import sized
 
 HUB = ("hf-hub:", "hf_hub:")
 # What weights are called there.
+# timm brings tqdm along, which in a notebook without ipywidgets asks for them, and shows nothing here.
+warnings.filterwarnings("ignore", message="IProgress not found")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 # Called with what is done and what there is to do.
@@ -100,8 +101,11 @@ def _bars(words: str = "") -> Any:
     except ImportError:
         return None
     console = get_console()
-    moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
-    if not (moves or console.is_jupyter):
+    if console.is_jupyter:
+        moves = find_spec("ipywidgets") is not None  # without it rich warns at every bar
+    else:
+        moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
+    if not moves:
         return None
     columns = [
         "{task.description}",
