@@ -223,7 +223,7 @@ def test_verify_prints_a_row_a_block(workbook: Workbook) -> None:
     assert result.exit_code == 0
     for name in book.read(workbook("small")).blocks:
         assert re.search(rf"\b{name}\b", result.stdout)
-    assert re.search(r"blocks agree, compared for the inputs in the file and \d other sets; [\d.]+ s\n$", result.stdout)
+    assert re.search(r"blocks agree, compared for the inputs in the file and 5 other sets; [\d.]+ s\n$", result.stdout)
 
 
 def test_verify_counts_the_formulas_that_changed(workbook: Workbook, edited: Edit, place_of: Place) -> None:
@@ -286,8 +286,7 @@ def test_verify_as_json(workbook: Workbook, edited: Edit) -> None:
         found = rows[row.block]
         assert (found["ok"], found["verdict"], tuple(found["shape"])) == (row.ok, row.verdict, row.shape)
         assert found["max_abs"] == (None if row.max_abs != row.max_abs else row.max_abs)
-    assert good["sets"] >= 2
-    assert bad["sets"] == 0
+    assert (good["sets"], bad["sets"]) == (5, 0)  # some blocks run wild in the first ones
 
 
 def test_verify_with_every_engine_there_is(workbook: Workbook) -> None:
