@@ -1,12 +1,12 @@
 """Workbooks: blocks, tables, inputs, looks, charts, the manifest, and the file. The only user of openpyxl."""
 
 from sgdsheet.book.blocks import Block, Known, Typed, columns_of, shape_text, typed
-from sgdsheet.book.chart import Series, scatter
+from sgdsheet.book.chart import Series, bars, scatter
 from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.read import PROGRAM, Saved, read, typed_cells
 from sgdsheet.book.sheet import NO_LESSON, Book, Sheet
-from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, SQUARE, WHOLE
+from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, SPARSE, SQUARE, WHOLE
 from sgdsheet.book.tables import Table
 from sgdsheet.book.write import save
 
@@ -21,6 +21,7 @@ __all__ = [
     "PROGRAM",
     "SEQUENTIAL",
     "SHORT",
+    "SPARSE",
     "SQUARE",
     "WHOLE",
     "Block",
@@ -32,6 +33,7 @@ __all__ = [
     "Sheet",
     "Table",
     "Typed",
+    "bars",
     "columns_of",
     "difference",
     "read",

@@ -1,230 +1,144 @@
-"""The `about` sheet: what the workbook is, what to try, and the table of blocks that is also the manifest."""
+"""What is added when all else is there: the first sheet, the register, links from sheet to sheet, the tabs' colours.
+
+The sheet `about` is one screen: what the workbook is, what to try with a link to the very cell, how the numbers flow.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
-from collections.abc import Iterator
-from typing import Any
 
-from sgdsheet import expr
 from sgdsheet.book import style
-from sgdsheet.book.blocks import Block, parse_shape, shape_text
-from sgdsheet.book.formulas import Formulas, elements
-from sgdsheet.book.sheet import NO_LESSON, Book, Sheet
-from sgdsheet.errors import Error
+from sgdsheet.book.geometry import LETTER, TITLE_LETTER
+from sgdsheet.book.register import write_register
+from sgdsheet.book.sheet import Book, Sheet
 from sgdsheet.expr import Range
 
-ABOUT = "about"
-ALL = "all of it"
-LESSON = "made by sgdsheet for the lesson"
-COLUMNS = ("block", "role", "shape", "place", "you may change", "in torch", "in words")
-FORMULAS = "formulas as written"  # the last column's head; workbooks of before it was there lack it
-MOST = 20_000_000  # cells of all blocks together; Excel itself fills memory with fewer
-_WIDTHS = (26, 16, 14, 30, 22, 40, 62, 19)
-_WIDEST = 60  # for names; longer ones go on in a second line
+TRY, SHEETS = 1, 11  # the columns in which what to try, and the list of sheets, begin
+_PROSE = SHEETS - 2  # the last column of the prose
+_TRY_WIDTH, _WIDTH, _COLUMNS = 20, 12.5, _PROSE - 1
+_LETTERS = int((_TRY_WIDTH + _WIDTH * _COLUMNS) * 7 / LETTER)  # in a line of prose
+_LISTED = 24  # sheets, at most
+KINDS = {
+    "play": "something here is for you to change",
+    "read": "to read: it follows what you change elsewhere",
+    "details": "details that a first reader may pass over",
+}
+# What follows what in a step of training, as far as a workbook has it.
+_FLOW = ("data", "parameter", "activation", "loss", "gradient", "optimiser state")
 
 
-def write_about(book: Book) -> None:
-    """Fills the book's first sheet."""
+def finish(book: Book) -> None:
+    """Completes a book: sorts the details to its end, adds the register, fills the first sheet, links all of them."""
+    write_register(book)
+    book.arrange(lambda sheet: sheet.details)
+    changed = {panel.sheet for block in book.blocks.values() for panel in block.typed}
+    kinds = {each.name: _kind(each, changed) for each in book.sheets[1:]}
+    for sheet in book.sheets[1:]:
+        sheet.worksheet.sheet_properties.tabColor = style.TABS[kinds[sheet.name]]
+    _front(book, kinds)
+    for number, sheet in enumerate(book.sheets[1:], start=1):
+        before, after = book.sheets[max(1, number - 1) : number], book.sheets[number + 1 : number + 2]
+        _links(sheet, ("about", book.about), *(("← {}", each) for each in before), *(("{} →", each) for each in after))
+
+
+def _kind(sheet: Sheet, changed: set[str]) -> str:
+    return "details" if sheet.details else "play" if sheet.name in changed else "read"
+
+
+def _front(book: Book, kinds: dict[str, str]) -> None:
     sheet = book.about
-    names = max(map(len, book.blocks), default=0) + 2
-    for column, width in enumerate((min(max(names, _WIDTHS[0]), _WIDEST), *_WIDTHS[1:]), start=1):
-        sheet.width(column, width)
+    sheet.width(TRY, _TRY_WIDTH)
+    sheet.width(TRY + 1, _WIDTH, _PROSE)
+    sheet.width(SHEETS - 1, 3)
+    sheet.width(SHEETS, 22)
+    sheet.width(SHEETS + 1, 64)
     sheet.write(1, 1, book.title, style.TITLE)
     sheet.row_heights[1] = 27
-    row = _prose(sheet, 2, book.summary, bullet="")
+    row = 3
+    for text in book.summary:
+        row = _prose(sheet, row, TRY, text)
+    row = _flow(book, row + 1)
     sheet.write(row, 1, "What to try", style.HEADING)
-    row = _prose(sheet, row + 1, book.things_to_try, bullet="• ")
-    sheet.write(row, 1, "Sheets", style.HEADING)
-    sheet.write(row, 2, "A yellow tab: something on it is for you to change.", style.NOTE)
-    for each in book.sheets[1:]:
-        row += 1
-        sheet.link(row, 1, each.name, Range(each.name, 1, 1, 1, 1))
-        sheet.write(row, 2, str(each.cells[1][1].value), style.TEXT)
-    row += 2
-    sheet.write(row, 1, "Colours", style.HEADING)
+    row += 1
+    for text in book.things_to_try:
+        target = _target(book, text)
+        if target:
+            sheet.link(row, TRY, f"→ {target[0]}", target[1])
+        row = _prose(sheet, row, TRY + 1 if target else TRY, text)
+    _list(book, kinds, 3)
+
+
+def _prose(sheet: Sheet, row: int, left: int, text: str) -> int:
+    """Writes a paragraph over as many rows as it needs, and returns the row after it."""
+    letters = _LETTERS if left == TRY else int(_LETTERS - _TRY_WIDTH * 7 / LETTER)
+    last = row + max(1, len(textwrap.wrap(text, letters))) - 1
+    sheet.write(row, left, text, style.PARAGRAPH)
+    sheet.merge(row, left, _PROSE, last)
+    return last + 1
+
+
+def _flow(book: Book, row: int) -> int:
+    """A small picture of how the numbers of a step follow each other, in the colours of their cells."""
     used = {block.role for block in book.blocks.values()}
+    roles = [role for role in _FLOW if role in used]
+    if not {"parameter", "gradient"} <= used:
+        return row
+    sheet = book.about
+    for column, role in enumerate(roles, start=TRY):
+        sheet.write(row, column, f"{role} →", style.flow(role))
+    sheet.write(row, TRY + len(roles), "parameter", style.flow("parameter"))
+    sheet.write(row, TRY + len(roles) + 1, "and so on", style.NOTE)
+    return row + 2
+
+
+def _list(book: Book, kinds: dict[str, str], row: int) -> None:
+    """The sheets, with the colours of their tabs, and the colours of the cells."""
+    sheet, used = book.about, {block.role for block in book.blocks.values()}
+    sheet.write(row, SHEETS, "Sheets", style.HEADING)
+    listed = book.sheets[1 : 1 + _LISTED]
+    for each in listed:
+        row += 1
+        sheet.link(row, SHEETS, each.name, Range(each.name, 1, 1, 1, 1), style.tab(kinds[each.name]))
+        sheet.write(row, SHEETS + 1, each.title, style.INDENTED)
+    if more := len(book.sheets) - 1 - len(listed):
+        row += 1
+        sheet.write(row, SHEETS + 1, f"and {more} more: see the tabs below", style.NOTE)
+    row += 2
+    sheet.write(row, SHEETS, "Tabs", style.HEADING)
+    for kind in (each for each in KINDS if each in kinds.values()):
+        row += 1
+        sheet.write(row, SHEETS, kind, style.Look(fill=style.TABS[kind]))
+        sheet.write(row, SHEETS + 1, KINDS[kind], style.INDENTED)
+    row += 2
+    sheet.write(row, SHEETS, "Cells", style.HEADING)
     for role in (role for role in style.ROLES if role in used):
         row += 1
-        sheet.write(row, 1, role, style.body(role))
-        sheet.write(row, 2, style.ROLES[role][2], style.TEXT)
-    row += 2
-    sheet.write(row, 1, "Blocks: every number in this workbook", style.HEADING)
-    note = "Its name is also a defined name: choose it in the name box, left of the formula bar, to go there."
-    if book.lesson == NO_LESSON:
-        note = note.replace("Its", "A block's", 1)
-    else:
-        note = "Each is checked against PyTorch in float64: put the file's name after 'sgdsheet verify'. " + note
-    sheet.write(row + 1, 1, note, style.NOTE)
-    sheet.write(row + 2, 1, LESSON, style.LABEL)
-    sheet.write(row + 2, 3, book.lesson, style.LABEL)
-    row += 3
-    for column, text in enumerate(COLUMNS, start=1):
-        sheet.write(row, column, text, style.TABLE_HEAD)
-    last = len(COLUMNS) + 1
-    sheet.write(row, last, FORMULAS, style.FAINT)
-    sheet.repeat_rows(row, row)
-    for block, fingerprint in zip(book.blocks.values(), _fingerprints(book), strict=True):
-        row += 1
-        _block_row(sheet, row, block)
-        sheet.write(row, last, fingerprint, style.FAINT)
+        sheet.write(row, SHEETS, role, style.body(role))
+        sheet.write(row, SHEETS + 1, style.ROLES[role][2], style.INDENTED)
 
 
-def _fingerprints(book: Book) -> Iterator[str]:
-    """What `verify` knows each block's formulas by."""
-    formulas = Formulas(book.blocks.values())
-    sheets = {sheet.name: sheet.cells for sheet in book.sheets}
-    for block in book.blocks.values():
-        held = ((number, cell, sheets[cell.sheet][cell.row][cell.column]) for number, cell in elements(block))
-        yield formulas.fingerprint(
-            block, ((number, cell, content.value) for number, cell, content in held if content.kind == "f")
-        )
+def _target(book: Book, text: str) -> tuple[str, Range] | None:
+    """Where a line of advice begins: the first block that it names, on a sheet that it quotes if it quotes any."""
+    quoted = [name for name in re.findall(r"'([^']+)'", text) if any(sheet.name == name for sheet in book.sheets)]
+    found = []
+    for name, block in book.blocks.items():
+        place = (block.typed or block.panels)[0]
+        match = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)
+        plain = block.typed or "_" in name  # a word such as loss may be meant as a word
+        if match and plain and (not quoted or place.sheet in quoted):
+            found.append((match.start(), name, place))
+    if found:
+        return min(found)[1:]
+    return (quoted[0], Range(quoted[0], 1, 1, 1, 1)) if quoted else None
 
 
-def _prose(sheet: Sheet, row: int, paragraphs: Any, bullet: str) -> int:
-    """Writes paragraphs, a merged row each, and returns the row after a blank one."""
-    characters = sum(_WIDTHS[:6])
-    for paragraph in paragraphs:
-        sheet.write(row, 1, bullet + paragraph, style.PROSE)
-        sheet.merge(row, 1, 6)
-        lines = len(textwrap.wrap(bullet + paragraph, int(characters * 0.95)))
-        sheet.row_heights[row] = 15.5 * lines + 2
-        row += 1
-    return row + 1
-
-
-def _block_row(sheet: Sheet, row: int, block: Block) -> None:
-    links = style.TABLE_CELL
-    typed = ALL if block.typed == block.panels else _place(block.typed)
-    place = _place(block.panels)
-    texts = (block.name, block.role, shape_text(block.shape), "", typed, block.torch, block.words)
-    name = links if len(block.name) + 2 <= _WIDEST else style.TABLE_PROSE
-    looks = (name, style.body(block.role), links, links, links, style.TABLE_PROSE, style.TABLE_PROSE)
-    for column, (text, look) in enumerate(zip(texts, looks, strict=True), start=1):
-        sheet.write(row, column, text, look)
-    sheet.link(row, 4, place, block.panels[0], style.WRAPPED_LINK)
-    wrapped = ((block.name, _WIDEST), (place, _WIDTHS[3]), (block.torch, _WIDTHS[5]), (block.words, _WIDTHS[6]))
-    lines = max(len(textwrap.wrap(text, width - 2)) for text, width in wrapped)
-    if lines > 1:
-        sheet.row_heights[row] = 15.5 * lines
-
-
-def _place(ranges: list[Range]) -> str:
-    """Ranges of one sheet as `'by hand'!D12:F14 H12:J14`, or as `maps!D12:F14, 8 down every 5, 2 across every 4`."""
-    if not ranges:
-        return ""
-    sheet, first = f"{expr.quoted(ranges[0].sheet)}!", ranges[0]
-    across = sum(each.top == first.top for each in ranges)
-    if len(ranges) > 2 and len(ranges) % across == 0:
-        down = len(ranges) // across
-        rows = ranges[across].top - first.top if down > 1 else 1
-        columns = ranges[1].left - first.left if across > 1 else 1
-        grid = _grid(first, down, rows, across, columns)
-        if [each.address for each in grid] == [each.address for each in ranges]:
-            steps = (("down", down, rows), ("across", across, columns))
-            return f"{sheet}{first.address}" + "".join(f", {n} {way} every {by}" for way, n, by in steps if n > 1)
-    return sheet + " ".join(each.address for each in ranges)
-
-
-def _grid(first: Range, down: int, rows: int, across: int, columns: int) -> list[Range]:
-    """`down` times `across` ranges like the first, so many rows and columns apart."""
-    return [
-        Range(first.sheet, first.top + y, first.left + x, first.bottom + y, first.right + x)
-        for y in range(0, down * rows, rows)
-        for x in range(0, across * columns, columns)
-    ]
-
-
-def parse_place(text: str) -> list[Range]:
-    """The ranges that `_place` wrote. Raises `ValueError` for any other text."""
-    if not text:
-        return []
-    if match := re.fullmatch(r"(.+?)(?:, (\d+) down every (\d+))?(?:, (\d+) across every (\d+))?", text):
-        place, *steps = match.groups()
-        if any(steps):
-            first, *others = parse_place(place)
-            down, rows, across, columns = (int(step or 1) for step in steps)
-            inside = first.bottom + (down - 1) * rows <= expr.MAX_ROWS
-            inside = inside and first.right + (across - 1) * columns <= expr.MAX_COLUMNS
-            if others or not inside or min(down, rows, across, columns) < 1 or down * across > expr.MAX_ROWS:
-                raise ValueError(text)
-            return _grid(first, down, rows, across, columns)
-    sheet, bang, addresses = text.rpartition("!")
-    if not bang:
-        raise ValueError(text)
-    if sheet.startswith("'") and sheet.endswith("'"):
-        sheet = sheet[1:-1].replace("''", "'")
-    return [_parse_address(sheet, address) for address in addresses.split(" ")]
-
-
-def _parse_address(sheet: str, address: str) -> Range:
-    match = re.fullmatch(r"\$?([A-Z]+)\$?(\d+)(?::\$?([A-Z]+)\$?(\d+))?", address)
-    if not match:
-        raise ValueError(address)
-    left, top = expr.column_number(match[1]), int(match[2])
-    right, bottom = (expr.column_number(match[3]), int(match[4])) if match[3] else (left, top)
-    if not (1 <= top <= bottom <= expr.MAX_ROWS and 1 <= left <= right <= expr.MAX_COLUMNS):
-        raise ValueError(address)
-    return Range(sheet, top, left, bottom, right)
-
-
-def read_about(rows: list[list[Any]], file: str) -> tuple[str, list[Block], dict[str, str]]:
-    """The lesson's name, the blocks that an `about` sheet lists, and what each block's formulas are known by.
-
-    Raises `Error` if the table is not as `write_about` left it.
-    """
-    lesson = next((held for row in rows if row[:1] == [LESSON] for held in row[2:3]), None)
-    start = next((i for i, row in enumerate(rows) if tuple(row[: len(COLUMNS)]) == COLUMNS), None)
-    if not isinstance(lesson, str) or start is None:
-        raise Error(
-            f"{file}: sheet {ABOUT!r} was edited: its line {LESSON!r} or its table's head {', '.join(COLUMNS)} is "
-            "gone; restore it, or generate the workbook anew"
-        )
-    last = len(COLUMNS)
-    known = rows[start][last : last + 1] == [FORMULAS]
-    blocks, fingerprints, cells = [], {}, 0
-    for number, row in enumerate(rows[start + 1 :], start=start + 2):
-        if all(value in (None, "") for value in row):
-            continue
-        where = f"{file}: sheet {ABOUT!r}, row {number}"
-        block = _read_block(row, where)
-        cells += math.prod(block.shape)
-        if cells > MOST:
-            raise Error(f"{where}: the blocks up to {block.name!r} have more than {MOST:,} cells; it was edited")
-        blocks.append(block)
-        if known:
-            fingerprints[block.name] = str(row[last]) if len(row) > last else ""
-    return lesson, blocks, fingerprints
-
-
-def _read_block(row: list[Any], where: str) -> Block:
-    name, role, shape, place, typed, torch, words = (
-        "" if value is None else str(value) for value in [*row, *[None] * len(COLUMNS)][: len(COLUMNS)]
-    )
-    if not name or role not in style.ROLES:
-        raise Error(
-            f"{where}: expected a block's name and one of the roles {', '.join(style.ROLES)}, got {name!r}, {role!r}"
-        )
-    everything = typed == ALL
-    typed = "" if everything else typed
-    parsers = (("shape", parse_shape, shape), ("place", parse_place, place), ("you may change", parse_place, typed))
-    parsed: list[Any] = []
-    for column, parser, text in parsers:
-        try:
-            parsed.append(parser(text))
-        except ValueError:
-            raise Error(f"{where}: column {column!r} of block {name!r} was edited: {text!r} cannot be read") from None
-    size = sum(rows * columns for rows, columns in (panel.shape for panel in parsed[1]))
-    count = math.prod(parsed[0])
-    if size != count or not size:
-        raise Error(
-            f"{where}: block {name!r} of shape {shape!r} has {count} elements, but its place {place!r} has {size} cells"
-        )
-    block = Block(name, role, parsed[0], parsed[1], parsed[1 if everything else 2], torch, words)
-    try:
-        list(block.parts())
-    except ValueError as error:
-        raise Error(f"{where}: column 'place' of block {name!r} was edited: {error}") from None
-    return block
+def _links(sheet: Sheet, *targets: tuple[str, Sheet]) -> None:
+    """Links to the first sheet and to the neighbours, right of the title."""
+    column, edge = 2, TITLE_LETTER * len(sheet.title) + 40.0
+    for text, target in targets:
+        while sheet.left_of(column) < edge:
+            column += 1
+        text = text.format(target.name)
+        sheet.link(1, column, text, Range(target.name, 1, 1, 1, 1))
+        edge = sheet.left_of(column) + LETTER * len(text) + 15

@@ -1,4 +1,4 @@
-"""Charts: always points or lines over a numeric x axis, with a title and named axes."""
+"""Charts: points or lines over a numeric x axis, or columns over words, with a title and named axes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openpyxl.chart import Reference, ScatterChart
+from openpyxl.chart import BarChart, Reference, ScatterChart
+from openpyxl.chart.data_source import AxDataSource, StrRef
 from openpyxl.chart.marker import Marker
 from openpyxl.chart.series import SeriesLabel, XYSeries
 from openpyxl.chart.series_factory import SeriesFactory
@@ -18,6 +19,10 @@ from openpyxl.drawing.text import CharacterProperties, Paragraph, ParagraphPrope
 
 from sgdsheet.book import style
 from sgdsheet.tensor import span
+
+Chart = ScatterChart | BarChart
+
+Limits = tuple[float | None, float | None]
 
 _DASHES = ("solid", "sysDash", "lgDash")
 
@@ -41,12 +46,12 @@ def scatter(
     y_title: str,
     series: Sequence[Series],
     *,
-    width: int = 17,
-    height: int = 9,
+    width: float = 17,
+    height: float = 9,
     log: bool = False,
     log_x: bool = False,
-    x_range: tuple[float | None, float | None] | None = None,
-    y_range: tuple[float | None, float | None] | None = None,
+    x_range: Limits | None = None,
+    y_range: Limits | None = None,
 ) -> ScatterChart:
     """A chart of `series`, `width` by `height` centimetres; `log` gives the y axis powers of ten, `log_x` the x axis.
 
@@ -54,22 +59,7 @@ def scatter(
     """
     chart = ScatterChart()
     chart.scatterStyle = "lineMarker"
-    chart.style = 2
-    chart.roundedCorners = False  # Excel's own default, which is round where nothing is said
-    chart.title = _title(title, 1300)
-    chart.width, chart.height = width, height
-    chart.legend.position = "b" if len(series) <= 6 else "r"  # type: ignore[union-attr]
-    chart.legend.overlay = False  # type: ignore[union-attr]
-    if len(series) == 1:
-        chart.legend = None
-    for axis, name, limits in ((chart.x_axis, x_title, x_range), (chart.y_axis, y_title, y_range)):
-        axis.title = _title(name, 1000)
-        axis.delete = False  # openpyxl leaves this out, and Excel then hides the axis
-        axis.number_format = "General"
-        axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E0E0E0", w=6350))  # type: ignore[union-attr]
-        axis.tickLblPos = "low"
-        if limits:
-            axis.scaling.min, axis.scaling.max = limits
+    _dress(chart, title, (x_title, x_range), (y_title, y_range), len(series), width, height)
     if log:
         chart.y_axis.scaling.logBase = 10
         chart.y_axis.number_format = "0E+0"
@@ -80,6 +70,65 @@ def scatter(
     for position, each in enumerate(series):
         chart.series.append(_series(each, position if each.color is None else each.color))
     return chart
+
+
+def bars(
+    title: str,
+    x_title: str,
+    y_title: str,
+    labels: Any,
+    heights: Sequence[tuple[str, Any]],
+    *,
+    width: float = 17,
+    height: float = 9,
+    y_range: Limits | None = None,
+) -> BarChart:
+    """A column over each of `labels`, or one for each of `heights`: pairs of what it is called and its cells.
+
+    `labels` and the cells are arrays of references that each fill one range; the labels' cells may hold words. Width,
+    height and range as for `scatter`.
+    """
+    chart = BarChart()
+    chart.gapWidth = 60
+    _dress(chart, title, (x_title, None), (y_title, y_range), len(heights), width, height)
+    for position, (label, cells) in enumerate(heights):
+        made = SeriesFactory(Reference(range_string=span(cells).absolute_place))
+        made.tx = SeriesLabel(v=label)
+        made.cat = AxDataSource(strRef=StrRef(f=span(labels).absolute_place))
+        made.invertIfNegative = False
+        made.graphicalProperties.solidFill = style.LINES[position % len(style.LINES)]
+        chart.series.append(made)
+    return chart
+
+
+def _dress(
+    chart: Chart,
+    title: str,
+    x: tuple[str, Limits | None],
+    y: tuple[str, Limits | None],
+    series: int,
+    width: float,
+    height: float,
+) -> None:
+    """What all charts share: title, named axes, legend, size."""
+    chart.style = 2
+    chart.roundedCorners = False  # Excel's own default, which is round where nothing is said
+    chart.visible_cells_only = False  # what stands in closed columns is drawn too
+    chart.title = _title(title, 1300)
+    chart.width, chart.height = width, height  # type: ignore[assignment]
+    chart.legend.position = "b" if series <= 6 else "r"  # type: ignore[union-attr]
+    chart.legend.overlay = False  # type: ignore[union-attr]
+    if series == 1:
+        chart.legend = None
+    for axis, (name, limits) in ((chart.x_axis, x), (chart.y_axis, y)):
+        axis.title = _title(name, 1000)
+        axis.delete = False  # openpyxl leaves this out, and Excel then hides the axis
+        axis.number_format = "General"
+        if axis.majorGridlines is not None:
+            axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="E0E0E0", w=6350))
+        axis.tickLblPos = "low"
+        if limits:
+            axis.scaling.min, axis.scaling.max = limits
 
 
 def _title(text: str, size: int) -> Title:

@@ -6,13 +6,14 @@ A program that does not calculate, as a previewer or Excel's Protected View, dra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import quoteattr, unescape
+from xml.sax.saxutils import escape, quoteattr, unescape
 
 import numpy as np
-from openpyxl.chart import ScatterChart
 from openpyxl.utils.cell import range_boundaries
+
+from sgdsheet.book.chart import Chart
 
 
 def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
@@ -22,26 +23,43 @@ def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
     out, as Excel does.
     """
 
-    def cached(match: re.Match[bytes]) -> bytes:
-        values = [*_values(unescape(match[1].decode()), sheets)]
-        points = "".join(f'<pt idx="{n}"><v>{value!r}</v></pt>' for n, value in enumerate(values) if value is not None)
+    def numbers(match: re.Match[bytes]) -> bytes:
+        values = [_number(each) for each in _held(unescape(match[1].decode()), sheets)]
+        points = _points(None if value is None else repr(value) for value in values)
         cache = f'<numCache><formatCode>General</formatCode><ptCount val="{len(values)}"></ptCount>{points}</numCache>'
         return match[0].replace(b"</numRef>", cache.encode() + b"</numRef>")
 
-    return re.sub(rb"<numRef><f>([^<]*)</f></numRef>", cached, part)
+    def words(match: re.Match[bytes]) -> bytes:
+        values = [*_held(unescape(match[1].decode()), sheets)]
+        points = _points(None if value is None else escape(_plain(value)) for value in values)
+        cache = f'<strCache><ptCount val="{len(values)}"></ptCount>{points}</strCache>'
+        return match[0].replace(b"</strRef>", cache.encode() + b"</strRef>")
+
+    part = re.sub(rb"<strRef><f>([^<]*)</f></strRef>", words, part)
+    return re.sub(rb"<numRef><f>([^<]*)</f></numRef>", numbers, part)
 
 
-def _values(place: str, sheets: Mapping[str, np.ndarray]) -> Iterator[float | None]:
+def _points(texts: Iterable[str | None]) -> str:
+    return "".join(f'<pt idx="{n}"><v>{text}</v></pt>' for n, text in enumerate(texts) if text is not None)
+
+
+def _held(place: str, sheets: Mapping[str, np.ndarray]) -> Iterator[Any]:
     sheet, _, cells = place.rpartition("!")
     bounds: Any = range_boundaries(cells)
     left, top, right, bottom = bounds
-    held = sheets[sheet.strip("'").replace("''", "'")]
-    for value in held[top - 1 : bottom, left - 1 : right].flat:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        yield float(value) if number and np.isfinite(value) else None
+    return iter(sheets[sheet.strip("'").replace("''", "'")][top - 1 : bottom, left - 1 : right].flat)
 
 
-def with_descriptions(part: bytes, charts: Sequence[ScatterChart]) -> bytes:
+def _number(value: Any) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and np.isfinite(value) else None
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def with_descriptions(part: bytes, charts: Sequence[Chart]) -> bytes:
     """A drawing's part in which each of its charts is described in words (alternative text)."""
     for number, chart in enumerate(charts, start=1):
         name = f'name="Chart {number}"'
@@ -49,7 +67,7 @@ def with_descriptions(part: bytes, charts: Sequence[ScatterChart]) -> bytes:
     return part
 
 
-def described(chart: ScatterChart) -> str:
+def described(chart: Chart) -> str:
     """What a chart shows, in a sentence or two."""
     names = [each.tx.v for each in chart.series if each.tx and each.tx.v]
     lines = f" Shown: {', '.join(names)}." if len(names) > 1 else ""

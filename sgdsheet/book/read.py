@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book.about import ABOUT, LESSON, parse_place, read_about
 from sgdsheet.book.blocks import Block, defined_name, named
 from sgdsheet.book.cells import CellFile, Cells
 from sgdsheet.book.formulas import Formulas, changed, elements
+from sgdsheet.book.register import LESSON, REGISTER, parse_place, read_register
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
@@ -61,7 +61,8 @@ def read(path: str | Path) -> Saved:
     """
     path = Path(path)
     file = CellFile(path)
-    lesson, listed, fingerprints = read_about(_about(file), str(path))
+    register, rows = _register(file)
+    lesson, listed, fingerprints = read_register(rows, str(path), register)
     blocks, moved, astray = {}, {}, {}
     for block in listed:
         found, problem = _followed(block, file.names.get(defined_name(block.name)))
@@ -73,7 +74,7 @@ def read(path: str | Path) -> Saved:
     cells = {}
     for sheet in dict.fromkeys(panel.sheet for block in blocks.values() for panel in block.panels):
         if sheet not in file.sheets:
-            raise Error(f"{path}: sheet {ABOUT!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
+            raise Error(f"{path}: sheet {register!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
         cells[sheet] = file.cells(sheet)
     program = file.rows(PROGRAM) if PROGRAM in file.sheets else []
     contents = {name: _contents(block, cells) for name, block in blocks.items()}
@@ -81,14 +82,14 @@ def read(path: str | Path) -> Saved:
     return Saved(path, lesson, blocks, contents, moved, astray, rewritten, program)
 
 
-def _about(file: CellFile) -> list[list[Any]]:
-    """The rows of the sheet `about`, whatever it is called now."""
-    for sheet in sorted(file.sheets, key=lambda name: name != ABOUT):
+def _register(file: CellFile) -> tuple[str, list[list[Any]]]:
+    """The sheet that lists the blocks, whatever it is called now, and its rows; in older workbooks it is `about`."""
+    for sheet in sorted(file.sheets, key=lambda name: name not in (REGISTER, "about")):
         rows = file.rows(sheet)
-        if sheet == ABOUT or any(row[:1] == [LESSON] for row in rows):
-            return rows
+        if sheet == REGISTER or any(row[:1] == [LESSON] for row in rows):
+            return sheet, rows
     raise Error(
-        f"{file.path}: has no sheet {ABOUT!r}, so either sgdsheet did not make it or the sheet was deleted; "
+        f"{file.path}: has no sheet {REGISTER!r}, so either sgdsheet did not make it or the sheet was deleted; "
         "restore it, or generate the workbook anew"
     )
 

@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from openpyxl import Workbook
-from openpyxl.chart import ScatterChart
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.hyperlink import Hyperlink
 from openpyxl.worksheet.worksheet import Worksheet
@@ -29,9 +28,12 @@ from sgdsheet.book.blocks import (
     rectangles,
     shape_text,
 )
+from sgdsheet.book.chart import Chart
+from sgdsheet.book.geometry import COLUMN, ROW, column_pixels, row_pixels
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.style import Look
 from sgdsheet.book.tables import Table
+from sgdsheet.book.text import broken
 from sgdsheet.book.validation import rule
 from sgdsheet.errors import Error
 from sgdsheet.expr import Expr, Range, Ref
@@ -81,16 +83,20 @@ class Book:
         self.about = Sheet(self, front, "about")
         self.sheets = [self.about]
 
-    def sheet(self, name: str, title: str, *notes: str) -> Sheet:
-        """A new sheet with a title and lines of explanation; the first free row is its `next_row`."""
+    def sheet(self, name: str, title: str, *notes: str, details: bool = False) -> Sheet:
+        """A new sheet with a title and lines of explanation; the first free row is its `next_row`.
+
+        One of `details` that a first reader may pass over goes to the end, and its tab is grey.
+        """
         if len(name) > 31 or re.search(r"[\[\]:*?/\\]", name):
             raise Error(f"{name!r} cannot name a sheet: at most 31 characters, none of []:*?/\\")
-        sheet = Sheet(self, self.workbook.create_sheet(name), name)
+        sheet = Sheet(self, self.workbook.create_sheet(name), name, title, details)
         self.sheets.append(sheet)
         sheet.write(1, 1, title, style.TITLE)
         sheet.row_heights[1] = 27
         for row, note in enumerate(notes, start=2):
             sheet.write(row, 1, note, style.SUBTITLE)
+        sheet.row_heights[2 + len(notes)] = 6  # a narrow gap: what is below may be frozen with it
         sheet.next_row = 3 + len(notes)
         return sheet
 
@@ -107,11 +113,13 @@ class Book:
 class Sheet:
     """One sheet of a book. Rows and columns count from 1."""
 
-    def __init__(self, book: Book, worksheet: Worksheet, name: str) -> None:
-        self.book, self.worksheet, self.name = book, worksheet, name
+    def __init__(self, book: Book, worksheet: Worksheet, name: str, title: str = "", details: bool = False) -> None:
+        self.book, self.worksheet, self.name, self.title, self.details = book, worksheet, name, title, details
         self.cells: dict[int, dict[int, Content]] = {}
         self.row_heights: dict[int, float] = {}
         self.next_row = 1
+        self._decimals: list[Range] = []  # cells that show three decimals
+        self._mapped: set[str] = set()  # ranges with a heat map
         if worksheet.title != name:  # openpyxl evades a name that is taken, whatever its case
             raise Error(f"two sheets are named {name!r}")
         worksheet.sheet_view.showGridLines = False
@@ -134,15 +142,39 @@ class Sheet:
         cell = self.worksheet.cell(row, column)
         cell.hyperlink = Hyperlink(ref=cell.coordinate, location=target.place, display=text)
 
-    def merge(self, row: int, left: int, right: int) -> None:
-        """Makes the cells of one row from column `left` to `right` one."""
-        if right > left:
-            self.worksheet.merge_cells(start_row=row, end_row=row, start_column=left, end_column=right)
+    def merge(self, row: int, left: int, right: int, bottom: int | None = None) -> None:
+        """Makes the cells of a row from column `left` to `right`, and those below as far as row `bottom`, one."""
+        bottom = bottom or row
+        if right > left or bottom > row:
+            self.worksheet.merge_cells(start_row=row, end_row=bottom, start_column=left, end_column=right)
 
     def width(self, column: int, characters: float, until: int | None = None) -> None:
         """Makes a column, or all from `column` to `until`, so many characters wide."""
         for each in range(column, (until or column) + 1):
             self.worksheet.column_dimensions[expr.column_letters(each)].width = characters
+
+    def left_of(self, column: int) -> int:
+        """How many pixels right of the sheet's edge a column begins."""
+        return sum(self._column_pixels(each) for each in range(1, column))
+
+    def top_of(self, row: int) -> int:
+        """How many pixels below the sheet's edge a row begins."""
+        special = [height for number, height in self.row_heights.items() if number < row]
+        return (row - 1 - len(special)) * ROW + sum(map(row_pixels, special))
+
+    def _column_pixels(self, column: int) -> int:
+        letters, dimensions = expr.column_letters(column), self.worksheet.column_dimensions
+        if letters not in dimensions:
+            default = self.worksheet.sheet_format.defaultColWidth
+            return column_pixels(default) if default else COLUMN
+        return 0 if dimensions[letters].hidden else column_pixels(dimensions[letters].width)
+
+    def fold(self, first: int, last: int) -> None:
+        """Closes columns that a first reader may pass over; a + above the column right of them opens them."""
+        for column in range(first, last + 1):
+            dimension = self.worksheet.column_dimensions[expr.column_letters(column)]
+            dimension.outlineLevel, dimension.hidden = 1, True
+        self.worksheet.column_dimensions[expr.column_letters(last + 1)].collapsed = True
 
     def default_width(self, characters: float) -> None:
         """Makes every column so many characters wide for which `width` says nothing else."""
@@ -200,7 +232,7 @@ class Sheet:
         """Writes an array of formulas into a block, some of them `Known`; `Typed` ones are for the reader to change."""
         block = self.book.blocks[name]
         formula_style = self.book.styles.number(style.body(block.role, number_format))
-        typed_style = self.book.styles.number(style.typed(block.role, number_format))
+        typed_style = self.book.styles.number(style.typed(number_format))
         values = np.broadcast_to(np.asarray(array, dtype=object), block.shape)
         typed: list[Ref] = []
         for panel, held in block.panels_of(values):
@@ -217,6 +249,8 @@ class Sheet:
                 else:
                     self._formula(row, column, value, formula_style, name)
         block.typed = list(block.panels) if len(typed) == values.size else rectangles(typed)
+        if number_format == style.NUMBER:
+            self._decimals += block.panels
 
     def place(
         self,
@@ -244,27 +278,42 @@ class Sheet:
         names: Sequence[str],
         torch: Mapping[str, str] | None = None,
         labels: Sequence[str] | None = None,
+        *,
+        across: bool = False,
     ) -> list[Ref]:
-        """A panel of inputs, a row each: name (or its label), the cell to type into, what it means."""
+        """A panel of inputs, a row each: name (or its label), the cell to type into, what it means.
+
+        `across` sets them side by side instead, a column each, every name above its cell; what it means is shown where
+        the cell is chosen.
+        """
         references = []
         for offset, name in enumerate(names):
             spec = self.book.inputs[name]
             meaning = f"{spec.meaning} (chosen when this workbook was made)" if spec.fixed else spec.meaning
-            self.write(row + offset, column, labels[offset] if labels else name, style.LABEL)
+            at = (row + 1, column + offset) if across else (row + offset, column + 1)
+            label = labels[offset] if labels else name
+            if across:
+                self.write(row, column + offset, broken(label), style.LABEL_ABOVE)
+                if "\n" in broken(label):
+                    self.row_heights[row] = 30
+            else:
+                self.write(row + offset, column, label, style.LABEL)
+                self.write(row + offset, column + 2, meaning, style.NOTE)
             references.append(
                 self.place(
                     name,
                     self.book.values[name] if spec.fixed else self.book.typed(name),
                     "check" if spec.fixed else "input",
-                    row + offset,
-                    column + 1,
+                    *at,
                     words=meaning,
                     torch=(torch or {}).get(name, ""),
                     number_format=style.PRECISE,
                 ).item()
             )
-            self.write(row + offset, column + 2, meaning, style.NOTE)
-        self.next_row = max(self.next_row, row + len(names) + 1)
+        used = 2 if across else len(names)
+        if across:
+            self.row_heights[row + 2] = 6  # a narrow gap: what is below may be frozen with it
+        self.next_row = max(self.next_row, row + used + 1)
         return references
 
     def value(
@@ -326,6 +375,7 @@ class Sheet:
         """Colours cells by their values, all on one scale."""
         held = ranges(references)
         whole = around(held)
+        self._mapped.update(each.address for each in held)
         scaled = style.color_scale(scale, whole.absolute_place.rpartition("!")[2])
         self.worksheet.conditional_formatting.add(addresses(held), scaled)
 
@@ -348,9 +398,18 @@ class Sheet:
         chosen = expr.choose(expr.Call("AND", *inside), 1, 0).text(self.name)
         self.worksheet.conditional_formatting.add(addresses(ranges(references)), style.framed(chosen))
 
-    def chart(self, row: int, column: int, chart: ScatterChart) -> None:
+    def chart(self, row: int, column: int, chart: Chart) -> None:
         """Puts a chart with its upper left corner at a cell."""
         self.worksheet.add_chart(chart, f"{expr.column_letters(column)}{row}")
+
+    def show_powers(self) -> None:
+        """Lets numbers that three decimals do not show be powers of ten."""
+        formats = self.worksheet.conditional_formatting
+        formats.add(self.extent().address, style.large_numbers("A1"))
+        # LibreOffice shows one of two formats that overlap: the colours of a heat map say more.
+        small = [each for each in self._decimals if each.address not in self._mapped]
+        if small:
+            formats.add(addresses(small), style.small_numbers(small[0].address.partition(":")[0]))
 
     def print_on_one_page(self, *, upright: bool = False) -> None:
         """Prints the whole sheet on one page, however small: maps are not to be cut apart."""

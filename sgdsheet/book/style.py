@@ -12,15 +12,18 @@ from openpyxl.styles.differential import DifferentialStyle
 from openpyxl.styles.numbers import NumberFormat
 from openpyxl.worksheet.worksheet import Worksheet
 
-NUMBER = "0.0000"
+NUMBER = "0.000"
 SHORT = "0.00"
+SPARSE = '0.00;-0.00;"\u00b7"'  # a dot for a zero, where most are zero
 WHOLE = "0"
 PRECISE = "General"
-SQUARE = "[=0]0.0000;[<0.0005]0.0E+00;0.0000"  # never negative; digits where 0.0000 would hide them
+SQUARE = "[=0]0.000;[<0.005]0.0E+00;0.000"  # never negative; digits where 0.000 would hide them
+
+TABS = {"play": "FFD966", "read": "9DC3E6", "details": "BFBFBF"}
 
 # Light enough for black digits, and told apart by colour-blind readers; the header's tint is the second.
 ROLES: dict[str, tuple[str, str, str]] = {
-    "input": ("FFF2CC", "FFD966", "type here: the sheet follows"),
+    "input": ("FFF2CC", "FFD966", "type here: all else follows"),
     "data": ("DDEBF7", "9DC3E6", "the data to learn from"),
     "parameter": ("E2EFDA", "A9D08E", "what is learned"),
     "activation": ("F7F7F7", "D0CECE", "computed on the way forward"),
@@ -52,6 +55,8 @@ LIGHT = Scale(("8A8A8A", "C4C4C4", "FFFFFF"), "percent")
 HEAT = Scale(("FFFFFF", "FDD49E", "E8853B"), "percent")
 _MIDDLES = {"median": ("percentile", 50), "percent": ("percent", 50), "zero": ("num", 0)}
 
+LETTER_OF_A_HEAD = 1.15  # how wide a letter of a bold name is, measured in characters of a column
+
 # Lines in charts: Okabe and Ito's colours, the yellow left out (invisible on white).
 LINES = ("0072B2", "E69F00", "009E73", "D55E00", "CC79A7", "56B4E9", "000000")
 
@@ -72,6 +77,7 @@ class Look:
     underline: bool = False
     indent: int = 0
     shrink: bool = False
+    vertical: str | None = None
 
 
 TITLE = Look(bold=True, size=18, color="1F3864")
@@ -83,7 +89,11 @@ NOTE = Look(italic=True, color="595959", size=10, indent=1)
 WRAPPED_NOTE = replace(NOTE, wrap=True, indent=0)
 FAINT = Look(color="A6A6A6", size=8)
 LABEL = Look(bold=True)
+LABEL_ABOVE = Look(bold=True, wrap=True, vertical="bottom")
 LINK = Look(color="0563C1", underline=True)
+INDENTED = Look(indent=1)
+PARAGRAPH = Look(wrap=True, vertical="top")
+MORE = Look(italic=True, color="7F7F7F", size=9, wrap=True, horizontal="center")
 TABLE_HEAD = Look(bold=True, fill="D9D9D9", border="7F7F7F")
 TABLE_CELL = Look(border="D9D9D9")
 TABLE_PROSE = Look(border="D9D9D9", wrap=True)
@@ -98,9 +108,9 @@ def body(role: str, number_format: str = NUMBER) -> Look:
     return Look(fill, border="E3E3E3", number_format=number_format, shrink=True)
 
 
-def typed(role: str, number_format: str = NUMBER) -> Look:
-    """The look of a block's cells that the reader may type into: data keeps its own, all else looks like an input."""
-    return body(role, number_format) if role == "data" else body("input", number_format)
+def typed(number_format: str = NUMBER) -> Look:
+    """The one look of cells that the reader may type into: yellow; the frame and the digits stay under a heat map."""
+    return body("input", number_format)
 
 
 def head(role: str) -> Look:
@@ -113,6 +123,16 @@ def words(role: str) -> Look:
     return Look(
         fill=ROLES[role][0], italic=True, size=9, color="404040", border="D9D9D9", horizontal="center", wrap=True
     )
+
+
+def flow(role: str) -> Look:
+    """The look of a role in the small picture of how the numbers flow."""
+    return Look(fill=ROLES[role][1], border="7F7F7F", horizontal="center", shrink=True)
+
+
+def tab(kind: str) -> Look:
+    """The look of a sheet's name in the list of sheets, in the colour of its tab."""
+    return replace(LINK, fill=TABS[kind])
 
 
 class Styles:
@@ -142,7 +162,7 @@ class Styles:
             wraps = look.wrap or look.horizontal is not None
             cell.alignment = Alignment(
                 horizontal="left" if look.indent else look.horizontal,
-                vertical="center" if wraps else None,
+                vertical=look.vertical or ("center" if wraps else None),
                 wrap_text=look.wrap or None,
                 shrink_to_fit=look.shrink or None,
                 indent=look.indent,
@@ -166,12 +186,21 @@ def color_scale(scale: Scale, span: str) -> Rule:
 
 
 def large_numbers(top_left: str) -> Rule:
-    """Powers of ten for what four decimals have no room for: a diverging run must not turn into ###.
+    """Powers of ten for what three decimals have no room for: a diverging run must not turn into ###.
 
     A number format with conditions would do, but LibreOffice then drops the minus sign.
     """
-    look = DifferentialStyle(numFmt=NumberFormat(numFmtId=200, formatCode="0.00E+00"))
-    return Rule(type="expression", dxf=look, formula=[f"IF(ISNUMBER({top_left}),ABS({top_left})>=100000,FALSE)"])
+    return _powers_of_ten(f"ABS({top_left})>=100000", top_left)
+
+
+def small_numbers(top_left: str) -> Rule:
+    """Powers of ten for what three decimals would show as 0.000 though it is not 0."""
+    return _powers_of_ten(f"AND({top_left}<>0,ABS({top_left})<0.0005)", top_left)
+
+
+def _powers_of_ten(condition: str, cell: str) -> Rule:
+    look = DifferentialStyle(numFmt=NumberFormat(numFmtId=200, formatCode="0.0E+00"))
+    return Rule(type="expression", dxf=look, formula=[f"IF(ISNUMBER({cell}),{condition},FALSE)"])
 
 
 def framed(mark: str) -> Rule:

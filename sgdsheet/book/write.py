@@ -17,8 +17,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from sgdsheet.book import style
-from sgdsheet.book.about import write_about
+from sgdsheet.book.about import finish
 from sgdsheet.book.charted import with_descriptions, with_values
 from sgdsheet.book.sheet import Book, Sheet
 from sgdsheet.expr import Range, column_letters
@@ -40,7 +39,7 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
     An existing file is replaced only when the new one is complete. Raises `Error` if the folder cannot be written.
     """
     path = Path(path)
-    write_about(book)
+    finish(book)
     parts = _shell(book)
     sheets = {f"xl/worksheets/sheet{number}.xml": sheet for number, sheet in enumerate(book.sheets, start=1)}
     with replacing(path) as temporary:
@@ -57,12 +56,8 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
 
 def _shell(book: Book) -> dict[str, bytes]:
     """The parts of the file as openpyxl writes them, the sheets without rows, put right where Excel is strict."""
-    changed = {panel.sheet for block in book.blocks.values() for panel in block.typed}
     for sheet in book.sheets[1:]:
-        if sheet.name in changed:
-            sheet.worksheet.sheet_properties.tabColor = style.ROLES["input"][1]
-        extent = sheet.extent()
-        sheet.worksheet.conditional_formatting.add(extent.address, style.large_numbers("A1"))
+        sheet.show_powers()
     book.workbook.calculation.fullCalcOnLoad = True
     book.workbook.properties.creator = "sgdsheet"
     book.workbook.properties.title = book.title

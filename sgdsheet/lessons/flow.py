@@ -47,7 +47,8 @@ class Column:
     names in the table, or None for a column that `table.fill` is to fill later. `words` is the formula in plain
     notation, `torch` what the block is in PyTorch, `digits` its number format, `width` the least width of its column in
     characters: by default the table's, or what its words need. A block of two dimensions has as many columns as `parts`
-    has names, which stand above them. An `absolute` one is referred to as `$A$1`.
+    has names, which stand above them. An `absolute` one is referred to as `$A$1`. A `folded` one of a table goes after
+    the others, into closed columns that a click opens: what a first reader may pass over.
     """
 
     role: str
@@ -59,6 +60,7 @@ class Column:
     parts: Sequence[str] = ()
     absolute: bool = False
     title: str | None = None
+    folded: bool = False
 
 
 data = partial(Column, "data")
@@ -80,14 +82,20 @@ def columns(
     that say no width of their own are at least `width` characters wide. None is no column.
     """
     t = Named()
-    there = {name: each for name, each in given.items() if each is not None}
+    ordered = sorted(given.items(), key=lambda item: item[1] is not None and item[1].folded)
+    there = {name: each for name, each in ordered if each is not None}
+    fold_from = None
     for name, each in there.items():
         says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
         says |= {"title": each.title or (name if short else None), "width": each.width or width or _width(each)}
         if each.parts:
             says["parts"] = each.parts
+        if each.folded and fold_from is None:
+            fold_from = table.next_column
         add = table.columns if each.parts else table.column
         setattr(t, name, add(prefix + name, each.role, **says))
+    if fold_from is not None:
+        table.fold(fold_from)
     for name, each in there.items():
         if each.formula is not None:
             table.fill(prefix + name, formulas(each, t), each.digits)
@@ -160,8 +168,9 @@ def inputs(
     left: int = 1,
     prefix: str = "",
     torch: Mapping[str, str] | None = None,
+    across: bool = False,
 ) -> Named:
-    """Cells for the reader to type into, a row each. Returns references by name.
+    """Cells for the reader to type into, a row each, or a column each if they go `across`. Returns references by name.
 
     With a `prefix` each input is named with it, and labelled and returned without it; so are the keys of `torch`, what
     an input is in PyTorch.
@@ -169,7 +178,7 @@ def inputs(
     row = sheet.next_row if row is None else row
     full = [prefix + name for name in names]
     meant = {prefix + name: text for name, text in (torch or {}).items()}
-    made = sheet.inputs(row, left, full, torch=meant, labels=names if prefix else None)
+    made = sheet.inputs(row, left, full, torch=meant, labels=names if prefix else None, across=across)
     return Named(**dict(zip(names, made, strict=True)))
 
 
@@ -249,10 +258,8 @@ def descend(
 
 
 def _width(column: Column) -> float:
-    """Returns the width that shows the numbers, and the words in a few lines."""
-    if column.parts:
-        return 13
-    return max(9 if column.digits == WHOLE else 13, min(16, len(column.words) / 2.6))
+    """Returns the width that shows the numbers; the table widens it for words that would take many lines."""
+    return 7 if column.digits == WHOLE else 10
 
 
 def formulas(column: Column, t: Named) -> Any:

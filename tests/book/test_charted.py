@@ -52,13 +52,6 @@ def test_charts_are_described_and_square(workbook: Workbook, name: str) -> None:
         assert "<legend>" not in chart or '<overlay val="0"></overlay></legend>' in chart
 
 
-def test_the_tab_is_yellow_where_there_is_something_to_change(workbook: Workbook) -> None:
-    book: Any = openpyxl.load_workbook(workbook("linear_sgd"))
-    yellow = {sheet.title for sheet in book if sheet.sheet_properties.tabColor is not None}
-    assert {"data", "sgd"} <= yellow
-    assert not {"about", "epochs", "path"} & yellow
-
-
 def test_what_is_no_number_is_left_out_of_a_chart() -> None:
     from sgdsheet.book.charted import with_values
 

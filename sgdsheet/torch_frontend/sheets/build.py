@@ -40,7 +40,7 @@ def build(program: Program, values: Mapping[str, Any], title: str) -> tuple[Book
 def _write(book: Book, program: Program, placed: Placed) -> None:
     """The program as text, on a sheet of its own, for `sgdsheet verify`."""
     title = "The program that this workbook is checked against"
-    sheet = book.sheet(PROGRAM, title, "sgdsheet verify reads this: leave it as it is.")
+    sheet = book.sheet(PROGRAM, title, "sgdsheet verify reads this: leave it as it is.", details=True)
     for row, texts in enumerate(program.rows(placed), start=sheet.next_row):
         for column, text in enumerate((part for each in texts for part in pieces(each)), start=1):
             sheet.write(row, column, text)
