@@ -162,6 +162,23 @@ class Sheet:
         special = [height for number, height in self.row_heights.items() if number < row]
         return (row - 1 - len(special)) * ROW + sum(map(row_pixels, special))
 
+    def column_from(self, pixels: float) -> int:
+        """The first column that begins so many pixels right of the edge, or further."""
+        column, left = 1, 0
+        while left < pixels:
+            left += self._column_pixels(column)
+            column += 1
+        return column
+
+    def row_from(self, pixels: float) -> int:
+        """The first row that begins so many pixels below the edge, or further."""
+        row = max(1, int(pixels) // ROW - len(self.row_heights))
+        while self.top_of(row) < pixels:
+            row += 1
+        while row > 1 and self.top_of(row - 1) >= pixels:
+            row -= 1
+        return row
+
     def _column_pixels(self, column: int) -> int:
         letters, dimensions = expr.column_letters(column), self.worksheet.column_dimensions
         if letters not in dimensions:

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdsheet.book import NUMBER, WHOLE, Book, Series, Sheet, Table, scatter, typed
+from sgdsheet.book.geometry import chart_pixels
 from sgdsheet.book.style import LABEL, Look
 from sgdsheet.tensor import index
 
 if TYPE_CHECKING:
     import torch
 
-CHART_ROWS, CHART_COLUMNS = 20, 7  # what a chart takes in a grid of charts
+GAP = 10  # pixels between charts
 
 
 class Named(SimpleNamespace):
@@ -183,11 +184,18 @@ def inputs(
 
 
 def charts(sheet: Sheet, *made: Any, across: int = 2, row: int | None = None, left: int = 1) -> None:
-    """Charts in a grid, `across` beside each other, each as large as `scatter` makes it by default."""
+    """Charts in a grid, `across` beside each other. Set the widths of the columns that they stand over first.
+
+    `sheet.next_row` is then below them.
+    """
     row = sheet.next_row if row is None else row
-    for position, chart in enumerate(made):
-        down, beside = divmod(position, across)
-        sheet.chart(row + down * CHART_ROWS, left + beside * CHART_COLUMNS, chart)
+    for start in range(0, len(made), across):
+        line, column = made[start : start + across], left
+        for chart in line:
+            sheet.chart(row, column, chart)
+            column = sheet.column_from(sheet.left_of(column) + chart_pixels(chart.width) + GAP)
+        row = sheet.row_from(sheet.top_of(row) + max(chart_pixels(chart.height) for chart in line) + GAP)
+    sheet.next_row = max(sheet.next_row, row)
 
 
 def labels(
