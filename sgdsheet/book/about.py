@@ -9,7 +9,8 @@ import re
 import textwrap
 
 from sgdsheet.book import style
-from sgdsheet.book.geometry import LETTER, TITLE_LETTER
+from sgdsheet.book.geometry import LETTER
+from sgdsheet.book.navigation import link_blocks, link_sheets
 from sgdsheet.book.register import write_register
 from sgdsheet.book.sheet import Book, Sheet
 from sgdsheet.expr import Range
@@ -18,7 +19,7 @@ TRY, SHEETS = 1, 11  # the columns in which what to try, and the list of sheets,
 _PROSE = SHEETS - 2  # the last column of the prose
 _TRY_WIDTH, _WIDTH, _COLUMNS = 20, 12.5, _PROSE - 1
 _LETTERS = int((_TRY_WIDTH + _WIDTH * _COLUMNS) * 7 / LETTER)  # in a line of prose
-_LISTED = 24  # sheets, at most
+_ROWS = 42  # of one screen
 KINDS = {
     "play": "something here is for you to change",
     "read": "to read: it follows what you change elsewhere",
@@ -37,9 +38,8 @@ def finish(book: Book) -> None:
     for sheet in book.sheets[1:]:
         sheet.worksheet.sheet_properties.tabColor = style.TABS[kinds[sheet.name]]
     _front(book, kinds)
-    for number, sheet in enumerate(book.sheets[1:], start=1):
-        before, after = book.sheets[max(1, number - 1) : number], book.sheets[number + 1 : number + 2]
-        _links(sheet, ("about", book.about), *(("← {}", each) for each in before), *(("{} →", each) for each in after))
+    link_sheets(book)
+    link_blocks(book)
 
 
 def _kind(sheet: Sheet, changed: set[str]) -> str:
@@ -96,7 +96,8 @@ def _list(book: Book, kinds: dict[str, str], row: int) -> None:
     """The sheets, with the colours of their tabs, and the colours of the cells."""
     sheet, used = book.about, {block.role for block in book.blocks.values()}
     sheet.write(row, SHEETS, "Sheets", style.HEADING)
-    listed = book.sheets[1 : 1 + _LISTED]
+    room = _ROWS - row - (len(set(kinds.values())) + 2) - (len(used) + 2) - 1
+    listed = book.sheets[1 : 1 + room]
     for each in listed:
         row += 1
         sheet.link(row, SHEETS, each.name, Range(each.name, 1, 1, 1, 1), style.tab(kinds[each.name]))
@@ -131,14 +132,3 @@ def _target(book: Book, text: str) -> tuple[str, Range] | None:
     if found:
         return min(found)[1:]
     return (quoted[0], Range(quoted[0], 1, 1, 1, 1)) if quoted else None
-
-
-def _links(sheet: Sheet, *targets: tuple[str, Sheet]) -> None:
-    """Links to the first sheet and to the neighbours, right of the title."""
-    column, edge = 2, TITLE_LETTER * len(sheet.title) + 40.0
-    for text, target in targets:
-        while sheet.left_of(column) < edge:
-            column += 1
-        text = text.format(target.name)
-        sheet.link(1, column, text, Range(target.name, 1, 1, 1, 1))
-        edge = sheet.left_of(column) + LETTER * len(text) + 15

@@ -87,6 +87,18 @@ class Formulas:
 
         return _TOKEN.sub(token, formula)
 
+    def reads(self, formula: str, cell: Ref) -> list[str]:
+        """The blocks that a formula's text without its `=` refers to, as first met; of a range, those at its ends."""
+        found = []
+        for match in _TOKEN.finditer(formula):
+            if match["first"]:
+                sheet = (match["sheet"] or cell.sheet).strip("'").replace("''", "'")
+                ends = [end for end in (match["first"], match["last"]) if end]
+                found += [block[0] for end in ends if (block := self._held(sheet, end))]
+            elif match["word"] and match["empty"] is None and (name := self._names.get(match["word"].lower())):
+                found.append(name.removesuffix("[0]"))
+        return [*dict.fromkeys(found)]
+
     def _token(self, match: re.Match[str], cell: Ref) -> str:
         if match["first"]:
             quoted, first, last = match["sheet"], match["first"], match["last"]
@@ -102,15 +114,27 @@ class Formulas:
 
     def _element(self, sheet: str, address: str, cell: Ref) -> str:
         """What stands at an address: an element of a block, or else how far it is from the formula's own cell."""
-        letters, row = re.fullmatch(r"\$?([A-Za-z]+)\$?(\d+)", address).groups()  # type: ignore[union-attr]
-        number, column = int(row), column_number(letters)
-        panels = self._panels.get((sheet.lower(), column), [])
-        place = bisect_right(panels, number, key=lambda panel: panel[0]) - 1
-        if place >= 0 and number <= panels[place][1]:
-            top, _, name, start, step = panels[place]
-            return f"{name}[{start + (number - top) * step}]"
+        if held := self._held(sheet, address):
+            return f"{held[0]}[{held[1]}]"
+        row, column = _place(address)
         beside = "" if sheet == cell.sheet else "another sheet "
-        return f"{beside}({number - cell.row},{column - cell.column})"
+        return f"{beside}({row - cell.row},{column - cell.column})"
+
+    def _held(self, sheet: str, address: str) -> tuple[str, int] | None:
+        """The block at an address, and which of its elements."""
+        row, column = _place(address)
+        panels = self._panels.get((sheet.lower(), column), [])
+        place = bisect_right(panels, row, key=lambda panel: panel[0]) - 1
+        if place < 0 or row > panels[place][1]:
+            return None
+        top, _, name, start, step = panels[place]
+        return name, start + (row - top) * step
+
+
+def _place(address: str) -> tuple[int, int]:
+    """An address's row and column."""
+    letters, row = re.fullmatch(r"\$?([A-Za-z]+)\$?(\d+)", address).groups()  # type: ignore[union-attr]
+    return int(row), column_number(letters)
 
 
 def elements(block: Block) -> Iterator[tuple[int, Ref]]:

@@ -29,7 +29,7 @@ from sgdsheet.book.blocks import (
     shape_text,
 )
 from sgdsheet.book.chart import Chart
-from sgdsheet.book.geometry import COLUMN, ROW, column_pixels, row_pixels
+from sgdsheet.book.geometry import COLUMN, HEADING_LETTER, ROW, chart_pixels, column_pixels, row_pixels
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.style import Look
 from sgdsheet.book.tables import Table
@@ -118,6 +118,9 @@ class Sheet:
         self.cells: dict[int, dict[int, Content]] = {}
         self.row_heights: dict[int, float] = {}
         self.next_row = 1
+        self.headings: list[tuple[str, int, int, str]] = []  # of blocks: name, row, column, title
+        self.merged: dict[tuple[int, int], int] = {}  # the last column of what was made one, by its first cell
+        self._charts: list[tuple[int, int, Chart]] = []
         self._decimals: list[Range] = []  # cells that show three decimals
         self._mapped: set[str] = set()  # ranges with a heat map
         if worksheet.title != name:  # openpyxl evades a name that is taken, whatever its case
@@ -145,6 +148,7 @@ class Sheet:
     def merge(self, row: int, left: int, right: int, bottom: int | None = None) -> None:
         """Makes the cells of a row from column `left` to `right`, and those below as far as row `bottom`, one."""
         bottom = bottom or row
+        self.merged[row, left] = right
         if right > left or bottom > row:
             self.worksheet.merge_cells(start_row=row, end_row=bottom, start_column=left, end_column=right)
 
@@ -363,6 +367,7 @@ class Sheet:
         takes.
         """
         array = np.asarray(array, dtype=object)
+        self.headings.append((name, row, column, title or name))
         self.heading(row, column, title or name, array.shape, words if note else "", room)
         return self.place(name, array, role, row + 2, column, words=words, **layout)
 
@@ -374,7 +379,8 @@ class Sheet:
         says = shape_text(shape) + (f" · {words}" if words else "")
         self.write(row + 1, column, says, style.WRAPPED_NOTE if room else style.NOTE)
         if room:
-            self.merge(row, column, column + room - 1)
+            if self.left_of(column + room) - self.left_of(column) < HEADING_LETTER * len(title):
+                self.merge(row, column, column + room - 1)
             self.merge(row + 1, column, column + room - 1)
             lines = len(textwrap.wrap(says, int(1.15 * self._room(column, room))))
             self.row_heights[row + 1] = max(self.row_heights.get(row + 1, 15), 13.5 * lines + 2)
@@ -418,6 +424,16 @@ class Sheet:
     def chart(self, row: int, column: int, chart: Chart) -> None:
         """Puts a chart with its upper left corner at a cell."""
         self.worksheet.add_chart(chart, f"{expr.column_letters(column)}{row}")
+        self._charts.append((row, column, chart))
+
+    def charts_right_of(self, row: int, column: int) -> list[int]:
+        """Where, in pixels, charts begin that stand right of a cell."""
+        top = self.top_of(row)
+        return [
+            self.left_of(left)
+            for first, left, chart in self._charts
+            if left > column and self.top_of(first) - ROW < top < self.top_of(first) + chart_pixels(chart.height)
+        ]
 
     def show_powers(self) -> None:
         """Lets numbers that three decimals do not show be powers of ten."""

@@ -11,7 +11,8 @@ import openpyxl
 import pytest
 
 import sgdsheet
-from sgdsheet.book import DIVERGING, Book, Input, Known, Typed, columns_of, read, save
+from sgdsheet.book import DIVERGING, Book, Input, Known, Typed, columns_of, read, save, typed
+from sgdsheet.book.text import broken
 from sgdsheet.engines import engine
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, MAX_ROWS
@@ -264,9 +265,66 @@ def test_a_heading_stays_within_its_room(tmp_path: Path) -> None:
     assert cells[0, 0].address == "B7"
     page = saved(book, tmp_path / "book.xlsx")["page"]
     assert (page["B5"].value, page["B6"].value) == ("A title", f"2 x 3 \u00b7 {words}")
-    assert {str(each) for each in page.merged_cells.ranges} == {"B5:D5", "B6:D6"}
+    assert {str(each) for each in page.merged_cells.ranges} == {"B6:D6"}
     assert page["B6"].alignment.wrap_text
     assert page.row_dimensions[6].height > 3 * 13.5
+
+
+def test_a_heading_leads_to_what_its_block_reads_and_to_what_reads_it(tmp_path: Path) -> None:
+    book = new_book()
+    book.sheet("first", "title").headed("x", typed([1, 2]), "data", 5, 2)
+    page = book.sheet("second", "title")
+    x = book.blocks["x"].references()
+    y = page.headed("y", 2 * x, "activation", 5, 2)
+    page.headed("z", y + 1, "activation", 5, 8)
+    page.headed("narrow", y + 2, "activation", 5, 9)  # leaves z no room for links
+    loaded = saved(book, tmp_path / "book.xlsx")
+    links = {cell.value: cell.hyperlink.location for cell in loaded["second"][5] if cell.hyperlink}
+    assert links == {
+        "\u2190 x": "first!B7:B8",
+        "\u2192 z": "second!H7:H8",
+        "\u2192 narrow": "second!I7:I8",
+        "\u2190 y": "second!B7:B8",
+    }
+
+
+def test_closed_columns_are_said(tmp_path: Path) -> None:
+    book = new_book()
+    sheet = book.sheet("page", "title")
+    table = sheet.table(4, 1, 2)
+    table.column("seen", "data", np.full(2, 1, dtype=object))
+    for each in ("a", "b"):
+        table.column(each, "check", np.full(2, 1, dtype=object))
+    before = sheet.left_of(3)
+    table.fold(2)
+    assert sheet.left_of(4) == sheet.left_of(2) < before
+    page = saved(book, tmp_path / "book.xlsx")["page"]
+    assert page["D4"].value == "+ 2 more"
+    assert [page.column_dimensions[each].hidden for each in "ABD"] == [False, True, False]
+
+
+def test_advice_leads_to_the_cell_that_it_names(tmp_path: Path) -> None:
+    things = ["Type a larger lr.", "On 'second', change lr.", "On 'second', look.", "Look at new_w.", "Rest."]
+    book = Book("lesson", "title", [], things, [Input("lr", 0.1, "a rate")])
+    book.sheet("first", "title").inputs(4, 1, ["lr"])
+    book.sheet("second", "title").place("new_w", np.ones(2), "parameter", 7, 3)
+    page = saved(book, tmp_path / "book.xlsx")["about"]
+    links = [cell.hyperlink.location for row in page["A"] for cell in [row] if cell.hyperlink]
+    assert links == ["first!B4", "second!A1", "second!A1", "second!C7:C8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("lr", "lr"),
+        ("batch_size", "batch_size"),
+        ("new_intercept", "new_\nintercept"),
+        ("loss of x", "loss of x"),
+        ("a longer title", "a longer\ntitle"),
+    ],
+)
+def test_a_long_name_goes_on_below(name: str, lines: str) -> None:
+    assert broken(name) == lines
 
 
 def test_a_fixed_input_stands_there_as_a_formula(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgdsheet.book import Series, scatter
+from sgdsheet.book import Series, bars, scatter
 from sgdsheet.expr import Ref
 
 X, Y = (np.array([Ref("data", row, column) for row in (1, 2, 3)], dtype=object) for column in (1, 2))
@@ -25,3 +25,11 @@ def test_a_range_may_be_open() -> None:
     chart: Any = scatter("title", "x", "y", [Series("line", X, Y)], x_range=(1, 5), y_range=(0, None))
     assert (chart.x_axis.scaling.min, chart.x_axis.scaling.max) == (1, 5)
     assert (chart.y_axis.scaling.min, chart.y_axis.scaling.max) == (0, None)
+
+
+def test_columns_over_words() -> None:
+    chart: Any = bars("title", "animal", "share", X, [("probability", Y)], y_range=(0, 1))
+    (made,) = chart.series
+    assert (made.cat.strRef.f, made.val.numRef.f) == ("data!$A$1:$A$3", "'data'!$B$1:$B$3")
+    assert (chart.y_axis.scaling.min, chart.y_axis.scaling.max) == (0, 1)
+    assert chart.legend is None

@@ -60,3 +60,11 @@ def test_what_is_no_number_is_left_out_of_a_chart() -> None:
     found = with_values(part, {"it's": sheet}).decode()
     assert 'ptCount val="4"' in found
     assert re.findall(r'idx="(\d)"><v>([^<]*)', found) == [("0", "1.5"), ("3", "2.0")]
+
+
+def test_the_words_below_columns_are_held_too() -> None:
+    from sgdsheet.book.charted import with_values
+
+    part = b"<cat><strRef><f>page!$A$1:$A$3</f></strRef></cat>"
+    found = with_values(part, {"page": np.array([["a < b"], [None], [3.0]], dtype=object)}).decode()
+    assert re.findall(r'idx="(\d)"><v>([^<]*)', found) == [("0", "a &lt; b"), ("2", "3")]

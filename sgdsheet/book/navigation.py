@@ -1,0 +1,80 @@
+"""Links: from each sheet to its neighbours, and from a block's heading to what it is made of and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sgdsheet.book import style
+from sgdsheet.book.blocks import Block
+from sgdsheet.book.formulas import Formulas, elements
+from sgdsheet.book.geometry import HEADING_LETTER, LETTER, SCREEN, TITLE_LETTER
+from sgdsheet.book.sheet import Book, Sheet
+from sgdsheet.expr import Range
+
+MOST = 2  # links each way at a heading
+
+
+def link_sheets(book: Book) -> None:
+    """Writes links to the first sheet and to the neighbours right of each sheet's title."""
+    for number, sheet in enumerate(book.sheets[1:], start=1):
+        before, after = book.sheets[max(1, number - 1) : number], book.sheets[number + 1 : number + 2]
+        links = [("about", book.about), *((f"← {each.name}", each) for each in before)]
+        links += [(f"{each.name} →", each) for each in after]
+        edge = TITLE_LETTER * len(sheet.title) + 40
+        _write(sheet, 1, edge, float("inf"), [(text, Range(each.name, 1, 1, 1, 1)) for text, each in links])
+
+
+def link_blocks(book: Book) -> None:
+    """Writes links right of a block's title as far as there is room: what its formulas read, and what reads it."""
+    reads = _reads(book)
+    readers: dict[str, list[str]] = {}
+    for name, read in reads.items():
+        for each in read:
+            readers.setdefault(each, []).append(name)
+    for sheet in book.sheets:
+        for name, row, column, title in sheet.headings:
+            arrows = (("← {}", reads[name]), ("→ {}", readers.get(name, [])))
+            links = [
+                (arrow.format(each), book.blocks[each].panels[0])
+                for arrow, names in arrows
+                for each in _first(book, names, sheet)
+            ]
+            merged = sheet.left_of(sheet.merged.get((row, column), 0) + 1)
+            start = max(merged, sheet.left_of(column) + HEADING_LETTER * len(title) + 10)
+            _write(sheet, row, start, _limit(sheet, row, column), links)
+
+
+def _write(sheet: Sheet, row: int, start: float, limit: float, links: Iterable[tuple[str, Range]]) -> None:
+    """Links beside each other from pixel `start` on, as long as they end before `limit`."""
+    for text, target in links:
+        column = sheet.column_from(start)
+        start = sheet.left_of(column) + LETTER * len(text) + 15
+        if start > limit:
+            return
+        sheet.link(row, column, text, target, style.LINK if row == 1 else style.SMALL_LINK)
+
+
+def _limit(sheet: Sheet, row: int, column: int) -> float:
+    """Where room in a row ends that begins with the title in `column`: at the next cell, or with the screen."""
+    taken = [each for each in sheet.cells.get(row, {}) if each > column]
+    return min([SCREEN[0], *map(sheet.left_of, taken), *sheet.charts_right_of(row, column)])
+
+
+def _first(book: Book, names: Iterable[str], sheet: Sheet) -> list[str]:
+    """The few that are worth a link: those furthest away, and no inputs."""
+    kept = [name for name in names if book.blocks[name].role != "input"]
+    return sorted(kept, key=lambda name: book.blocks[name].panels[0].sheet == sheet.name)[:MOST]
+
+
+def _reads(book: Book) -> dict[str, list[str]]:
+    """Which blocks each block's formulas refer to, judged by its first and its last."""
+    formulas = Formulas(book.blocks.values())
+    sheets = {sheet.name: sheet.cells for sheet in book.sheets}
+
+    def read(block: Block) -> list[str]:
+        cells = [cell for _, cell in elements(block)]
+        held = [(cell, sheets[cell.sheet][cell.row][cell.column]) for cell in (cells[0], cells[-1])]
+        found = [name for cell, each in held if each.kind == "f" for name in formulas.reads(each.value, cell)]
+        return [name for name in dict.fromkeys(found) if name != block.name]
+
+    return {name: read(block) for name, block in book.blocks.items()}
