@@ -111,7 +111,7 @@ def about_edited(tmp_path: Path, workbook: Callable[[str], Path]) -> Callable[[M
 
     def edit(changes: Mapping[tuple[str, str], Any]) -> Path:
         changed = openpyxl.load_workbook(workbook("small"))
-        sheet = changed["about"]
+        sheet = changed["blocks"]
         # From below, for a word of the table may also stand above it.
         rows = {row[0].value: row[0].row for row in sheet.iter_rows() if row[0].value}
         for (text, column), value in changes.items():
