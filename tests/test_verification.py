@@ -20,6 +20,7 @@ from openpyxl.comments import Comment
 
 import sgdsheet
 from sgdsheet import book, lessons
+from sgdsheet.book.register import REGISTER
 from sgdsheet.engines.libreoffice import find_soffice
 
 Workbook = Callable[[str], Path]
@@ -466,6 +467,12 @@ def test_block_that_the_manifest_does_not_list(workbook: Workbook, tmp_path: Pat
     assert bad(sgdsheet.verify(path)) == {name: "is not listed on the sheet 'blocks'"}
 
 
+def _register(path: Path) -> str:
+    """The part of the sheet 'blocks', which is the last."""
+    with zipfile.ZipFile(path) as archive:
+        return f"xl/worksheets/sheet{sum(name.startswith('xl/worksheets/sheet') for name in archive.namelist())}.xml"
+
+
 def test_manifest_cell_that_is_not_there(workbook: Workbook, tmp_path: Path) -> None:
     """A cell that was cleared altogether makes its row shorter."""
 
@@ -474,7 +481,7 @@ def test_manifest_cell_that_is_not_there(workbook: Workbook, tmp_path: Path) -> 
         assert count == 1
         return cleared
 
-    path = repacked(workbook("small"), tmp_path / "cleared.xlsx", {"xl/worksheets/sheet1.xml": without})
+    path = repacked(workbook("small"), tmp_path / "cleared.xlsx", {_register(workbook("small")): without})
     refused(path)
 
 
@@ -486,7 +493,7 @@ def test_manifest_cell_that_is_not_there(workbook: Workbook, tmp_path: Path) -> 
         ("xl/workbook.xml", lambda _: b"<a/>"),
         ("[Content_Types].xml", None),
         ("xl/_rels/workbook.xml.rels", None),
-        ("xl/worksheets/sheet1.xml", lambda part: part[:500]),
+        (REGISTER, lambda part: part[:500]),
         ("xl/worksheets/sheet3.xml", None),
         ("xl/worksheets/sheet3.xml", lambda part: part[:5000]),
         ("xl/worksheets/sheet3.xml", lambda _: b"junk"),
@@ -496,6 +503,7 @@ def test_manifest_cell_that_is_not_there(workbook: Workbook, tmp_path: Path) -> 
     ],
 )
 def test_part_that_is_broken(workbook: Workbook, tmp_path: Path, part: str, edit: Any) -> None:
+    part = _register(workbook("small")) if part == REGISTER else part
     path = repacked(workbook("small"), tmp_path / "broken.xlsx", {part: edit})
     refused(path)
 
