@@ -24,7 +24,7 @@ def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
     """
 
     def numbers(match: re.Match[bytes]) -> bytes:
-        values = [_number(each) for each in _held(unescape(match[1].decode()), sheets)]
+        values = [*numbers_of(unescape(match[1].decode()), sheets)]
         points = _points(None if value is None else repr(value) for value in values)
         cache = f'<numCache><formatCode>General</formatCode><ptCount val="{len(values)}"></ptCount>{points}</numCache>'
         return match[0].replace(b"</numRef>", cache.encode() + b"</numRef>")
@@ -37,6 +37,11 @@ def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
 
     part = re.sub(rb"<strRef><f>([^<]*)</f></strRef>", words, part)
     return re.sub(rb"<numRef><f>([^<]*)</f></numRef>", numbers, part)
+
+
+def numbers_of(place: str, sheets: Mapping[str, np.ndarray]) -> Iterator[float | None]:
+    """The numbers in the cells of a place, as in `'by hand'!$A$2:$A$9`; None for what is none."""
+    return map(_number, _held(place, sheets))
 
 
 def _points(texts: Iterable[str | None]) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sgdsheet.book import style
-from sgdsheet.book.blocks import Block
-from sgdsheet.book.formulas import Formulas, elements
+from sgdsheet.book.dependencies import reads
 from sgdsheet.book.geometry import HEADING_LETTER, LETTER, SCREEN, TITLE_LETTER
 from sgdsheet.book.sheet import Book, Sheet
 from sgdsheet.expr import Range
@@ -26,14 +25,14 @@ def link_sheets(book: Book) -> None:
 
 def link_blocks(book: Book) -> None:
     """Writes links right of a block's title as far as there is room: what its formulas read, and what reads it."""
-    reads = _reads(book)
+    made_of = reads(book)
     readers: dict[str, list[str]] = {}
-    for name, read in reads.items():
+    for name, read in made_of.items():
         for each in read:
             readers.setdefault(each, []).append(name)
     for sheet in book.sheets:
         for name, row, column, title in sheet.headings:
-            arrows = (("← {}", reads[name]), ("→ {}", readers.get(name, [])))
+            arrows = (("← {}", made_of[name]), ("→ {}", readers.get(name, [])))
             links = [
                 (arrow.format(each), book.blocks[each].panels[0])
                 for arrow, names in arrows
@@ -64,17 +63,3 @@ def _first(book: Book, names: Iterable[str], sheet: Sheet) -> list[str]:
     """The few that are worth a link: those furthest away, and no inputs."""
     kept = [name for name in names if book.blocks[name].role != "input"]
     return sorted(kept, key=lambda name: book.blocks[name].panels[0].sheet == sheet.name)[:MOST]
-
-
-def _reads(book: Book) -> dict[str, list[str]]:
-    """Which blocks each block's formulas refer to, judged by its first and its last."""
-    formulas = Formulas(book.blocks.values())
-    sheets = {sheet.name: sheet.cells for sheet in book.sheets}
-
-    def read(block: Block) -> list[str]:
-        cells = [cell for _, cell in elements(block)]
-        held = [(cell, sheets[cell.sheet][cell.row][cell.column]) for cell in (cells[0], cells[-1])]
-        found = [name for cell, each in held if each.kind == "f" for name in formulas.reads(each.value, cell)]
-        return [name for name in dict.fromkeys(found) if name != block.name]
-
-    return {name: read(block) for name, block in book.blocks.items()}

@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from sgdsheet.book.about import finish
+from sgdsheet.book.axes import Axes
 from sgdsheet.book.charted import with_descriptions, with_values
 from sgdsheet.book.sheet import Book, Sheet
 from sgdsheet.expr import Range, column_letters
@@ -49,8 +50,9 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
         for (part, sheet), computed in zip(sheets.items(), values, strict=True):
             parts[part] = _filled(parts[part], sheet, computed)
         by_name = {sheet.name: computed for sheet, computed in zip(book.sheets, values, strict=True)}
+        axes = Axes(book)
         for part in [each for each in parts if each.startswith("xl/charts/chart")]:
-            parts[part] = with_values(parts[part], by_name)
+            parts[part] = axes.fitted(with_values(parts[part], by_name), by_name)
         _pack(temporary, parts, zipfile.ZIP_DEFLATED)
 
 
