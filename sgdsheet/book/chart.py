@@ -8,6 +8,7 @@ from typing import Any
 
 from openpyxl.chart import BarChart, Reference, ScatterChart
 from openpyxl.chart.data_source import AxDataSource, StrRef
+from openpyxl.chart.label import DataLabelList
 from openpyxl.chart.marker import Marker
 from openpyxl.chart.series import SeriesLabel, XYSeries
 from openpyxl.chart.series_factory import SeriesFactory
@@ -29,7 +30,10 @@ _DASHES = ("solid", "sysDash", "lgDash")
 
 @dataclass(frozen=True)
 class Series:
-    """One line or cloud of points: `x` and `y` are arrays of references that each fill one range."""
+    """One line or cloud of points: `x` and `y` are arrays of references that each fill one range.
+
+    Where it is `named`, its label stands right of each of its points.
+    """
 
     label: str
     x: Any
@@ -38,6 +42,7 @@ class Series:
     line: bool = True
     color: int | None = None
     width: float = 1.75
+    named: bool = False
 
 
 def scatter(
@@ -67,6 +72,8 @@ def scatter(
     if log_x:
         chart.x_axis.scaling.logBase = 10
         chart.x_axis.crosses = "min"
+    if all(each.named for each in series):
+        chart.legend = None
     for position, each in enumerate(series):
         chart.series.append(_series(each, position if each.color is None else each.color))
     return chart
@@ -155,4 +162,7 @@ def _series(each: Series, color: int) -> XYSeries:
     if each.points:
         marker.graphicalProperties = GraphicalProperties(solidFill=rgb, ln=LineProperties(solidFill=rgb))
     made.marker = marker
+    if each.named:
+        others = dict.fromkeys(("showVal", "showCatName", "showLegendKey", "showPercent", "showBubbleSize"), False)
+        made.dLbls = DataLabelList(showSerName=True, dLblPos="r", **others)
     return made

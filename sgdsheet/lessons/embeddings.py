@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import DIVERGING, HEAT, SHORT, WHOLE, Book, Input, Series, Sheet, Typed, scatter, typed
+from sgdsheet.book import DIVERGING, HEAT, SHORT, SPARSE, WHOLE, Book, Input, Series, Sheet, Typed, bars, scatter, typed
 from sgdsheet.book.style import HEADING, LABEL, NOTE, Look
 from sgdsheet.expr import Call, Range, choose, compare
 from sgdsheet.lessons import flow
@@ -42,12 +42,13 @@ FILMS = (
 PARTS = ("1st", "2nd", "bias")  # of a person and of a film: two numbers to multiply, for a map has two axes, and one
 STEPS = 40
 BAND = len(PARTS) + len(PEOPLE) + 3  # rows of a step on the sheet `training`: its heads, a free row
-MAP = 7.5  # the width of a column of a map of people and films
+MAP = 8  # the width of a column of a map of people and films
+PREDICTED, GAPS = 10, 22  # the first columns of what the sheet `films` predicts, and of the gaps that it fills
 RATING = Input("rating", 0, "a rating from 1 to 5, or 0 for a film that was not seen", minimum=0, maximum=5)
 RATED = 'General;-General;"·"'  # 0 is no rating, and looks like none
-SPARSE = '0.00;-0.00;"·"'
 SMALL = Look(color="595959", size=9, horizontal="right")
 TITLE = Look(bold=True, size=9, horizontal="center", wrap=True)
+QUESTION = Look(bold=True, horizontal="right")
 ANSWER = Look(bold=True, color="1F3864", size=10)
 
 
@@ -60,15 +61,16 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
         "by a film: gradient descent moves the numbers until predictions meet ratings, and so fills the gaps.",
     )
     torch = {name: f"torch.optim.SGD(..., {name}={name})" for name in ("lr", "weight_decay")}
-    cell = inputs(sheet, "lr", "weight_decay", "step", "who", "which_film", torch=torch)
+    cell = inputs(sheet, "lr", "weight_decay", "step", torch=torch, across=True)
     top = sheet.next_row
     ratings = rating_map(sheet, top, given["ratings"])
     run = training_sheet(book, given, cell, ratings)
     now = predictions(sheet, top, cell, run)
     recommendations(sheet, top, ratings, now)
-    lookup_sheet(book, cell, ratings, now)
+    question(sheet, top, now)
+    lookup_sheet(book, ratings, now)
     curve = losses_sheet(book, run)
-    charts(sheet, top + 14, curve, now)
+    charts(sheet, top + 7 + len(PEOPLE), curve, now)
 
 
 def people(sheet: Sheet, row: int, column: int) -> list[Any]:
@@ -206,7 +208,7 @@ def slope(error: Array, other: Array, count: Any) -> Array:
 
 def predictions(sheet: Sheet, top: int, cell: Named, run: Named) -> Named:
     """The numbers of people and films after the chosen step, and their products."""
-    names, person_at, first = 10, 11, 14
+    names, person_at, first = PREDICTED, PREDICTED + 1, PREDICTED + 4
     sheet.width(names - 1, 2)
     sheet.width(names, 6)
     sheet.width(person_at, 6.5, person_at + 2)
@@ -240,19 +242,15 @@ def predictions(sheet: Sheet, top: int, cell: Named, run: Named) -> Named:
         activation(product(run.mean_rating, person, film), words, "model(person, film)", SHORT),
     )
     sheet.heat_map(guess, HEAT)
-    chosen = Call("MATCH", cell.who, span(those), 0), Call("MATCH", cell.which_film, span(titles), 0)
-    answer = activation(Call("INDEX", span(guess), *chosen), "what the person would give the film", "", SHORT)
-    flow.values(sheet, row=top - 2, left=names, answer=answer)
-    return Named(person=person, film=film, predicted=guess, mean_rating=run.mean_rating)
+    return Named(person=person, film=film, predicted=guess, people=those, films=titles, mean_rating=run.mean_rating)
 
 
 def recommendations(sheet: Sheet, top: int, ratings: Array, now: Named) -> None:
     """The predictions for what was not seen, and the best of them."""
-    left = 22
-    last = left + len(FILMS)
+    left, last = GAPS, GAPS + len(FILMS)
     sheet.width(left - 1, 2)
     sheet.width(left, MAP, last - 1)
-    sheet.width(last, 16)
+    sheet.width(last, 17)
     sheet.write(top, left, "the gaps, filled", HEADING)
     sheet.write(top + 1, left, "predicted where there is no rating", NOTE)
     titles = films(sheet, top + 5, left)
@@ -265,15 +263,35 @@ def recommendations(sheet: Sheet, top: int, ratings: Array, now: Named) -> None:
         sheet.write(top + 6 + row, last, choose(compare(">", largest(each), 0), best, "-"), ANSWER)
 
 
-def lookup_sheet(book: Book, cell: Named, ratings: Array, now: Named) -> None:
+def question(sheet: Sheet, top: int, now: Named) -> None:
+    """What one person would give one film, in one cell."""
+    last, book = GAPS + len(FILMS), sheet.book
+    who, which = (
+        sheet.place(name, book.typed(name), "input", top + 1 + 2 * row, last, words=book.inputs[name].meaning).item()
+        for row, name in enumerate(("who", "which_film"))
+    )
+    place_of = Call("MATCH", who, span(now.people), 0), Call("MATCH", which, span(now.films), 0)
+    words = "what the person would give the film"
+    answer = activation(Call("INDEX", span(now.predicted), *place_of), words, "model(person, film)", SHORT)
+    place(sheet, top + 4, last, "answer", answer)
+    for row, text in ((0, "What would"), (2, "give"), (4, "answer")):
+        left, look = (last, LABEL) if row < 4 else (last - 1, QUESTION)
+        sheet.write(top + row, left, text, look)
+
+
+def lookup_sheet(book: Book, ratings: Array, now: Named) -> None:
     """How a name finds its numbers, one-hot times matrix, and which of them one rating changes."""
     sheet = book.sheet(
         "lookup",
         "An embedding is a row of a table",
-        "A 1 beside the name that was chosen on 'films' and 0 beside all others, times the table, is one row of it. "
+        "A 1 beside the chosen name and 0 beside all others, times the table, is one row of it. "
         "torch.nn.Embedding does not multiply by zeros, it reads that row; and the gradient goes into that row alone.",
     )
-    top, says = sheet.next_row, 15
+    row, says = sheet.next_row, 15
+    cell = Named()
+    for name, left in (("person", 1), ("film", 8)):
+        setattr(cell, name, inputs(sheet, name, prefix="lookup_", row=row, left=left, across=True)[name])
+    top = sheet.next_row
     found: dict[str, Array] = {}
     rows = {"person": (PEOPLE, now.person, 1, 9), "film": (FILMS, now.film.T, 8, 18)}
     for name, (names, numbers, left, width) in rows.items():
@@ -283,7 +301,7 @@ def lookup_sheet(book: Book, cell: Named, ratings: Array, now: Named) -> None:
         sheet.write(top, left, f"{name}: one-hot, and the table", HEADING)
         flow.labels(sheet, top + 1, left + 1, ("one-hot", *PARTS), SMALL, across=True)
         listed = [sheet.write(top + 2 + row, left, text, LABEL) for row, text in enumerate(names)]
-        chosen = where(equal(np.array(listed, dtype=object), cell["who" if name == "person" else "which_film"]), 1, 0)
+        chosen = where(equal(np.array(listed, dtype=object), cell[name]), 1, 0)
         one_hot = check(chosen, "1 at the chosen name", f"F.one_hot({name}, {len(names)})", RATED)
         hot = place(sheet, top + 2, left + 1, f"one_hot_{name}", one_hot)
         table = parameter(
@@ -309,7 +327,7 @@ def lookup_sheet(book: Book, cell: Named, ratings: Array, now: Named) -> None:
         both_biases=activation(person[2] + film[2], "bias + bias", "", SHORT),
         found_predicted=activation(
             lambda t: now.mean_rating + t.first_product + t.second_product + t.both_biases,
-            "with the mean rating: the answer on 'films'",
+            "these, and the mean rating",
             "model(person, film)",
             SHORT,
         ),
@@ -328,14 +346,16 @@ def lookup_sheet(book: Book, cell: Named, ratings: Array, now: Named) -> None:
         sheet.write(below, left, f"what this one rating teaches the table of {name}s", HEADING)
         flow.labels(sheet, below + 1, left + 2, PARTS, SMALL, across=True)
         flow.labels(sheet, below + 2, left, PEOPLE if name == "person" else FILMS)
-        words = "one-hot times 2 * error * the other's numbers; bias: * 1"
-        slope = gradient(found[f"hot_{name}"][:, None] * pulled, words, f"{name}.weight.grad", SPARSE)
+        words = "2 * error * the other's numbers (bias: * 1) where one-hot is 1"
+        slope = gradient(
+            where(equal(found[f"hot_{name}"][:, None], 1), pulled, 0), words, f"{name}.weight.grad", SPARSE
+        )
         place(sheet, below + 2, left + 2, f"taught_{name}", slope)
 
 
 def losses_sheet(book: Book, run: Named) -> Named:
     """The loss of every step in one column, for the chart."""
-    sheet = book.sheet("losses", "The loss of every step", "As it stands on 'training', below each other.")
+    sheet = book.sheet("losses", "The loss of every step", "As it stands on 'training', for the chart.", details=True)
     return steps(
         sheet,
         STEPS + 1,
@@ -345,12 +365,16 @@ def losses_sheet(book: Book, run: Named) -> Named:
 
 
 def charts(sheet: Sheet, row: int, curve: Named, now: Named) -> None:
-    """The loss, and the map of the films."""
+    """The loss, the map of the films, and what is predicted for the last person."""
     line = Series("loss", curve.losses_step, curve.losses)
-    sheet.chart(row, 1, scatter("The loss", "step", "loss", [line], log=True, width=15, height=10.5))
-    points = [Series(name, *now.film[:2, [j]], points=True, line=False, color=j) for j, name in enumerate(FILMS)]
-    points.append(Series("you", *now.person[-1:, :2].T, points=True, line=False, color=6))
-    sheet.chart(row, 10, scatter("A map of the films", "1st", "2nd", points, width=17, height=10.5))
+    sheet.chart(row, 1, scatter("The loss", "step", "loss", [line], log=True, x_range=(0, STEPS), width=12, height=11))
+    points = [
+        Series(name, *now.film[:2, [j]], points=True, line=False, color=0, named=True) for j, name in enumerate(FILMS)
+    ]
+    points.append(Series("you", *now.person[-1:, :2].T, points=True, line=False, color=3, named=True))
+    sheet.chart(row, PREDICTED, scatter("A map of the films, and you", "1st", "2nd", points, width=15, height=11))
+    yours = [("predicted", now.predicted[-1])]
+    sheet.chart(row, GAPS, bars("What you would give", "", "rating", now.films, yours, width=14.5, height=11))
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -402,12 +426,13 @@ def reference(v: Named) -> dict[str, Any]:
         "now_person": person[v.step],
         "now_film": film[v.step],
         "now_predicted": run.predicted[v.step],
-        "unseen": ~seen * run.predicted[v.step],
+        "answer": run.predicted[v.step, PEOPLE.index(v.who), FILMS.index(v.which_film)],
+        "unseen": run.predicted[v.step].masked_fill(seen, 0),
         "losses_step": torch.arange(STEPS + 1),
         "losses": run.loss,
     }
-    asked = torch.tensor(PEOPLE.index(v.who)), torch.tensor(FILMS.index(v.which_film))
-    return blocks | looked_up(v, person[v.step], film[v.step].T, mean, *asked)
+    chosen = torch.tensor(PEOPLE.index(v.lookup_person)), torch.tensor(FILMS.index(v.lookup_film))
+    return blocks | looked_up(v, person[v.step], film[v.step].T, mean, *chosen)
 
 
 def looked_up(v: Named, people: Any, films: Any, mean: Any, person: Any, film: Any) -> dict[str, Any]:
@@ -425,7 +450,6 @@ def looked_up(v: Named, people: Any, films: Any, mean: Any, person: Any, film: A
     guess, rating = mean + products.sum() + biases, v.ratings[person, film]
     (F.mse_loss(guess, rating) * (rating > 0)).backward()
     return {
-        "answer": guess,
         "one_hot_person": F.one_hot(person, len(PEOPLE)),
         "one_hot_film": F.one_hot(film, len(FILMS)),
         "first_product": products[0],
@@ -453,7 +477,7 @@ TRY = [
     "Would Ann like 'Love in Lyon'? Choose another person or film: the answer is one cell. 'lookup' takes it apart.",
     "Set lr to 2: the loss falls faster. With 3 it falls and rises again, with 4 it explodes.",
     "Set weight_decay to 0.1, then to 0.5: the numbers stay small, and all predictions come near the mean.",
-    "Look at the map: what do the films at its right have in common, and what those at its top?",
+    "Look at the map of 'films': what do the films at its right have in common, and what those at its top?",
 ]
 STARTS: dict[str, Any] = {
     "ratings": [
@@ -489,6 +513,8 @@ EMBEDDINGS = Lesson(
         Input("step", STEPS, "after how many steps the numbers are shown", minimum=0, maximum=STEPS, whole=True),
         Input("who", "Ann", "who is asked", choices=PEOPLE),
         Input("which_film", "Love in Lyon", "about which film", choices=FILMS),
+        Input("lookup_person", "Ann", "whose numbers are looked up", choices=PEOPLE),
+        Input("lookup_film", "Two Letters", "which film's numbers are looked up", choices=FILMS),
     ),
     Data({name: np.ndim(numbers) for name, numbers in STARTS.items()}, lambda source: STARTS),
     build=build,

@@ -33,3 +33,10 @@ def test_columns_over_words() -> None:
     assert (made.cat.strRef.f, made.val.numRef.f) == ("data!$A$1:$A$3", "'data'!$B$1:$B$3")
     assert (chart.y_axis.scaling.min, chart.y_axis.scaling.max) == (0, 1)
     assert chart.legend is None
+
+
+def test_named_points_need_no_legend() -> None:
+    chart: Any = scatter("title", "x", "y", [Series(label, X, Y, line=False, named=True) for label in ("this", "that")])
+    assert [each.dLbls.showSerName for each in chart.series] == [True, True]
+    assert chart.legend is None
+    assert scatter("title", "x", "y", [Series("this", X, Y, named=True), Series("that", X, Y)]).legend is not None
