@@ -448,7 +448,7 @@ def looked_up(v: Named, people: Any, films: Any, mean: Any, person: Any, film: A
     products = found["person"][:-1] * found["film"][:-1]
     biases = found["person"][-1] + found["film"][-1]
     guess, rating = mean + products.sum() + biases, v.ratings[person, film]
-    (F.mse_loss(guess, rating) * (rating > 0)).backward()
+    F.mse_loss(torch.where(rating > 0, guess, rating), rating).backward()
     return {
         "one_hot_person": F.one_hot(person, len(PEOPLE)),
         "one_hot_film": F.one_hot(film, len(FILMS)),
@@ -457,7 +457,7 @@ def looked_up(v: Named, people: Any, films: Any, mean: Any, person: Any, film: A
         "both_biases": biases,
         "found_predicted": guess,
         "found_rating": rating,
-        "found_error": (guess - rating) * (rating > 0),
+        "found_error": torch.where(rating > 0, guess - rating, 0),
         **{f"table_{name}": table.weight for name, table in tables.items()},
         **{f"found_{name}": each for name, each in found.items()},
         **{f"taught_{name}": table.weight.grad for name, table in tables.items()},
