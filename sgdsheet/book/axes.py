@@ -1,7 +1,7 @@
 """Axes that end where the numbers end, as far as these are the same whatever a reader types.
 
-A program that chooses an axis by itself goes from -10 to 10 for numbers from -8 to 8. An axis whose ends are written down
-stays as it is when a chart's numbers grow, so only those of steady numbers are: of steps, say.
+A program that chooses an axis by itself goes from -10 to 10 for numbers from -8 to 8. An axis whose ends are written
+down stays as it is when a chart's numbers grow, so only those of steady numbers are: of steps, say.
 """
 
 from __future__ import annotations

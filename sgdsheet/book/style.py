@@ -26,11 +26,11 @@ ROLES: dict[str, tuple[str, str, str]] = {
     "input": ("FFF2CC", "FFD966", "type here: all else follows"),
     "data": ("DDEBF7", "9DC3E6", "the data to learn from"),
     "parameter": ("E2EFDA", "A9D08E", "what is learned"),
-    "activation": ("F7F7F7", "D0CECE", "computed on the way forward"),
+    "activation": ("ECECEC", "C4C4C4", "computed on the way forward"),
     "gradient": ("FCE4D6", "F4B183", "how the loss changes with a parameter"),
     "optimiser state": ("E9E3F3", "B8A9D9", "what the optimiser remembers"),
     "loss": ("FBE0E3", "EBA5AC", "how wrong the model is"),
-    "check": ("FFFFFF", "BFBFBF", "counting, choosing and checking"),
+    "check": ("FFFFFF", "E6E6E6", "counting, choosing and checking"),
 }
 
 
