@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,14 @@ from sgdsheet.lessons.pictures import load_picture
 from sgdsheet.tensor import Array, greater_equal, index, where
 
 FILTERS = 2
+CHOSEN = "top edge", "left edge"  # at first, and when the weights were trained
+SHAPES = {
+    "conv2_weight": (FILTERS, FILTERS, KERNEL, KERNEL),
+    "conv2_bias": (FILTERS,),
+    "dense_weight": (CLASSES, FILTERS, 12, 12),
+    "dense_bias": (CLASSES,),
+}
+WEIGHTS = Path(__file__).with_name("convolution_weights.json")
 PRESETS: dict[str, tuple[float, ...]] = {
     "top edge": (-1, -1, -1, 0, 0, 0, 1, 1, 1),
     "bottom edge": (1, 1, 1, 0, 0, 0, -1, -1, -1),
