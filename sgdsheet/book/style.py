@@ -50,7 +50,7 @@ class Scale:
 # All are safe for colour-blind readers and keep black digits legible.
 SEQUENTIAL = Scale(("FFFFFF", "FDD49E", "E8853B"), "median")
 DIVERGING = Scale(("6BAED6", "FFFFFF", "FDAE6B"), "zero")
-INK = Scale(("FFFFFF", "C4C4C4", "8A8A8A"), "percent")
+INK = Scale(("FFFFFF", "F8B4A4", "EC5A43"), "percent")
 LIGHT = Scale(("8A8A8A", "C4C4C4", "FFFFFF"), "percent")
 HEAT = Scale(("FFFFFF", "FDD49E", "E8853B"), "percent")
 _MIDDLES = {"median": ("percentile", 50), "percent": ("percent", 50), "zero": ("num", 0)}

@@ -6,16 +6,17 @@ import math
 import random
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, HEAT, INK, LIGHT, SHORT, WHOLE, Book, Sheet
-from sgdsheet.book.style import HEADING, LABEL, TEXT, Scale
+from sgdsheet.book import DIVERGING, HEAT, INK, SHORT, WHOLE, Book, Sheet, bars
+from sgdsheet.book.style import HEADING, LABEL, PARAGRAPH, TEXT, Look, Scale
 from sgdsheet.errors import Error
+from sgdsheet.expr import MAX_COLUMNS, Call, Range
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.flow import Column, Named, typed
 from sgdsheet.tensor import Array
@@ -25,16 +26,19 @@ KERNEL = 3
 POOL = 2
 LEFT = 3  # the column in which maps begin, right of the words
 CELL = 6.0  # a map's cells are so many characters wide
-EXPLAINED = 8  # rows for the words left of a layer
+SMALL = 16 / 7  # and those of large maps: 16 pixels, as high as they are wide
 FIXED: dict[str, Any] = {"maximum": 10, "whole": True, "fixed": True}  # padding and stride
 DENSE = {"dense_weight": 4, "dense_bias": 1}  # their dimensions
 PADDED = "with cells of 0 around it"
-FOUR = "0.0000"
+ANSWER = Look(fill="FFFFFF", color="1F3864", bold=True, size=40, horizontal="center")
+SURE = replace(TEXT, number_format="0.0%", horizontal="center")
+TENTHS = '0.0;-0.0;"\u00b7"'  # a dot for a zero
 WINDOW = "sum of window * filter, + bias"
 LARGEST = "the largest of each 2 x 2 cells"
 PLACES = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
 PASSED = "grad_relu where conv is above 0"
 RANDOM = "random at first: type here"
+TRAINED = "trained: type here"
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Map(Column):
     """A block among maps, whose numbers give its cells their colours on a `scale` (None: no colours).
 
     It takes `takes` columns, by default what it or its heading needs and a blank one. One dimension runs down, or
-    `across`. Without a `note` the words are not in its heading.
+    `across`; maps that would be side by side over more than `most` columns go on below. Without a `note` the words are
+    not in its heading.
     """
 
     digits: str = SHORT
@@ -50,9 +55,9 @@ class Map(Column):
     takes: int = 0
     across: bool = False
     note: bool = True
+    most: int = MAX_COLUMNS
 
 
-picture = partial(Map, "data", scale=LIGHT)
 ink = partial(Map, "data", scale=INK)
 weight = partial(Map, "parameter", scale=DIVERGING, absolute=True)
 feature = partial(Map, "activation")
@@ -76,14 +81,20 @@ def check_layers(lesson: str, picture: Array, layers: int, padding: int, stride:
         raise Error(f"{lesson}: max-pooling takes {POOL} x {POOL} cells, but has {rows} x {columns} {chosen}")
 
 
-def maps_sheet(book: Book, name: str, title: str, *notes: str) -> Sheet:
-    """A sheet with two columns for words and inputs, and narrow ones for maps."""
-    sheet = book.sheet(name, title, *notes)
+def maps_sheet(book: Book, name: str, title: str, *notes: str, cell: float = CELL, details: bool = False) -> Sheet:
+    """A sheet with two columns for words and inputs, and narrow ones for maps, `cell` characters wide."""
+    sheet = book.sheet(name, title, *notes, details=details)
     sheet.width(1, 17)
     sheet.width(2, 12)
-    sheet.width(LEFT, CELL, 700)
+    sheet.width(LEFT, cell, 300)
     sheet.print_on_one_page()
     return sheet
+
+
+def square(sheet: Sheet, first: int, cell: float = SMALL) -> None:
+    """Makes the rows from `first` to the last that is used as high as cells are wide, but for those of headings."""
+    for row in range(first, sheet.next_row):
+        sheet.row_heights.setdefault(row, cell * 7 * 0.75)
 
 
 def maps(
@@ -111,11 +122,15 @@ def maps(
         below, beside = (1, 1, *array.shape[:-2])[-2:]
         if down and array.ndim == 3:
             below, beside = beside, 1
+        lines = math.ceil(beside / max(1, (each.most + 1) // (columns + 1)))
+        below, beside = below * lines, math.ceil(beside / lines)
         title = name if short else each.title or prefix + name
-        room = max(3, beside * (columns + 1) - 1, math.ceil(1.3 * len(title) / CELL))
+        cell = sheet.left_of(left + 1) - sheet.left_of(left)
+        room = max(3, beside * (columns + 1) - 1, math.ceil(9.1 * len(title) / cell))
         says: dict[str, Any] = {"words": each.words, "torch": each.torch, "title": title, "note": each.note}
         layout: dict[str, Any] = {"across": each.across, "down": down and array.ndim == 3, "band": band}
-        layout |= {"number_format": each.digits, "absolute": each.absolute, "room": room}
+        layout |= {"number_format": each.digits, "absolute": each.absolute, "room": room, "most": each.most}
+        sheet.row_heights.setdefault(row, 18)
         placed = sheet.headed(prefix + name, array, each.role, row, left, **says, **layout)
         if each.scale is not None:
             sheet.heat_map(placed, each.scale)
@@ -138,15 +153,26 @@ def labelled(sheet: Sheet, row: int, **given: Column) -> Named:
     return t
 
 
-def show_picture(sheet: Sheet, pixels: Any, padding: int, row: int) -> tuple[Array, int]:
-    """The picture, for the reader to change, and with its padding: what a convolution looks at, and the next column."""
-    words = "from 0, dark, to 1, light: type here"
-    m = maps(sheet, row=row, down=True, picture=picture(typed(pixels), words, "x[0]"))
+def chosen(maps: Array, number: Any) -> Array:
+    """One of several maps, (count, ..., rows, columns) below each other, by its number from 0, as expressions."""
+    if len(maps) == 1:
+        return maps[0]
+    first, last, band = maps.flat[0], maps.flat[-1], maps[1].flat[0].row - maps[0].flat[0].row
+    area = Range(first.sheet, first.row, first.column, last.row, last.column, absolute=True)
+    found = np.empty(maps.shape[1:], dtype=object)
+    for position, cell in np.ndenumerate(maps[0]):
+        down, right = cell.row - first.row + 1, cell.column - first.column + 1
+        found[position] = Call("INDEX", area, number * band + down, right)
+    return found
+
+
+def padded(sheet: Sheet, name: str, seen: Array, padding: int, row: int, left: int, torch: str) -> tuple[Array, int]:
+    """What a convolution looks at, with its padding if there is any, as a block `name`; and the next column."""
     if not padding:
-        return m.picture, m.right
-    padded = picture(tensor.pad2d(m.picture, padding), PADDED, "F.pad(x, ...)[0]")
-    m = maps(sheet, row=row, left=m.right, down=True, padded=padded)
-    return m.padded, m.right
+        return seen, left
+    block = {name: Map("activation", tensor.pad2d(seen, padding), PADDED, torch, TENTHS, scale=INK)}
+    m = maps(sheet, row=row, left=left, down=True, **block)
+    return m[name], m.right
 
 
 def weights(generator: random.Random, shape: tuple[int, ...]) -> Array:
@@ -156,35 +182,10 @@ def weights(generator: random.Random, shape: tuple[int, ...]) -> Array:
 
 
 def explain(sheet: Sheet, row: int, heading: str, text: str) -> None:
-    """A few lines left of the maps."""
+    """A heading and a few lines left of the maps."""
     sheet.write(row, 1, heading, HEADING)
-    for offset, line in enumerate(textwrap.wrap(text, 32), start=2):
-        sheet.write(row + offset, 1, line, TEXT)
-
-
-def conv_layer(
-    sheet: Sheet, name: str, row: int, left: int, seen: Array, filters: Array, words: str, stride: int
-) -> Named:
-    """A layer, side by side: its `weight` and `bias`, the maps `conv`, after ReLU `relu`; `right` as for `maps`."""
-    after, count = name.replace("conv", "relu"), len(filters)
-    bias = flow.parameter(typed([0] * count), "", f"{name}.bias")
-    (bias,) = vars(labelled(sheet, row + EXPLAINED, **{f"{name}_bias": bias})).values()
-    layer: dict[str, Any] = {
-        f"{name}_weight": weight(filters, words, f"{name}.weight"),
-        name: signed(
-            lambda m: tensor.conv2d(seen[None], m[f"{name}_weight"], bias, stride)[0], WINDOW, f"{name}(x)[0]"
-        ),
-        after: feature(lambda m: tensor.relu(m[name]), "the same, but 0 where it is below 0", "F.relu(x)[0]"),
-    }
-    m = maps(sheet, row=row, left=left, band=max(seen.shape[1], KERNEL) + 1, down=True, **layer)
-    sheet.next_row = max(sheet.next_row, row + 2 + EXPLAINED + count) + 1
-    return Named(weight=m[f"{name}_weight"], bias=bias, conv=m[name], relu=m[after], right=m.right)
-
-
-def pool_layer(sheet: Sheet, row: int, layer: Named) -> Array:
-    """The maps after max-pooling, right of the layer that is pooled."""
-    pool = feature(tensor.max_pool2d(layer.relu[None], POOL)[0], LARGEST, "F.max_pool2d(x, 2)[0]")
-    return maps(sheet, row=row, left=layer.right, down=True, pool=pool).pool
+    sheet.write(row + 2, 1, text, PARAGRAPH)
+    sheet.merge(row + 2, 1, 2, row + 1 + len(textwrap.wrap(text, 29)))
 
 
 def pooled_from(maps: Array, pool: Array) -> Array:
@@ -207,26 +208,42 @@ def unpooled(grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
     return back
 
 
-def dense_sheet(book: Book, pool: Array) -> tuple[Sheet, Array, Array]:
-    """The sheet `dense`, with weights of shape (10, *pool.shape), and biases."""
+def dense_sheet(book: Book, weight: Array, bias: Array, words: str, cell: float = CELL) -> tuple[Sheet, Array, Array]:
+    """The sheet `dense`, and its cells for the weights (10, maps, rows, columns) and biases (10) given."""
     sheet = book.sheet(
         "dense",
         "The dense layer's weights",
-        "Dense means that each of the ten digits looks at every cell of the pooled maps. A row of small maps here "
-        "belongs to one digit, one for each pooled map: blue cells speak against the digit, orange ones for it.",
+        "Dense means that each of the ten digits looks at every cell of the pooled maps. Orange cells speak for the "
+        "digit, blue ones against it.",
     )
     sheet.width(1, 17)
-    sheet.width(2, CELL, 700)
-    row, band = sheet.next_row, pool.shape[1] + 1
-    numbers = weights(random.Random(3), (CLASSES, *pool.shape))
-    dense_weight = weight(numbers, RANDOM, "dense.weight.view(10, 2, rows, columns)")
-    m = maps(sheet, row=row, left=2, band=band, dense_weight=dense_weight)
-    for digit in range(CLASSES):
-        sheet.write(row + 2 + digit * band, 1, f"digit {digit}", LABEL)
-    sheet.width(m.right, 14)
-    layout: dict[str, Any] = {"words": "one a digit", "torch": "dense.bias"}
-    bias = sheet.headed("dense_bias", typed([0] * CLASSES), "parameter", row, m.right, **layout)
-    return sheet, m.dense_weight, bias
+    sheet.width(2, cell, 200)
+    weight_ = Map("parameter", weight, words, "dense.weight.view(10, ...).transpose(0, 1)", absolute=True)
+    placed = of_each_digit(sheet, sheet.next_row, "dense_weight", weight_, "weights", cell)
+    row = sheet.next_row
+    sheet.write(row, 1, "dense_bias", LABEL)
+    layout: dict[str, Any] = {"words": "one a digit", "torch": "dense.bias", "number_format": SHORT, "across": True}
+    biases = sheet.place("dense_bias", bias, "parameter", row, 2, **layout)
+    sheet.next_row = row + 2
+    return sheet, placed, biases
+
+
+def of_each_digit(sheet: Sheet, row: int, name: str, each: Map, title: str, cell: float = CELL) -> Array:
+    """A block of small maps, (10, maps, rows, columns): five digits side by side, the rest below, map after map."""
+    turned = np.moveaxis(np.asarray(each.formula, dtype=object), 1, 0)
+    rows, columns = turned.shape[2:]
+    half = CLASSES // 2 * (columns + 1)
+    sheet.heading(row, 2, title, turned.shape, each.words, half)
+    says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
+    says["number_format"] = TENTHS if cell == SMALL else each.digits
+    placed = sheet.place(name, turned, each.role, row + 3, 2, band=rows + 2, most=half, **says)
+    sheet.heat_map(placed, DIVERGING)
+    for (number, digit), first in np.ndenumerate(placed[:, :, 0, 0]):
+        sheet.write(first.row - 1, first.column, f"digit {digit}", LABEL)
+        sheet.write(first.row - 1, 1, f"map {number + 1}", LABEL)
+    sheet.next_row = placed.flat[-1].row + 2
+    square(sheet, row + 3, cell)
+    return np.moveaxis(placed, 1, 0)
 
 
 def each_row(function: Callable[[Any], Any], rows: Any) -> Array:
@@ -239,7 +256,15 @@ def dense(maps: Array, weight: Array, bias: Array) -> Array:
     return each_row(lambda each: tensor.sum(maps * each), weight) + bias
 
 
-def answers(sheet: Sheet, logits: Array, label: Any, prefix: str = "", row: int | None = None, left: int = 1) -> Named:
+def answers(
+    sheet: Sheet,
+    logits: Array,
+    label: Any,
+    prefix: str = "",
+    row: int | None = None,
+    left: int = 1,
+    short: bool = False,
+) -> Named:
     """A table from ten scores to probabilities, and the loss below it. Returns what `steps` does, and `loss`."""
     t = flow.steps(
         sheet,
@@ -248,22 +273,23 @@ def answers(sheet: Sheet, logits: Array, label: Any, prefix: str = "", row: int 
         row=row,
         left=left,
         freeze=None,
+        short=short,
         digit=flow.counter(np.arange(CLASSES), "the ten possible answers"),
-        logits=flow.activation(logits, "a score for each digit", "model(x)", FOUR),
+        logits=flow.activation(logits, "a score for each digit", "model(x)"),
         exp_logits=flow.activation(
-            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest logit)", "", FOUR
+            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest logit)"
         ),
         softmax=flow.activation(
-            lambda t: t.exp_logits / tensor.sum(t.exp_logits), "its share of all of them", "F.softmax(logits)", FOUR
+            lambda t: t.exp_logits / tensor.sum(t.exp_logits), "its share of all of them", "F.softmax(logits)"
         ),
         log_softmax=flow.activation(
             lambda t: t.logits - tensor.largest(t.logits) - tensor.log(tensor.sum(t.exp_logits)),
             "the logarithm of softmax",
             "F.log_softmax(logits)",
-            FOUR,
         ),
         one_hot=flow.data(tensor.one_hot(label, CLASSES), "1 at the label", "F.one_hot(label)", WHOLE),
     )
+    sheet.width(left, 17)
     sheet.heat_map(t.softmax, HEAT)
     below = flow.values(
         sheet,
@@ -272,13 +298,33 @@ def answers(sheet: Sheet, logits: Array, label: Any, prefix: str = "", row: int 
         left=left,
         loss=flow.loss(
             -tensor.sum(t.one_hot * t.log_softmax),
-            "minus the log_softmax of the label: 0 if the network is sure and right",
+            "minus the log_softmax of the label",
             "F.cross_entropy(logits, label)",
         ),
         predicted=flow.check(tensor.argmax(t.logits), "the digit with the largest logit", "argmax", WHOLE),
     )
-    t.loss = below.loss
+    t.loss, t.predicted = below.loss, below.predicted
     return t
+
+
+def large_answer(sheet: Sheet, row: int, left: int, predicted: Any, sure: Any) -> None:
+    """The answer in large figures, over three rows, and how sure it is."""
+    cells = max(1, round(70 / (sheet.left_of(left + 1) - sheet.left_of(left))))
+    sheet.write(row, left, predicted, ANSWER)
+    sheet.merge(row, left, left + cells - 1, row + 2)
+    beside = left + cells + 1
+    sheet.write(row, beside, "is what the network reads", HEADING)
+    sheet.write(row + 1, beside, sure, SURE)
+    sheet.merge(row + 1, beside, beside + cells - 1)
+    sheet.write(row + 1, beside + cells, "sure", TEXT)
+
+
+def probability_bars(
+    sheet: Sheet, row: int, left: int, digits: Array, *heights: tuple[str, Array], width: float = 15, height: float = 9
+) -> None:
+    """A chart of the ten probabilities: a bar for each digit."""
+    chart = bars("How sure it is", "digit", "probability", digits, heights, width=width, height=height, y_range=(0, 1))
+    sheet.chart(row, left, chart)
 
 
 def reference_answers(logits: Any, label: int, prefix: str = "") -> dict[str, Any]:

@@ -92,15 +92,17 @@ def read_picture(path: str | Path, size: int, rgb: bool = False) -> np.ndarray:
 
 
 def load_picture(source: Source) -> dict[str, np.ndarray]:
-    """The block `picture`, from 0 to 1, of shape (channels, rows, columns): a digit, or what the source names."""
+    """The block `picture`, ink from 0 to 1, of shape (channels, rows, columns): a digit, or what the source names.
+
+    A picture's dark parts are taken for ink.
+    """
     if source.csv:
         grid = np.array([read_grid(source.csv)])
         check_size(grid.shape[1], grid.shape[2], str(source.csv))
         return {"picture": grid}
     if source.image:
-        return {
-            "picture": read_picture(source.image, SIZE if source.size is None else source.size, source.rgb).round(3)
-        }
+        light = read_picture(source.image, SIZE if source.size is None else source.size, source.rgb)
+        return {"picture": (1 - light).round(3)}
     return {"picture": digits()[0][[SEVEN]] / INK}
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     seen = F.relu(F.conv2d(x, filters))
 
     def forward(seen: torch.Tensor, params: dict[str, torch.Tensor], p: float = 0.5) -> torch.Tensor:
-        relu = F.relu(F.conv2d(seen, params["conv2_weight"], params["conv2_bias"]))
+        relu = F.relu(F.conv2d(seen, params["conv2_weight"]))
         dropped = F.dropout(F.max_pool2d(relu, POOL), p)
         return F.linear(dropped.flatten(1), params["dense_weight"].flatten(1), params["dense_bias"])
 
