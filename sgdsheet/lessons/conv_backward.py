@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import Book, Input, Sheet
+from sgdsheet.book import SPARSE, Book, Input, Series, Sheet, scatter
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons import network as net
 from sgdsheet.lessons.data import Data, Source
-from sgdsheet.lessons.flow import Named, check, columns, gradient, inputs, loss, values
+from sgdsheet.lessons.flow import Named, check, columns, gradient, inputs, loss, parameter, steps, typed, values
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.lessons.network import KERNEL, LEFT, POOL
+from sgdsheet.lessons.network import CLASSES, KERNEL, LEFT, POOL
 from sgdsheet.lessons.pictures import load_picture
 from sgdsheet.tensor import Array
 
 FILTERS = 2
 SIDES = {"up": 1, "down": -1}
 WIDE = KERNEL + 3  # columns for filters with a long name
-EIGHT = "0.00000000"
+NARROW = 36 / 7  # cells of 'finite difference', where two ways stand side by side
+SIX = "0.000000"
 
 
 def build(book: Book, data: Mapping[str, Any]) -> None:
@@ -31,11 +32,12 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     picture, padding, stride = data["picture"], int(book.values["padding"]), int(book.values["stride"])
     net.check_layers(book.lesson, picture, 1, padding, stride)
     way = forward_sheet(book, picture, padding, stride)
-    sheet, way.dense_weight, way.dense_bias = net.dense_sheet(book, way.pool)
-    grad_logits = answer_sheet(book, way)
-    dense_gradient(sheet, way, grad_logits)
-    grad_weight = backward_sheet(book, way, grad_logits, padding, stride)
-    finite_difference_sheet(book, way, grad_weight, stride)
+    weight = net.weights(random.Random(3), (CLASSES, *way.pool.shape))
+    sheet, way.dense_weight, way.dense_bias = net.dense_sheet(book, weight, typed([0] * CLASSES), net.RANDOM)
+    answer = answer_sheet(book, way)
+    dense_gradient(sheet, way, answer.grad_logits)
+    grad_weight = backward_sheet(book, way, answer.grad_logits, padding, stride)
+    finite_difference_sheet(book, way, grad_weight, answer.loss, stride)
 
 
 def forward_sheet(book: Book, picture: Array, padding: int, stride: int) -> Named:
@@ -43,20 +45,40 @@ def forward_sheet(book: Book, picture: Array, padding: int, stride: int) -> Name
         book,
         "forward",
         "The way forward",
-        "What each layer makes of the picture. All of it is needed again on the way back.",
+        "What each layer makes of the picture. All of it is needed again on the way back. The weights are random: the "
+        "network has not been trained, and has much to learn.",
     )
     torch = {"padding": "nn.Conv2d(..., padding=padding)", "stride": "nn.Conv2d(..., stride=stride)"}
     cell = inputs(sheet, "label", "padding", "stride", torch=torch)
     top = sheet.next_row
     net.explain(sheet, top, "Forward", FORWARD)
-    seen, left = net.show_picture(sheet, picture, padding, top)
+    words = "from 0, white, to 1, full ink: type here"
+    shown = net.maps(sheet, row=top, down=True, picture=net.ink(typed(picture), words, "x[0]", SPARSE))
+    seen, left = net.padded(sheet, "padded", shown.picture, padding, top, shown.right, "F.pad(x, ...)[0]")
+    bias = parameter(typed([0] * FILTERS), "", "conv.bias")
+    bias = net.labelled(sheet, top + 8, conv_bias=bias).conv_bias
     weight = net.weights(random.Random(27), (FILTERS, 1, KERNEL, KERNEL))
-    way = net.conv_layer(sheet, "conv", top, left, seen, weight, net.RANDOM, stride)
-    way.label, way.seen, way.pool = cell.label, seen, net.pool_layer(sheet, top, way)
+    way = net.maps(
+        sheet,
+        row=top,
+        left=left,
+        band=max(seen.shape[1], KERNEL) + 1,
+        down=True,
+        conv_weight=net.weight(weight, net.RANDOM, "conv.weight"),
+        conv=net.signed(
+            lambda m: tensor.conv2d(seen[None], m.conv_weight, bias, stride)[0], net.WINDOW, "conv(x)[0]", SPARSE
+        ),
+        relu=net.feature(lambda m: tensor.relu(m.conv), "conv, but 0 where it is below 0", "F.relu(x)[0]", SPARSE),
+        pool=net.feature(
+            lambda m: tensor.max_pool2d(m.relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(x, 2)[0]", SPARSE
+        ),
+    )
+    way.weight, way.bias, way.label, way.seen = way.conv_weight, bias, cell.label, seen
     return way
 
 
-def answer_sheet(book: Book, way: Named) -> Array:
+def answer_sheet(book: Book, way: Named) -> Named:
+    """The loss, and `grad_logits`."""
     sheet = book.sheet(
         "answer",
         "The loss, and the first gradient",
@@ -65,18 +87,17 @@ def answer_sheet(book: Book, way: Named) -> Array:
         "A bias is added to its logit, so its gradient is the logit's.",
     )
     t = net.answers(sheet, net.dense(way.pool, way.dense_weight, way.dense_bias), way.label)
-    sheet.width(1, 14)
     grad = gradient(t.softmax - t.one_hot, "softmax - one_hot", "logits.grad")
-    bias = gradient(lambda t: t.grad_logits, "grad_logits", "dense.bias.grad", width=16)
-    return columns(t.table, grad_logits=grad, grad_dense_bias=bias).grad_logits
+    bias = gradient(lambda t: t.grad_logits, "grad_logits", "dense.bias.grad")
+    net.probability_bars(sheet, t.head, 10, t.digit, ("probability", t.softmax), ("the right answer", t.one_hot))
+    return Named(loss=t.loss, grad_logits=columns(t.table, grad_logits=grad, grad_dense_bias=bias).grad_logits)
 
 
 def dense_gradient(sheet: Sheet, way: Named, grad_logits: Array) -> None:
-    """Right of the dense layer's weights, their gradient."""
-    row, left = way.dense_weight.flat[0].row - 2, way.dense_bias[0].column + 2
+    """Below the dense layer's weights, their gradient."""
     grad = grad_logits[:, None, None, None] * way.pool
-    grad = net.gradient(grad, "the digit's grad_logits * pool", "dense.weight.grad.view_as(dense_weight)")
-    net.maps(sheet, row=row, left=left, band=way.pool.shape[1] + 1, grad_dense_weight=grad)
+    grad = net.gradient(grad, "the digit's grad_logits * pool", "dense.weight.grad.view(10, ...).transpose(0, 1)")
+    net.of_each_digit(sheet, sheet.next_row + 1, "grad_dense_weight", grad, "grad_dense_weight: their gradient")
 
 
 def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, stride: int) -> Array:
@@ -169,7 +190,7 @@ def around(spread: Array, seen: Array, padding: int) -> Array:
     return wide[:, padding : wide.shape[1] - padding, padding : wide.shape[2] - padding]
 
 
-def finite_difference_sheet(book: Book, way: Named, grad_weight: Array, stride: int) -> None:
+def finite_difference_sheet(book: Book, way: Named, grad_weight: Array, loss_now: Any, stride: int) -> None:
     sheet = net.maps_sheet(
         book,
         "finite difference",
@@ -177,63 +198,99 @@ def finite_difference_sheet(book: Book, way: Named, grad_weight: Array, stride: 
         "A gradient can be found without any backpropagation: make one weight a little larger, go all the way forward, "
         "do the same with the weight a little smaller, and see how much the loss changed.",
         "It takes two ways forward for one weight. Backpropagation finds the gradients of all of them in one way back.",
+        cell=NARROW,
     )
+    sheet.width(1, 12)
+    sheet.width(2, 11)
     cell = inputs(sheet, "fd_filter", "fd_row", "fd_column", "nudge")
-    picked = cell.fd_filter, cell.fd_row, cell.fd_column
     results = sheet.next_row
-    sheet.next_row += 4
-    up, down = (nudged_pass(sheet, side, way, picked, sign * cell.nudge, stride) for side, sign in SIDES.items())
+    top = sheet.next_row = results + 8
+    up = nudged_pass(sheet, "up", way, cell, stride, top, LEFT)
+    down = nudged_pass(sheet, "down", way, cell, stride, top, up.right)
     first, last = grad_weight[0, 0, 0, 0], grad_weight[-1, 0, -1, -1]
     area = Range(first.sheet, first.row, first.column, last.row, last.column, absolute=True)
     row = (cell.fd_filter - 1) * (grad_weight[1, 0, 0, 0].row - first.row) + cell.fd_row
-    values(
+    t = values(
         sheet,
         row=results,
         picked_grad=gradient(
             Call("INDEX", area, row, cell.fd_column),
             "what backpropagation found: grad_conv_weight of the weight that was picked",
             "conv.weight.grad",
-            EIGHT,
+            SIX,
         ),
         fd_grad=gradient(
-            (up - down) / (2 * cell.nudge),
+            (up.loss - down.loss) / (2 * cell.nudge),
             "what the loss does: (loss_up - loss_down) / (2 * nudge)",
             "finite difference",
-            EIGHT,
+            SIX,
         ),
         fd_error=check(
             lambda t: tensor.abs(t.picked_grad - t.fd_grad),
-            "how far they are apart: large only where the nudge changes which cell is the largest, or is above 0",
-            digits=EIGHT,
+            "how far they are apart: the larger the nudge, the more the loss bends on the way",
+            digits=SIX,
         ),
     )
+    drawn = steps(
+        sheet,
+        len(SIDES) + 1,
+        row=top,
+        left=down.right + 1,
+        freeze=None,
+        weight_at=parameter(
+            lambda d: np.array([up.picked - 2 * cell.nudge, up.picked - cell.nudge, up.picked], dtype=object),
+            "the picked weight: nudged down, as it is, nudged up",
+        ),
+        loss_at=loss([down.loss, loss_now, up.loss], "the loss with it", digits=SIX),
+        line_at=check(
+            lambda d: loss_now + t.picked_grad * (d.weight_at - d.weight_at[1]),
+            "what the gradient promises: loss + picked_grad * nudge",
+            digits=SIX,
+        ),
+    )
+    lines = [
+        Series("the loss: nudged down, as it is, nudged up", drawn.weight_at, drawn.loss_at, points=True),
+        Series("the slope that backpropagation found", drawn.weight_at, drawn.line_at),
+    ]
+    title = "The loss, and its slope, as the picked weight moves"
+    sheet.chart(4, LEFT + 18, scatter(title, "the picked weight", "loss", lines, width=17, height=7))
 
 
-def nudged_pass(sheet: Sheet, side: str, way: Named, picked: Sequence[Any], nudge: Any, stride: int) -> Any:
-    """The way forward with one weight nudged, and its loss."""
-    top, sign = sheet.next_row, "+" if side == "up" else "-"
-    net.explain(sheet, top, f"Nudged {side}", f"The way forward with the picked weight {sign} nudge.")
+def nudged_pass(sheet: Sheet, side: str, way: Named, cell: Named, stride: int, top: int, left: int) -> Named:
+    """The way forward with the picked weight nudged; `loss`, the `picked` weight, and the next free column."""
+    sign, nudge = ("+", cell.nudge) if side == "up" else ("-", -cell.nudge)
     nudged = way.weight.copy()
     for k, c, i, j in np.ndindex(*nudged.shape):
-        here = (tensor.equal(chosen, place + 1) for chosen, place in zip(picked, (k, i, j), strict=True))
+        places = ((cell.fd_filter, k), (cell.fd_row, i), (cell.fd_column, j))
+        here = (tensor.equal(chosen, place + 1) for chosen, place in places)
         nudged[k, c, i, j] = nudged[k, c, i, j] + tensor.where(Call("AND", *here), nudge, 0)
     weight, conv, pool, logits, end = (f"{name}_{side}" for name in ("weight", "conv", "pool", "logits", "loss"))
     forward: dict[str, Any] = {
-        weight: net.weight(nudged, "conv_weight, one nudged", takes=WIDE),
-        conv: net.signed(lambda m: tensor.conv2d(way.seen[None], m[weight], way.bias, stride)[0], net.WINDOW),
+        weight: net.weight(nudged, f"the framed one {sign} nudge", digits="0.000", takes=WIDE),
+        conv: net.signed(
+            lambda m: tensor.conv2d(way.seen[None], m[weight], way.bias, stride)[0], net.WINDOW, "", SPARSE
+        ),
         pool: net.feature(
             lambda m: tensor.relu(tensor.max_pool2d(m[conv][None], POOL)[0]),
-            "the largest of each 2 x 2, 0 if that is below 0",
+            "largest of each 2 x 2, 0 if below 0",
+            "",
+            SPARSE,
         ),
-        logits: net.feature(lambda m: net.dense(m[pool], way.dense_weight, way.dense_bias), "ten scores", scale=None),
+        logits: net.feature(lambda m: net.dense(m[pool], way.dense_weight, way.dense_bias), "scores", scale=None),
     }
-    m = net.maps(sheet, row=top, band=max(way.conv.shape[1], KERNEL) + 1, down=True, **forward)
+    band = max(way.conv.shape[1], KERNEL) + 1
+    m = net.maps(sheet, row=top, left=left, band=band, down=True, **forward)
+    first = m[weight].flat[0]
+    row = first.row - 1 + (cell.fd_filter - 1) * band + cell.fd_row
+    sheet.frame(m[weight], row, first.column - 1 + cell.fd_column)
     scores = m[logits]
     largest = tensor.largest(scores)
     entropy = tensor.log(tensor.sum(tensor.exp(scores - largest)))
     entropy = entropy - (tensor.index(scores, way.label + 1) - largest)
-    sheet.next_row += 1
-    return net.labelled(sheet, top + 6, **{end: loss(entropy, "F.cross_entropy of these", digits=EIGHT)})[end]
+    found = net.labelled(sheet, top + (3 if side == "up" else 5), **{end: loss(entropy, "F.cross_entropy", digits=SIX)})
+    area = Range(first.sheet, first.row, first.column, first.row + band + KERNEL - 1, first.column + KERNEL - 1)
+    picked = Call("INDEX", area, (cell.fd_filter - 1) * band + cell.fd_row, cell.fd_column)
+    return Named(loss=found[end], picked=picked, right=m.right)
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -261,6 +318,7 @@ def reference(v: Named) -> dict[str, Any]:
     blocks["grad_conv_padded"] = F.pad(spread, [before, right, before, below])
 
     picked = v.fd_filter - 1, 0, v.fd_row - 1, v.fd_column - 1
+    moved = v.nudge * torch.arange(-1.0, 2.0, dtype=torch.float64)
     for side, sign in SIDES.items():
         weight = v.conv_weight.detach().clone()
         weight[picked] += sign * v.nudge
@@ -268,7 +326,10 @@ def reference(v: Named) -> dict[str, Any]:
         way |= {"weight": weight, "loss": F.cross_entropy(way["logits"], torch.tensor(v.label))}
         blocks |= {f"{name}_{side}": way[name] for name in ("weight", "conv", "pool", "logits", "loss")}
     found, slope = blocks["grad_conv_weight"][picked], (blocks["loss_up"] - blocks["loss_down"]) / (2 * v.nudge)
-    return blocks | {"picked_grad": found, "fd_grad": slope, "fd_error": (found - slope).abs()}
+    blocks |= {"picked_grad": found, "fd_grad": slope, "fd_error": (found - slope).abs()}
+    losses = torch.stack([blocks[name].detach() for name in ("loss_down", "loss", "loss_up")])
+    drawn = {"weight_at": v.conv_weight[picked].detach() + moved, "line_at": losses[1] + found * moved}
+    return blocks | drawn | {"loss_at": losses}
 
 
 def reference_forward(v: Named, weight: Any) -> dict[str, Any]:
@@ -278,7 +339,7 @@ def reference_forward(v: Named, weight: Any) -> dict[str, Any]:
     conv = F.conv2d(v.picture, weight, v.conv_bias, v.stride, v.padding)
     relu = F.relu(conv)
     pool, places = F.max_pool2d(relu, POOL, return_indices=True)
-    logits = F.linear(pool.flatten(), v.dense_weight.flatten(1), v.dense_bias)
+    logits = F.linear(pool.flatten(), v.dense_weight.transpose(0, 1).flatten(1), v.dense_bias)
     return {"conv": conv, "relu": relu, "pool": pool, "places": places, "logits": logits}
 
 
@@ -327,8 +388,9 @@ TRY = [
     "largest of its 2 x 2 (pool_from says which); the others had no say and get 0.",
     "Where conv is below 0, ReLU made it 0: grad_conv is 0 there. Nothing is learned through such a cell.",
     "Click a cell of grad_conv_weight: it is the part of the picture that the weight met, times grad_conv, added up.",
-    "On 'finite difference', pick another weight of a filter. Does the gradient agree with what the loss does "
-    "when that weight is nudged? Make the nudge 0.5: the difference is no longer a slope.",
+    "On 'finite difference', pick another weight with fd_row. Does the gradient agree with what the loss does when "
+    "that weight is nudged?",
+    "Make nudge 0.5: the loss bends on such a long way, and the two no longer agree.",
     "On 'forward', choose the label that the network already prefers: all gradients become small.",
 ]
 DIMS = {"picture": 3, "conv_weight": 4, "conv_bias": 1, **net.DENSE}
@@ -336,13 +398,20 @@ CONV_BACKWARD = Lesson(
     "conv_backward",
     "backpropagation through a convolution, every gradient a block of cells, with a finite difference beside it",
     (
-        Input("label", 7, "the digit that the picture shows", minimum=0, maximum=9, whole=True),
+        Input(
+            "label",
+            7,
+            "the right answer, which the loss compares with the scores",
+            minimum=0,
+            maximum=9,
+            whole=True,
+        ),
         Input("padding", 1, "rows and columns of 0 around the picture", minimum=0, **net.FIXED),
         Input("stride", 1, "how many cells a filter moves at a time", minimum=1, **net.FIXED),
         Input("fd_filter", 1, "the filter whose weight is nudged", minimum=1, maximum=FILTERS, whole=True),
         Input("fd_row", 1, "the weight's row in the filter", minimum=1, maximum=KERNEL, whole=True),
         Input("fd_column", 1, "the weight's column in the filter", minimum=1, maximum=KERNEL, whole=True),
-        Input("nudge", 0.0001, "how far the weight is moved", above=0),
+        Input("nudge", 0.01, "how far the weight is moved, up and down", above=0),
     ),
     Data(DIMS, grey, ("csv", "image")),
     build=build,

@@ -62,7 +62,7 @@ ink = partial(Map, "data", scale=INK)
 weight = partial(Map, "parameter", scale=DIVERGING, absolute=True)
 feature = partial(Map, "activation")
 signed = partial(Map, "activation", scale=DIVERGING)
-gradient = partial(Map, "gradient", scale=DIVERGING, digits="0.000")
+gradient = partial(Map, "gradient", scale=DIVERGING, digits='0.000;-0.000;"\u00b7"')
 loss = partial(Map, "loss", scale=None)
 count = partial(Map, "check", scale=None, digits=WHOLE)
 

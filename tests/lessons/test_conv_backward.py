@@ -52,7 +52,7 @@ def test_gradients_are_the_slopes_of_the_loss(edited: Edit) -> None:
         with torch.no_grad():
             conv.weight.copy_(arrays["conv_weight"])
             conv.bias.copy_(arrays["conv_bias"])  # type: ignore[union-attr]
-            dense.weight.copy_(arrays["dense_weight"].reshape(10, 32))
+            dense.weight.copy_(arrays["dense_weight"].transpose(0, 1).reshape(10, 32))
             dense.bias.copy_(arrays["dense_bias"])
             logits = net(arrays["picture"].unsqueeze(0))
             return torch.nn.functional.cross_entropy(logits, torch.tensor([7])).item()
@@ -71,12 +71,15 @@ def test_gradients_are_the_slopes_of_the_loss(edited: Edit) -> None:
 
 @pytest.mark.parametrize("weight", [(1, 1, 1), (2, 3, 2), (1, 2, 3)])
 def test_the_weight_that_the_reader_picks(edited: Edit, weight: tuple[int, int, int]) -> None:
-    path = edited("conv_backward", dict(zip(("fd_filter", "fd_row", "fd_column"), weight, strict=True)))
+    picked = dict(zip(("fd_filter", "fd_row", "fd_column"), weight, strict=True))
+    path = edited("conv_backward", {**picked, "nudge": 1e-4})
     assert bad(path) == {}
     blocks = sgdsheet.read(path)
     number, row, column = weight
     assert blocks["picked_grad"] == blocks["grad_conv_weight"][number - 1, 0, row - 1, column - 1]
     assert blocks["fd_grad"] == pytest.approx(float(blocks["picked_grad"]), abs=1e-6)
+    assert blocks["weight_at"][1] == pytest.approx(blocks["conv_weight"][number - 1, 0, row - 1, column - 1], abs=1e-15)
+    np.testing.assert_allclose(np.diff(blocks["weight_at"]), 1e-4)
 
 
 @pytest.mark.parametrize(
