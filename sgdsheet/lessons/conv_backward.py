@@ -23,7 +23,7 @@ from sgdsheet.tensor import Array
 FILTERS = 2
 SIDES = {"up": 1, "down": -1}
 WIDE = KERNEL + 3  # columns for filters with a long name
-NARROW = 36 / 7  # cells of 'finite difference', where two ways stand side by side
+NARROW, WIDER = 30 / 7, 33 / 7  # cells that let all of a way, or two ways, stand side by side
 SIX = "0.000000"
 
 
@@ -33,7 +33,7 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     net.check_layers(book.lesson, picture, 1, padding, stride)
     way = forward_sheet(book, picture, padding, stride)
     weight = net.weights(random.Random(3), (CLASSES, *way.pool.shape))
-    sheet, way.dense_weight, way.dense_bias = net.dense_sheet(book, weight, typed([0] * CLASSES), net.RANDOM)
+    sheet, way.dense_weight, way.dense_bias = net.dense_sheet(book, weight, typed([0] * CLASSES), net.RANDOM, NARROW)
     answer = answer_sheet(book, way)
     dense_gradient(sheet, way, answer.grad_logits)
     grad_weight = backward_sheet(book, way, answer.grad_logits, padding, stride)
@@ -47,14 +47,16 @@ def forward_sheet(book: Book, picture: Array, padding: int, stride: int) -> Name
         "The way forward",
         "What each layer makes of the picture. All of it is needed again on the way back. The weights are random: the "
         "network has not been trained, and has much to learn.",
+        cell=NARROW,
     )
+    sheet.width(1, 13)
     torch = {"padding": "nn.Conv2d(..., padding=padding)", "stride": "nn.Conv2d(..., stride=stride)"}
     cell = inputs(sheet, "label", "padding", "stride", torch=torch)
     top = sheet.next_row
     net.explain(sheet, top, "Forward", FORWARD)
     words = "from 0, white, to 1, full ink: type here"
     shown = net.maps(sheet, row=top, down=True, picture=net.ink(typed(picture), words, "x[0]", SPARSE))
-    seen, left = net.padded(sheet, "padded", shown.picture, padding, top, shown.right, "F.pad(x, ...)[0]")
+    seen, left = net.padded(sheet, "padded", shown.picture, padding, top, shown.right, "F.pad(x, ...)[0]", SPARSE)
     bias = parameter(typed([0] * FILTERS), "", "conv.bias")
     bias = net.labelled(sheet, top + 8, conv_bias=bias).conv_bias
     weight = net.weights(random.Random(27), (FILTERS, 1, KERNEL, KERNEL))
@@ -94,10 +96,14 @@ def answer_sheet(book: Book, way: Named) -> Named:
 
 
 def dense_gradient(sheet: Sheet, way: Named, grad_logits: Array) -> None:
-    """Below the dense layer's weights, their gradient."""
+    """Right of the dense layer's weights, their gradient."""
+    first, last = way.dense_weight[0, 0, 0, 0], way.dense_weight[4, 0, 0, -1]
     grad = grad_logits[:, None, None, None] * way.pool
     grad = net.gradient(grad, "the digit's grad_logits * pool", "dense.weight.grad.view(10, ...).transpose(0, 1)")
-    net.of_each_digit(sheet, sheet.next_row + 1, "grad_dense_weight", grad, "grad_dense_weight: their gradient")
+    below = sheet.next_row
+    title = "grad_dense_weight: their gradient"
+    net.of_each_digit(sheet, first.row - 3, "grad_dense_weight", grad, title, NARROW, last.column + 2)
+    sheet.next_row = below
 
 
 def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, stride: int) -> Array:
@@ -198,7 +204,7 @@ def finite_difference_sheet(book: Book, way: Named, grad_weight: Array, loss_now
         "A gradient can be found without any backpropagation: make one weight a little larger, go all the way forward, "
         "do the same with the weight a little smaller, and see how much the loss changed.",
         "It takes two ways forward for one weight. Backpropagation finds the gradients of all of them in one way back.",
-        cell=NARROW,
+        cell=WIDER,
     )
     sheet.width(1, 12)
     sheet.width(2, 11)
@@ -228,7 +234,7 @@ def finite_difference_sheet(book: Book, way: Named, grad_weight: Array, loss_now
         fd_error=check(
             lambda t: tensor.abs(t.picked_grad - t.fd_grad),
             "how far they are apart: the larger the nudge, the more the loss bends on the way",
-            digits=SIX,
+            digits="0.0E+00",
         ),
     )
     drawn = steps(
@@ -249,7 +255,7 @@ def finite_difference_sheet(book: Book, way: Named, grad_weight: Array, loss_now
         ),
     )
     lines = [
-        Series("the loss: nudged down, as it is, nudged up", drawn.weight_at, drawn.loss_at, points=True),
+        Series("the loss: nudged down, as it is, nudged up", drawn.weight_at, drawn.loss_at, points=True, line=False),
         Series("the slope that backpropagation found", drawn.weight_at, drawn.line_at),
     ]
     title = "The loss, and its slope, as the picked weight moves"
@@ -266,7 +272,7 @@ def nudged_pass(sheet: Sheet, side: str, way: Named, cell: Named, stride: int, t
         nudged[k, c, i, j] = nudged[k, c, i, j] + tensor.where(Call("AND", *here), nudge, 0)
     weight, conv, pool, logits, end = (f"{name}_{side}" for name in ("weight", "conv", "pool", "logits", "loss"))
     forward: dict[str, Any] = {
-        weight: net.weight(nudged, f"the framed one {sign} nudge", digits="0.000", takes=WIDE),
+        weight: net.weight(nudged, f"the framed one {sign} nudge", digits="0.000"),
         conv: net.signed(
             lambda m: tensor.conv2d(way.seen[None], m[weight], way.bias, stride)[0], net.WINDOW, "", SPARSE
         ),

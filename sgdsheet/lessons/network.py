@@ -14,6 +14,7 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, HEAT, INK, SHORT, WHOLE, Book, Sheet, bars
+from sgdsheet.book.geometry import LETTER
 from sgdsheet.book.style import HEADING, LABEL, PARAGRAPH, TEXT, Look, Scale
 from sgdsheet.errors import Error
 from sgdsheet.expr import MAX_COLUMNS, Call, Range
@@ -166,11 +167,13 @@ def chosen(maps: Array, number: Any) -> Array:
     return found
 
 
-def padded(sheet: Sheet, name: str, seen: Array, padding: int, row: int, left: int, torch: str) -> tuple[Array, int]:
+def padded(
+    sheet: Sheet, name: str, seen: Array, padding: int, row: int, left: int, torch: str, digits: str = TENTHS
+) -> tuple[Array, int]:
     """What a convolution looks at, with its padding if there is any, as a block `name`; and the next column."""
     if not padding:
         return seen, left
-    block = {name: Map("activation", tensor.pad2d(seen, padding), PADDED, torch, TENTHS, scale=INK)}
+    block = {name: Map("activation", tensor.pad2d(seen, padding), PADDED, torch, digits, scale=INK)}
     m = maps(sheet, row=row, left=left, down=True, **block)
     return m[name], m.right
 
@@ -185,7 +188,8 @@ def explain(sheet: Sheet, row: int, heading: str, text: str) -> None:
     """A heading and a few lines left of the maps."""
     sheet.write(row, 1, heading, HEADING)
     sheet.write(row + 2, 1, text, PARAGRAPH)
-    sheet.merge(row + 2, 1, 2, row + 1 + len(textwrap.wrap(text, 29)))
+    lines = textwrap.wrap(text, int(sheet.left_of(LEFT) / LETTER))
+    sheet.merge(row + 2, 1, 2, row + 1 + len(lines))
 
 
 def pooled_from(maps: Array, pool: Array) -> Array:
@@ -228,21 +232,22 @@ def dense_sheet(book: Book, weight: Array, bias: Array, words: str, cell: float 
     return sheet, placed, biases
 
 
-def of_each_digit(sheet: Sheet, row: int, name: str, each: Map, title: str, cell: float = CELL) -> Array:
+def of_each_digit(sheet: Sheet, row: int, name: str, each: Map, title: str, cell: float = CELL, left: int = 2) -> Array:
     """A block of small maps, (10, maps, rows, columns): five digits side by side, the rest below, map after map."""
     turned = np.moveaxis(np.asarray(each.formula, dtype=object), 1, 0)
     rows, columns = turned.shape[2:]
     half = CLASSES // 2 * (columns + 1)
-    sheet.heading(row, 2, title, turned.shape, each.words, half)
+    sheet.heading(row, left, title, turned.shape, each.words, half)
     says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
     says["number_format"] = TENTHS if cell == SMALL else each.digits
-    placed = sheet.place(name, turned, each.role, row + 3, 2, band=rows + 2, most=half, **says)
+    placed = sheet.place(name, turned, each.role, row + 3, left, band=rows + 2, most=half, **says)
     sheet.heat_map(placed, DIVERGING)
     for (number, digit), first in np.ndenumerate(placed[:, :, 0, 0]):
         sheet.write(first.row - 1, first.column, f"digit {digit}", LABEL)
         sheet.write(first.row - 1, 1, f"map {number + 1}", LABEL)
     sheet.next_row = placed.flat[-1].row + 2
-    square(sheet, row + 3, cell)
+    if cell == SMALL:
+        square(sheet, row + 3)
     return np.moveaxis(placed, 1, 0)
 
 
