@@ -123,11 +123,12 @@ def conv_layer(sheet: Sheet, name: str, row: int, left: int, seen: Array, filter
     maps: dict[str, Any] = {
         name: net.signed(conv, WINDOW, f"{name}(x)[0]", TENTHS, title=f"{name}: the map of each filter")
     }
-    conv = net.maps(sheet, row=row, left=m.right, **maps)[name]
+    made = net.maps(sheet, row=row, left=m.right, **maps)
+    conv = made[name]
     words = f"{name}, but 0 where it is below 0"
     maps = {f"relu{number}": net.feature(tensor.relu(conv), words, "F.relu(x)[0]", TENTHS, title=f"relu{number}")}
     relu = net.maps(sheet, row=conv[0, -1, 0].row + 2, left=m.right, **maps)
-    return Named(relu=relu[f"relu{number}"], left=m.right, right=relu.right)
+    return Named(relu=relu[f"relu{number}"], left=m.right, right=max(made.right, relu.right))
 
 
 def chosen_kernels(sheet: Sheet, row: int, choices: Sequence[Any]) -> Array:

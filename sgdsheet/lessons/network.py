@@ -37,7 +37,7 @@ TENTHS = '0.0;-0.0;"\u00b7"'  # a dot for a zero
 WINDOW = "sum of window * filter, + bias"
 LARGEST = "the largest of each 2 x 2 cells"
 PLACES = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
-PASSED = "grad_relu where conv is above 0"
+PASSED = "grad_after_relu where conv is above 0"
 RANDOM = "random at first: type here"
 TRAINED = "trained: type here"
 
@@ -173,7 +173,7 @@ def padded(
     """What a convolution looks at, with its padding if there is any, as a block `name`; and the next column."""
     if not padding:
         return seen, left
-    block = {name: Map("activation", tensor.pad2d(seen, padding), PADDED, torch, digits, scale=INK)}
+    block: dict[str, Any] = {name: Map("activation", tensor.pad2d(seen, padding), PADDED, torch, digits, scale=INK)}
     m = maps(sheet, row=row, left=left, down=True, **block)
     return m[name], m.right
 
