@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import HEAT, INK, SHORT, WHOLE, Book, Input, Sheet
+from sgdsheet.book import HEAT, INK, SHORT, SPARSE, WHOLE, Book, Input, Sheet
 from sgdsheet.book.style import HEADING, LABEL
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call, Range, compare
@@ -19,7 +19,7 @@ from sgdsheet.lessons import network as net
 from sgdsheet.lessons.data import Data, Source
 from sgdsheet.lessons.flow import Named, activation, check, counter, data, inputs, labels, steps, typed, values
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, LEFT, POOL
+from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, LEFT, POOL, TENTHS
 from sgdsheet.lessons.pictures import INK as FULL
 from sgdsheet.lessons.pictures import SIDE, digits, held_out, read_digits, read_picture
 from sgdsheet.tensor import Array
@@ -37,13 +37,17 @@ WEIGHTS = Path(__file__).with_name("classifier_weights.json")
 MAX_DIGITS = 500
 BAND = SIDE + 1  # rows from one digit of the held-out ones to the next
 SOURCES = ("painted", "held out")
+BRUSH = 28 / 7  # a cell to paint is so many characters wide: 28 pixels
+DOT = '0;-0;"\u00b7"'
 PAINTED = 17  # the digit that is painted at first, among the held-out ones
+MISREAD = 6  # as many of the digits that are read wrongly are shown
+NUMBER, IS, READ = '"no. "0;', '"is a "0;;"is a "0', '"read as "0;;"read as "0'  # nothing where there is none
 RELU = f"sum of window * filter / {FULL}, + bias; 0 where that is below 0"
 TORCH_RELU = "F.relu(F.conv2d(x, conv.weight, conv.bias))"
 
 
 def build(book: Book, given: Mapping[str, Any]) -> None:
-    """The sheets `classifier`, `weights`, `accuracy`, `held out`."""
+    """The sheets `classifier`, `accuracy`, `weights`, `answers`, `held out`."""
     count, digit = len(given["held_label"]), book.values["digit"]
     if not 1 <= int(digit) <= count:
         raise Error(f"classifier: input 'digit': expected one of the {count} held-out digits, got {digit}")
@@ -52,19 +56,26 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     front = book.sheet(
         "classifier",
         "Paint a digit",
-        "Type numbers from 0, no ink, to 16, full ink, into the yellow cells. The answer is on the right, what the "
-        "filters see is below.",
-        "To see one of the held-out digits instead, choose 'held out' as source and type its number.",
+        f"Type numbers from 0, no ink, to {FULL}, full ink, into painted. Right of it are the answer and "
+        "ten probabilities, below it what the filters see.",
+        f"To see one of {count} digits that it never learned from, choose 'held out' as source and type its number.",
     )
-    weights = weights_sheet(book)
     accuracy = book.sheet(
         "accuracy",
         "How many of the held-out digits are read rightly?",
-        "None of these digits was used in training. The network says the digit with the largest logit.",
+        "None of these digits was used in training. The network says the digit with the largest logit ('answers' has "
+        "them all).",
+    )
+    weights = weights_sheet(book)
+    answers = book.sheet(
+        "answers",
+        "What the network says of each held-out digit",
+        "Their pictures, and the maps that the filters make of them, are on 'held out'.",
     )
     held = held_out_sheet(book, given["held_pixels"], weights)
-    label = accuracy_sheet(accuracy, given["held_label"], scores(held.pool, weights))
-    front_sheet(front, given["painted"], held.pixels, label, weights)
+    t = answers_sheet(answers, given["held_label"], scores(held.pool, weights))
+    accuracy_sheet(accuracy, t, held.pixels)
+    front_sheet(front, given["painted"], held.pixels, t.held_label, weights)
 
 
 def weights_sheet(book: Book) -> Named:
@@ -111,8 +122,8 @@ def held_out_sheet(book: Book, pixels: Array, weights: Named) -> Named:
     sheet = book.sheet(
         "held out",
         "The held-out digits go through the network",
-        "Each digit with its six maps after convolution and ReLU, and after max-pooling. The dense layer is on "
-        "'accuracy'.",
+        "Each digit with its six maps after convolution and ReLU, and after max-pooling. What the dense layer makes of "
+        "them is on 'answers'.",
     )
     sheet.width(1, 7)
     sheet.width(2, 4.5, 120)
@@ -123,76 +134,111 @@ def held_out_sheet(book: Book, pixels: Array, weights: Named) -> Named:
         left=2,
         band=BAND,
         down=True,
-        pixels=net.ink(typed(pixels), "a digit every nine rows: type here", "x * 16", "0"),
-        relu=net.feature(lambda m: relu_maps(m.pixels, weights), RELU, TORCH_RELU, "0.0"),
-        pool=net.feature(lambda m: tensor.max_pool2d(m.relu, POOL), net.LARGEST, "F.max_pool2d(relu, 2)", "0.0"),
+        pixels=net.ink(typed(pixels), "a digit every nine rows: type here", "x * 16", DOT),
+        after_relu=net.feature(lambda m: relu_maps(m.pixels, weights), RELU, TORCH_RELU, TENTHS),
+        pool=net.feature(lambda m: tensor.max_pool2d(m.after_relu, POOL), net.LARGEST, "F.max_pool2d(relu, 2)", TENTHS),
     )
     for number, first in enumerate(m.pixels[:, 0, 0], start=1):
         sheet.write(first.row, 1, number, LABEL)
     return m
 
 
-def accuracy_sheet(sheet: Sheet, held_label: Any, logits: Array) -> Array:
-    """The logits of all held-out digits, what they say, and how often that is right; gives the labels."""
-    count, each, top = len(held_label), [str(digit) for digit in range(CLASSES)], sheet.next_row
-    confusion = top + 4
+def answers_sheet(sheet: Sheet, held_label: Any, logits: Array) -> Named:
+    """A row for each held-out digit: what it is, its logits, what they say, and whether that is wrong."""
+    count, each = len(held_label), [str(digit) for digit in range(CLASSES)]
     t = steps(
         sheet,
         count,
-        row=confusion + 2 + CLASSES + 2,
-        freeze=None,
         parts=each,
-        width=13,
-        number=counter(np.arange(1, count + 1), "counts the digits", width=10),
-        held_label=data(typed(held_label), "what it is", "y", WHOLE, 10),
-        held_logits=activation(logits, "a score for each digit", "model(x)", SHORT, 9, each),
+        number=counter(np.arange(1, count + 1), "counts the digits"),
+        held_label=data(typed(held_label), "what it is", "y", WHOLE, 8),
         held_predicted=counter(
-            lambda t: net.each_row(tensor.argmax, t.held_logits), "the largest logit", "logits.argmax(1)"
+            lambda t: net.each_row(tensor.argmax, t.held_logits), "the largest logit", "logits.argmax(1)", width=10
         ),
         held_wrong=counter(
-            lambda t: tensor.where(tensor.equal(t.held_predicted, t.held_label), 0, 1), "1 where it is not"
+            lambda t: tensor.where(tensor.equal(t.held_predicted, t.held_label), 0, 1), "1 where it is not", width=9
         ),
+        held_logits=activation(logits, "a score for each digit", "model(x)", SHORT, 8, each),
+        wrong_so_far=counter(lambda t: tensor.previous(t.wrong_so_far, 0) + t.held_wrong, "wrong ones", folded=True),
     )
     sheet.heat_map(t.held_wrong, HEAT)
-    sheet.width(3, 9, 2 + CLASSES)
-    sheet.repeat_rows(t.head, t.first - 1)
+    return t
+
+
+def accuracy_sheet(sheet: Sheet, t: Named, pixels: Array) -> None:
+    """How often the answers of `t` are right, what is taken for what, and the pictures of those that are wrong."""
+    count, top = len(t.held_label), sheet.next_row
+    sheet.width(1, 13)
+    sheet.width(2, 9)
+    sheet.width(LEFT, 22 / 7, 90)
+    wrong = tensor.sum(t.held_wrong)
     values(
         sheet,
         row=top,
-        right=counter(count - tensor.sum(t.held_wrong), f"of {count} are read rightly"),
+        right=counter(count - wrong, f"of {count} are read rightly"),
         accuracy=check(lambda t: t.right / count, "the share of them", "(logits.argmax(1) == y).mean()", "0.0%"),
     )
-    sheet.write(confusion, 1, "What was taken for what", HEADING)
-    labels(sheet, confusion + 1, 3, [f"for a {digit}" for digit in each], across=True)
-    labels(sheet, confusion + 2, 2, [f"a {digit}" for digit in each])
+    row = top + 4
+    sheet.write(row - 1, 1, "What was taken for what", HEADING)
+    labels(sheet, row, LEFT, map(str, range(CLASSES)), across=True)
+    sheet.write(row, 1, "it is \u2193  read as \u2192", LABEL)
+    labels(sheet, row + 1, 2, [f"a {digit}" for digit in range(CLASSES)])
     label, predicted = tensor.span(t.held_label), tensor.span(t.held_predicted)
     pairs = [
         [Call("SUMPRODUCT", compare("=", label, i) * compare("=", predicted, j)) for j in range(CLASSES)]
         for i in range(CLASSES)
     ]
     words = "how often the digit of the row was taken for that of the column"
-    pairs = sheet.place("confusion", pairs, "check", confusion + 2, 3, words=words, number_format="0;;")
+    pairs = sheet.place("confusion", pairs, "check", row + 1, LEFT, words=words, number_format="0;;")
     sheet.heat_map(pairs, HEAT)
-    return t.held_label
+
+    left, below = LEFT + CLASSES + 2, row + CLASSES + 3
+    sheet.write(row - 1, left, f"The digits that it misreads: the first {MISREAD}", HEADING)
+    sheet.write(below - 1, 1, "The first six that it misreads", HEADING)
+    first, last = pixels[0, 0, 0], pixels[-1, -1, -1]
+    area = Range(first.sheet, first.row, first.column, last.row, last.column, absolute=True)
+    number = [
+        tensor.where(tensor.greater_equal(wrong, k), Call("MATCH", k, tensor.span(t.wrong_so_far), 0), -1)
+        for k in range(1, MISREAD + 1)
+    ]
+    says: dict[str, Any] = {"across": True, "number_format": "0;"}
+    number = sheet.place("misread_number", number, "check", below, LEFT, words="its number, for digit", **says)
+
+    def of_it(column: Array) -> list[Any]:
+        return [tensor.where(tensor.greater(each, 0), tensor.index(column, each), -1) for each in number]
+
+    what = sheet.place("misread_is", of_it(t.held_label), "check", below + 1, LEFT, words="what it is", **says)
+    words = "what the network read"
+    read = sheet.place("misread_as", of_it(t.held_predicted), "check", below + 2, LEFT, words=words, **says)
+    labels(sheet, below, 1, ("number", "is", "read as"))
+    picture = np.empty((MISREAD, SIDE, SIDE), dtype=object)
+    for k, i, j in np.ndindex(*picture.shape):
+        pixel = Call("INDEX", area, (number[k] - 1) * BAND + (i + 1), j + 1)
+        picture[k, i, j] = tensor.where(tensor.greater(number[k], 0), pixel, 0)
+    layout: dict[str, Any] = {"most": MISREAD * BAND, "number_format": DOT}
+    picture = sheet.place("misread", picture, "data", row + 2, left, words="their pictures", **layout)
+    sheet.heat_map(picture, INK)
+    for k, corner in enumerate(picture[:, 0, 0]):
+        for cell, look, place, cells in ((number, NUMBER, 0, 3), (what, IS, 3, 2), (read, READ, 5, 3)):
+            at = corner.row - 1, corner.column + place
+            sheet.write(*at, cell[k], replace(LABEL, number_format=look, size=10, shrink=True, color="1F3864"))
+            sheet.merge(*at, at[1] + cells - 1)
 
 
 def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: Named) -> None:
     """The picture that the reader paints or chooses, its way through the network, and the ten probabilities."""
-    sheet.width(1, 12, 2)
-    sheet.width(LEFT, CELL, 80)
+    sheet.width(1, 11)
+    sheet.width(2, 9)
+    sheet.width(LEFT, BRUSH, 80)
     sheet.print_on_one_page()
-    cell = inputs(sheet, "source", "digit")
-    row, first, last = sheet.next_row, held[0, 0, 0], held[-1, -1, -1]
-    area = Range(first.sheet, first.row, first.column, last.row, last.column, absolute=True)
+    cell = inputs(sheet, "source", "digit", across=True)
+    row = sheet.next_row
 
     def chosen(painted: Array) -> Array:
-        picture = np.empty((SIDE, SIDE), dtype=object)
-        for i, j in np.ndindex(SIDE, SIDE):
-            there = Call("INDEX", area, (cell.digit - 1) * BAND + (i + 1), j + 1)
-            picture[i, j] = tensor.where(tensor.equal(cell.source, "painted"), painted[i, j], there)
-        return picture
+        there = net.chosen(held, cell.digit - 1)
+        return tensor.where(tensor.equal(cell.source, "painted"), painted, there)
 
-    layout: dict[str, Any] = {"torch": "x * 16", "digits": "0", "scale": INK, "takes": SIDE + 2}
+    layout: dict[str, Any] = {"torch": "x * 16", "digits": DOT, "scale": INK, "takes": SIDE + 1}
     words = "what the network looks at: painted, or the held-out digit"
     shown = net.maps(
         sheet,
@@ -200,32 +246,35 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         painted=net.Map("input", typed(painted), "paint here: 0 is no ink, 16 is full ink", **layout),
         picture=net.Map("data", lambda m: chosen(m.painted), words, **layout),
     )
-    relu = net.feature(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]")
-    relu = net.maps(sheet, row=row + 2 + CLASSES + 2, relu=relu).relu
-    pool = net.feature(tensor.max_pool2d(relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(relu, 2)[0]")
-    pool = net.maps(sheet, pool=pool).pool
+    for each in range(row + 2, row + 2 + SIDE):
+        sheet.row_heights[each] = BRUSH * 7 * 0.75
+    below = row + 2 + SIDE + 1
+    relu = net.feature(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]", SPARSE)
+    relu = net.maps(sheet, row=below, after_relu=relu).after_relu
+    pool = net.feature(tensor.max_pool2d(relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(relu, 2)[0]", SPARSE)
+    m = net.maps(sheet, row=below + 2 + MAP + 1, pool=pool)
     t = net.maps(
         sheet,
-        row=row,
-        left=shown.right,
-        digits=net.count(np.arange(CLASSES), "the ten possible answers", note=False),
-        logits=net.signed(scores(pool[None], weights)[0], "a score for each", "model(x)[0]"),
+        row=below + 2 + MAP + 1,
+        left=m.right + 1,
+        digits=net.count(np.arange(CLASSES), "the ten answers", note=False),
+        logits=net.signed(scores(m.pool[None], weights)[0], "a score", "model(x)[0]"),
         exp_logits=net.feature(
-            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest)", "", "0.000", scale=None
+            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest)", "", SHORT, scale=None
         ),
         probability=net.feature(
-            lambda t: t.exp_logits / tensor.sum(t.exp_logits),
-            "its share of all of them",
-            "F.softmax(logits, 0)",
-            "0.0%",
+            lambda t: t.exp_logits / tensor.sum(t.exp_logits), "its share of all", "F.softmax(logits, 0)", "0.0%"
         ),
     )
-    sheet.write(row + 2, 1, "The answer", HEADING)
     predicted = counter(tensor.argmax(t.probability), "the digit with the largest probability", "logits.argmax()")
     sure = check(tensor.largest(t.probability), "its probability", digits="0.0%")
-    net.labelled(sheet, row + 3, predicted=predicted, sure=sure)
-    words = "which digit the held-out one of that number is"
-    net.labelled(sheet, row + 6, label_of_digit=data(tensor.index(label, cell.digit), words, digits=WHOLE))
+    words = "what the held-out digit is; none for a painted one"
+    true = tensor.where(tensor.equal(cell.source, "painted"), -1, tensor.index(label, cell.digit))
+    said = net.labelled(
+        sheet, row + 2, predicted=predicted, sure=sure, true_digit=data(true, words, digits='0;"\u2013"')
+    )
+    net.large_answer(sheet, row + 2, shown.right, said.predicted, said.sure)
+    net.probability_bars(sheet, row, shown.right + 11, t.digits, ("probability", t.probability), height=8.5)
 
 
 def forward(x: Any, params: Any) -> dict[str, Any]:
@@ -235,7 +284,7 @@ def forward(x: Any, params: Any) -> dict[str, Any]:
     relu = F.relu(F.conv2d(x, params["conv_weight"].unsqueeze(1), params["conv_bias"]))
     pool = F.max_pool2d(relu, POOL)
     logits = F.linear(pool.flatten(1), params["dense_weight"].flatten(1), params["dense_bias"])
-    return {"relu": relu, "pool": pool, "logits": logits}
+    return {"after_relu": relu, "pool": pool, "logits": logits}
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -247,6 +296,7 @@ def reference(v: Named) -> dict[str, Any]:
         raise ValueError(f"digit: expected one of the {count} held-out digits, got {v.digit}")
     picture = v.painted if v.source == "painted" else v.held_pixels[v.digit - 1]
     one = {name: block[0] for name, block in forward(picture[None, None] / FULL, v).items()}
+    true_digit = torch.tensor(-1) if v.source == "painted" else label[v.digit - 1]
     held = {f"held_{name}": block for name, block in forward(v.held_pixels[:, None] / FULL, v).items()}
     probability, predicted = one["logits"].softmax(0), held["held_logits"].argmax(1)
     right = predicted == label
@@ -259,14 +309,28 @@ def reference(v: Named) -> dict[str, Any]:
         "probability": probability,
         "predicted": probability.argmax(),
         "sure": probability.max(),
-        "label_of_digit": label[v.digit - 1],
+        "true_digit": true_digit,
         "number": torch.arange(1, count + 1),
         "held_predicted": predicted,
         "held_wrong": ~right,
+        "wrong_so_far": (~right).cumsum(0),
+        **misread(v, predicted),
         "right": right.sum(),
         "accuracy": right.double().mean(),
         "confusion": torch.stack([((label == i)[:, None] & (predicted[:, None] == digit)).sum(0) for i in digit]),
     }
+
+
+def misread(v: Named, predicted: Any) -> dict[str, Any]:
+    """The first of those that are read wrongly, -1 where there are no more."""
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    wrong = (predicted != v.held_label).nonzero()[:MISREAD, 0]
+    found = {"number": wrong + 1, "is": v.held_label[wrong].long(), "as": predicted[wrong]}
+    rest = MISREAD - len(wrong)
+    pictures = torch.cat([v.held_pixels[wrong], torch.zeros(rest, SIDE, SIDE, dtype=torch.float64)])
+    return {"misread": pictures} | {f"misread_{name}": F.pad(each, [0, rest], value=-1) for name, each in found.items()}
 
 
 def load(source: Source) -> dict[str, Any]:
@@ -301,9 +365,9 @@ def about(count: int) -> list[str]:
 
 
 TRY = [
-    "On 'classifier', change a few pixels (0 is no ink, 16 is full ink) and watch the probabilities follow.",
+    "On 'classifier', change a few pixels of painted and watch the probabilities follow.",
     "Choose 'held out' as source and type a number into digit: that digit goes through the network instead.",
-    "On 'accuracy', look for the digits that are read wrongly, and look at one of them on 'classifier'.",
+    "On 'accuracy', look at the digits that are misread. Would you have known? Type one's number into digit.",
     "Paint a letter. The network has never seen one, but it must choose a digit: how sure is it?",
     "On 'weights', set one filter to 0. How many digits does that cost?",
 ]

@@ -54,6 +54,14 @@ def test_its_accuracy_is_torchs(workbook: Workbook) -> None:
     assert blocks["right"] == right
     assert blocks["accuracy"] == pytest.approx(right / held.sum())
     np.testing.assert_array_equal(blocks["held_predicted"], predicted)
+    wrong = np.flatnonzero(predicted != labels[held])
+    assert len(wrong) == 6
+    np.testing.assert_array_equal(blocks["misread_number"][:6], wrong + 1)
+    np.testing.assert_array_equal(blocks["misread"][:6], pixels[held][wrong])
+    np.testing.assert_array_equal(blocks["misread_is"][:6], labels[held][wrong])
+    np.testing.assert_array_equal(blocks["misread_as"][:6], predicted[wrong])
+    assert (blocks["misread_number"][6:] == -1).all()
+    assert blocks["true_digit"] == -1, "nobody knows what was painted"
     assert blocks["confusion"].sum() == held.sum()
     assert np.trace(blocks["confusion"]) == right
 
@@ -87,7 +95,7 @@ def test_a_held_out_digit_goes_through(edited: Edit) -> None:
     assert bad(path) == {}
     blocks = sgdsheet.read(path)
     np.testing.assert_array_equal(blocks["picture"], blocks["held_pixels"][-1])
-    assert blocks["label_of_digit"] == blocks["held_label"][-1]
+    assert blocks["true_digit"] == blocks["held_label"][-1]
     np.testing.assert_allclose(blocks["logits"], blocks["held_logits"][-1], atol=1e-12)
 
 
