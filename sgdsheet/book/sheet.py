@@ -246,7 +246,7 @@ class Sheet:
         if defined.lower() in self.book.names:
             raise Error(f"the blocks {name!r} and another would both have the defined name {defined!r}")
         self.book.names.add(defined.lower())
-        self.book.workbook.defined_names[defined] = DefinedName(defined, attr_text=where)
+        self.book.workbook.defined_names[defined] = DefinedName(defined, attr_text=where, hidden=self.details or None)
         return block.references(defined if role == "input" and shape == () else None)
 
     def fill(self, name: str, array: Any, number_format: str = style.NUMBER) -> None:

@@ -135,8 +135,8 @@ def held_out_sheet(book: Book, pixels: Array, weights: Named) -> Named:
         band=BAND,
         down=True,
         pixels=net.ink(typed(pixels), "a digit every nine rows: type here", "x * 16", DOT),
-        after_relu=net.feature(lambda m: relu_maps(m.pixels, weights), RELU, TORCH_RELU, TENTHS),
-        pool=net.feature(lambda m: tensor.max_pool2d(m.after_relu, POOL), net.LARGEST, "F.max_pool2d(relu, 2)", TENTHS),
+        relu_maps=net.feature(lambda m: relu_maps(m.pixels, weights), RELU, TORCH_RELU, TENTHS),
+        pool=net.feature(lambda m: tensor.max_pool2d(m.relu_maps, POOL), net.LARGEST, "F.max_pool2d(relu, 2)", TENTHS),
     )
     for number, first in enumerate(m.pixels[:, 0, 0], start=1):
         sheet.write(first.row, 1, number, LABEL)
@@ -250,7 +250,7 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         sheet.row_heights[each] = BRUSH * 7 * 0.75
     below = row + 2 + SIDE + 1
     relu = net.feature(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]", SPARSE)
-    relu = net.maps(sheet, row=below, after_relu=relu).after_relu
+    relu = net.maps(sheet, row=below, relu_maps=relu).relu_maps
     pool = net.feature(tensor.max_pool2d(relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(relu, 2)[0]", SPARSE)
     m = net.maps(sheet, row=below + 2 + MAP + 1, pool=pool)
     t = net.maps(
@@ -284,7 +284,7 @@ def forward(x: Any, params: Any) -> dict[str, Any]:
     relu = F.relu(F.conv2d(x, params["conv_weight"].unsqueeze(1), params["conv_bias"]))
     pool = F.max_pool2d(relu, POOL)
     logits = F.linear(pool.flatten(1), params["dense_weight"].flatten(1), params["dense_bias"])
-    return {"after_relu": relu, "pool": pool, "logits": logits}
+    return {"relu_maps": relu, "pool": pool, "logits": logits}
 
 
 def reference(v: Named) -> dict[str, Any]:

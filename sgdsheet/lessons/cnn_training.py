@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,15 +12,17 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import optim, tensor
-from sgdsheet.book import DIVERGING, HEAT, SHORT, WHOLE, Book, Input, Series, Sheet, scatter
+from sgdsheet.book import DIVERGING, SHORT, SPARSE, WHOLE, Book, Input, Series, Sheet, scatter
+from sgdsheet.book import INK as SCALE
 from sgdsheet.book.style import HEADING, LABEL, NOTE
 from sgdsheet.errors import Error
-from sgdsheet.expr import Call, Range
+from sgdsheet.expr import Range
+from sgdsheet.lessons import flow
 from sgdsheet.lessons import network as net
 from sgdsheet.lessons.data import Data, Source
 from sgdsheet.lessons.flow import Named, check, counter, inputs, loss, steps, typed, values
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.lessons.network import CELL, CLASSES, KERNEL, POOL
+from sgdsheet.lessons.network import CLASSES, KERNEL, POOL
 from sgdsheet.lessons.pictures import INK, SIDE, digits, read_digits
 from sgdsheet.tensor import Array
 
@@ -40,15 +43,21 @@ SEED = 32  # a start from which all three optimisers get somewhere
 LEFT = 2
 COLUMNS = {"conv.weight": 2, "conv.bias": 6, "dense.weight": 10, "dense.bias": 11 + FEATURES}
 SHOWN = {"before": LEFT + SIDE + 2, "after": LEFT + SIDE + 2 + KERNEL + MAP + 4}  # on the sheet of the filters
+NARROW, DOTS = 36 / 7, 17 / 7  # cells for two decimals, and for pictures
+TEN, BAND = 10, SIDE + 4  # pictures in a row, and the rows that each takes with its captions
+DOT = '0;-0;"\u00b7"'  # a dot for no ink
+GRADIENT = '0.000;-0.000;"\u00b7"'
+GOOD = '[Color10]"\u2713";;[Red]"\u2717"'  # a tick for 1, a cross for 0
+CAPTION = replace(LABEL, size=9, horizontal="left")
 PARAMETER_ROWS = 2 + FILTERS * (KERNEL + 1) + 1
 SECTION = replace(HEADING, size=14, underline=True)
 # What belongs to a parameter: its role, what it is in torch, its number format.
 KINDS = {
     "param": ("parameter", "{}", SHORT),
-    "grad": ("gradient", "{}.grad", "0.000"),
-    "state/momentum_buffer": ("optimiser state", "optimizer.state[{}]['momentum_buffer']", SHORT),
-    "state/exp_avg": ("optimiser state", "optimizer.state[{}]['exp_avg']", "0.000"),
-    "state/exp_avg_sq": ("optimiser state", "optimizer.state[{}]['exp_avg_sq']", "0.0E+0"),
+    "grad": ("gradient", "{}.grad", GRADIENT),
+    "state/momentum_buffer": ("optimiser state", "optimizer.state[{}]['momentum_buffer']", SPARSE),
+    "state/exp_avg": ("optimiser state", "optimizer.state[{}]['exp_avg']", GRADIENT),
+    "state/exp_avg_sq": ("optimiser state", "optimizer.state[{}]['exp_avg_sq']", '0.0E+0;;"\u00b7"'),
     "new_param": ("parameter", "{}, after the step", SHORT),
 }
 UPDATES = {
@@ -82,8 +91,8 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     held = book.sheet(
         "held out",
         "Digits that it never trained on",
-        "Whether a network has learned to read shows on digits that it has not seen. Here with the weights before and "
-        "after training.",
+        "Whether a network has learned to read shows on digits that it has not seen. Below each picture is what it was "
+        "taken for before training and after it.",
     )
     cell = training_inputs(training)
     pixels, labels = digits_sheet(book, data)
@@ -97,7 +106,12 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     filters.width(1, 12)
     number = inputs(filters, "show_digit").show_digit
     trained = filters_sheet(filters, top + 3, runs[0].params, runs[-1].new_params, count)
-    seen, right = held_out_sheet(held, pixels["held"], labels["held"], trained)
+    way = book.sheet(
+        "held out maps",
+        "The way of the held-out digits through the network, before training and after it",
+        details=True,
+    )
+    seen, right = held_out_sheet(held, way, pixels["held"], labels["held"], trained)
     show_one(filters, top + 3, number, seen)
     training_sheet(training, runs, right)
 
@@ -106,27 +120,40 @@ def training_inputs(sheet: Sheet) -> Named:
     torch = {"momentum": "torch.optim.SGD(..., momentum=momentum)", "batch_size": "DataLoader(..., batch_size)"}
     torch |= {f"{name}_lr": "torch.optim." + {"momentum": "SGD"}.get(name, name) + "(..., lr)" for name in OPTIMIZERS}
     torch |= dict.fromkeys(("beta1", "beta2", "eps"), "torch.optim.Adam(..., betas, eps)")
-    return inputs(sheet, *(spec.name for spec in INPUTS if spec.name != "show_digit"), torch=torch)
+    names = (spec.name for spec in INPUTS if spec.name != "show_digit")
+    return inputs(sheet, *names, torch=torch, across=True)
 
 
 def digits_sheet(book: Book, data: Mapping[str, Any]) -> tuple[Params, Params]:
-    """The digits, one a row: the pixels as references of shape (count, 8, 8), and the labels."""
-    sheet = book.sheet(
+    """The digits, ten beside each other: the pixels as references of shape (count, 8, 8), and the labels.
+
+    A row of digits takes ten rows of cells, so that the column of labels beside them has one for each.
+    """
+    sheet = net.maps_sheet(
+        book,
         "digits",
-        "The digits: one a row, 64 pixels from 0 (no ink) to 16",
-        "The rows of a picture follow each other. The label says which digit it is: change it, and the network learns "
-        "something else.",
+        "The digits: 8 x 8 pixels from 0, no ink, to 16",
+        "Left of each row of digits are its ten labels, from top to bottom. Change one, and the network learns "
+        "something else; or change the ink.",
+        cell=DOTS,
     )
-    sheet.width(1, 12)
-    sheet.width(2, 3.6, 1 + SIDE * SIDE)
+    sheet.width(1, 7)
+    sheet.width(2, 2)
     pixels, labels = {}, {}
     for part, words in (("train", "to learn from, mini-batch after mini-batch"), ("held", "never learned from")):
-        row, label = sheet.next_row, typed(data[f"{part}_label"])
-        layout: dict[str, Any] = {"room": 1, "torch": "y", "number_format": WHOLE}
-        labels[part] = sheet.headed(f"{part}_label", label, "data", row, 1, **layout)
-        rows = net.ink(typed(data[f"{part}_pixels"].reshape(len(label), -1)), words, "x.flatten(1) * 16", "0")
-        rows = net.maps(sheet, f"{part}_", row=row, left=2, pixels=rows).pixels
-        pixels[part] = rows.reshape(-1, SIDE, SIDE)
+        row, given = sheet.next_row, data[f"{part}_pixels"]
+        sheet.heading(row, net.LEFT, f"{part}_pixels", given.shape, words, TEN * (SIDE + 1))
+        sheet.write(row, 1, f"{part}_label", LABEL)
+        label = flow.data(typed(data[f"{part}_label"]), "the digits that they are", "y", WHOLE)
+        labels[part] = flow.place(sheet, row + 2, 1, f"{part}_label", label)
+        ink = flow.data(typed(given), words, "x * 16", DOT)
+        layout: dict[str, Any] = {"band": TEN, "most": TEN * (SIDE + 1)}
+        pixels[part] = flow.place(sheet, row + 3, net.LEFT, f"{part}_pixels", ink, **layout)
+        sheet.heat_map(pixels[part], SCALE)
+        for number, corner in zip(labels[part], pixels[part][:, 0, 0], strict=True):
+            sheet.write(corner.row - 1, corner.column, number, CAPTION)
+        sheet.next_row = row + 2 + TEN * math.ceil(len(given) / TEN) + 1
+        net.square(sheet, row + 2, DOTS)
     return pixels, labels
 
 
@@ -144,13 +171,9 @@ def step_sheet(book: Book, step: int, count: int) -> Sheet:
         f"step {step}",
         f"Step {step} of {count}",
         "The parameters, the way forward with each digit of the mini-batch, the loss, the way back, the update.",
+        details=step > 1,
     )
-    sheet.width(1, CELL, 120)
-    for column, (text, target) in enumerate((("back", step - 1), ("next", step + 1), ("all steps", 0))):
-        name = f"step {target}" if target else "training"
-        if target <= count:
-            sheet.link(sheet.next_row - 1, 1 + 2 * column, text, Range(name, 1, 1, 1, 1))
-    sheet.next_row += 1
+    sheet.width(1, NARROW, 120)
     return sheet
 
 
@@ -168,20 +191,25 @@ def one_step(
     section(sheet, "2. Forward, digit by digit: convolution, ReLU, max-pooling")
     m = maps(
         band=SIDE + 1,
-        x=net.ink(pixels[:, None] / INK, f"pixels / {INK}", "x"),
+        x=net.ink(pixels[:, None] / INK, f"pixels / {INK}", "x", SPARSE),
         conv=net.signed(
             lambda m: tensor.conv2d(m.x, filters, params["conv.bias"]),
             "sum of window * filter, + the filter's bias; a map for each filter",
             "F.conv2d(x, conv.weight, conv.bias)",
+            SPARSE,
         ),
-        relu=net.feature(lambda m: tensor.relu(m.conv), "the same, but 0 where it is below 0", "F.relu(conv)"),
-        pool=net.feature(lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"),
+        relu_maps=net.feature(lambda m: tensor.relu(m.conv), "conv, but 0 where it is below 0", "F.relu(conv)", SPARSE),
+        pool=net.feature(
+            lambda m: tensor.max_pool2d(m.relu_maps, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)", SPARSE
+        ),
     )
 
     section(sheet, "3. All digits of the mini-batch, one a row: from their maps to the loss")
     t = maps(
         label=net.Map("data", labels, "", "y", WHOLE, scale=None, takes=3),
-        features=net.feature(m.pool.reshape(batch, FEATURES), "the three pooled maps in one row", "pool.flatten(1)"),
+        features=net.feature(
+            m.pool.reshape(batch, FEATURES), "the three pooled maps in one row", "pool.flatten(1)", SPARSE
+        ),
         logits=net.signed(
             lambda t: tensor.matmul(t.features, weight.T) + bias,
             "sum of features * the digit's weights, + bias",
@@ -223,14 +251,14 @@ def one_step(
     )
     grad_conv = maps(
         band=MAP + 1,
-        pool_from=net.count(net.pooled_from(m.relu, m.pool), net.PLACES, "from return_indices=True"),
-        grad_relu=net.gradient(
+        pool_from=net.count(net.pooled_from(m.relu_maps, m.pool), net.PLACES, "from return_indices=True"),
+        grad_relu_maps=net.gradient(
             lambda g: net.unpooled(back.grad_features.reshape(m.pool.shape), g.pool_from, m.conv.shape),
             "grad_features, at the cell that was the largest",
             "relu.grad",
         ),
         grad_conv=net.gradient(
-            lambda g: tensor.where(tensor.greater(m.conv, 0), g.grad_relu, 0), net.PASSED, "conv.grad"
+            lambda g: tensor.where(tensor.greater(m.conv, 0), g.grad_relu_maps, 0), net.PASSED, "conv.grad"
         ),
     ).grad_conv
 
@@ -313,7 +341,7 @@ def update(
 
 def filters_sheet(sheet: Sheet, row: int, before: Params, after: Params, count: int) -> Mapping[str, Params]:
     """The parameters before and after training, by name, in places of their own."""
-    sheet.width(LEFT, CELL, 120)
+    sheet.width(LEFT, NARROW, 120)
     sets = {"before": (before, "before", "random"), "after": (after, str(count), f"after {count} updates")}
     placed: dict[str, Any] = {}
     for when, (params, made, words) in sets.items():
@@ -331,74 +359,96 @@ def filters_sheet(sheet: Sheet, row: int, before: Params, after: Params, count: 
 def show_one(sheet: Sheet, row: int, number: Any, seen: Mapping[str, Array]) -> None:
     """One of the held-out digits, and what the filters see in it before and after training."""
 
-    def picked(maps: Array) -> Array:
-        """The maps of the digit that the reader asked for."""
-        first, last = maps.flat[0], maps.flat[-1]
-        area = Range(first.sheet, first.row, first.column, last.row, last.column, absolute=True)
-        found = np.empty(maps.shape[1:], dtype=object)
-        for position in np.ndindex(*found.shape):
-            cell = maps[(0, *position)]
-            down = (number - 1) * (SIDE + 1) + (cell.row - first.row + 1)
-            found[position] = Call("INDEX", area, down, cell.column - first.column + 1)
-        return found
-
-    x = net.ink(picked(seen["x"])[0], "the digit that you chose", "x[show_digit - 1]", title="picture")
+    says: dict[str, Any] = {"torch": "x[show_digit - 1]", "title": "picture", "digits": SPARSE}
+    x = net.ink(net.chosen(seen["x"], number - 1)[0], "the digit that you chose", **says)
     net.maps(sheet, "shown/", row=row, left=LEFT, x=x)
     for when, left in SHOWN.items():
-        says: dict[str, Any] = {"torch": "F.relu(conv(x))[show_digit - 1]", "title": f"maps {when}"}
-        relu: dict[str, Any] = {when: net.feature(picked(seen[when]), "convolution and ReLU", **says)}
+        says = {"torch": "F.relu(conv(x))[show_digit - 1]", "title": f"maps {when}", "digits": SPARSE}
+        relu: dict[str, Any] = {when: net.feature(net.chosen(seen[when], number - 1), "convolution and ReLU", **says)}
         net.maps(sheet, "shown/", row=row, left=left + KERNEL + 2, band=MAP + 1, down=True, **relu)
 
 
 def held_out_sheet(
-    sheet: Sheet, pixels: Array, labels: Array, trained: Mapping[str, Params]
+    sheet: Sheet, way: Sheet, pixels: Array, labels: Array, trained: Mapping[str, Params]
 ) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
-    """The way forward of digits that no step has seen, before and after training.
+    """Digits that no step has seen, what they are taken for before and after training, and the way there.
 
     Returns the pictures `x` and their maps `before` and `after`, and how many are read rightly.
     """
+    count, top = len(labels), sheet.next_row
     sheet.width(1, 16)
-    sheet.width(2, CELL, 120)
-    counts, top, below = sheet.next_row, sheet.next_row + 4, sheet.next_row + len(labels) + 8
-    scores = net.maps(sheet, row=top, left=2, held_y=net.Map("data", labels, "", "y", WHOLE, scale=None))
-    label, x = scores.held_y, net.ink(pixels[:, None] / INK, f"pixels / {INK}", "x")
-    m = net.maps(sheet, row=below, left=2, band=SIDE + 1, held_x=x)
-    x = m.held_x
-    seen, right = {"x": x}, {}
+    sheet.width(2, 6)
+    sheet.width(net.LEFT, DOTS, 120)
+    way.width(1, NARROW, 200)
+    x = net.ink(pixels[:, None] / INK, f"pixels / {INK}", "x", SPARSE, title="the digits")
+    m = net.maps(way, left=LEFT, row=way.next_row, band=SIDE + 1, held_x=x)
+    x, row = m.held_x, way.next_row - (SIDE + 1) * count - 2
+    seen: dict[str, Array] = {"x": x}
+    logits: dict[str, Array] = {}
     for when, params in trained.items():
         m = net.maps(
-            sheet,
+            way,
             f"{when}/",
-            row=below,
+            row=row,
             left=m.right,
             band=SIDE + 1,
-            relu=net.feature(
+            relu_maps=net.feature(
                 tensor.relu(tensor.conv2d(x, params["conv.weight"], params["conv.bias"])),
-                f"convolution and ReLU, {when} training",
+                "convolution and ReLU",
                 "F.relu(F.conv2d(x, ...))",
+                SPARSE,
+                title=f"maps {when} training",
             ),
             pool=net.feature(
-                lambda m: tensor.max_pool2d(m.relu, POOL), "largest of each 2 x 2", "F.max_pool2d(relu, 2)"
+                lambda m: tensor.max_pool2d(m.relu_maps, POOL),
+                "largest of each 2 x 2",
+                "F.max_pool2d(relu, 2)",
+                SPARSE,
+                title=f"pooled {when} training",
             ),
         )
+        seen[when] = m.relu_maps
         weight = params["dense.weight"].reshape(CLASSES, *m.pool.shape[1:])
-        logits = [net.dense(maps, weight, params["dense.bias"]) for maps in m.pool]
-        scores = net.maps(
-            sheet,
-            f"{when}/",
-            row=top,
-            left=scores.right,
-            logits=net.signed(logits, f"a score for each digit, {when} training", "model(x)"),
-            predicted=net.count(
-                lambda t: net.each_row(tensor.argmax, t.logits), "largest logit", "logits.argmax(1)", takes=4
-            ),
-            good=net.count(
-                lambda t: tensor.where(tensor.equal(t.predicted, label), 1, 0), "1 where it is the label", scale=HEAT
-            ),
-        )
-        words = f"of {len(labels)} are read rightly {when} training"
-        good: dict[str, Any] = {when: check(tensor.sum(scores.good), words, digits=WHOLE)}
-        seen[when], right[when] = m.relu, values(sheet, "right_", row=counts + len(right), **good)[when]
+        scores = [net.dense(maps, weight, params["dense.bias"]) for maps in m.pool]
+        title = f"scores {when} training"
+        scores = net.signed(scores, "a row for each digit", "model(x)", title=title, takes=CLASSES + 1)
+        m2 = net.maps(way, f"{when}/", row=row, left=m.right, logits=scores)
+        logits[when], m = m2.logits, m2
+
+    below = top + 4 + 2 * BAND * math.ceil(count / TEN) // 2
+    lines: dict[str, Any] = {"held_y": flow.data(labels, "what it is", "y", WHOLE)}
+    for when, scores in logits.items():
+        read = net.each_row(tensor.argmax, scores)
+        lines[f"{when}/predicted"] = counter(read, f"the largest score {when} training", "logits.argmax(1)")
+        lines[f"{when}/good"] = None
+    names = iter(("label", *(text for when in logits for text in (f"read {when} training", "right"))))
+    held: dict[str, Array] = {}
+    right: dict[str, Any] = {}
+    for row, (name, line) in enumerate(lines.items(), start=below):
+        when = name.partition("/")[0]
+        if line is None:
+            good = tensor.where(tensor.equal(held[f"{when}/predicted"], held["held_y"]), 1, 0)
+            line = counter(good, "1 where it is the label", digits=GOOD)
+        sheet.write(row, 1, next(names), LABEL)
+        held[name] = flow.place(sheet, row, net.LEFT, name, line, across=True)
+    for offset, when in enumerate(logits):
+        words = f"of {count} are read rightly {when} training"
+        good: dict[str, Any] = {when: check(tensor.sum(held[f"{when}/good"]), words, digits=WHOLE)}
+        right[when] = values(sheet, "right_", row=top + offset, **good)[when]
+
+    ink = flow.data(pixels, "the digits", "x * 16", DOT)
+    pictures = flow.place(sheet, top + 4, net.LEFT, "held_digits", ink, band=BAND, most=TEN * (SIDE + 1))
+    sheet.heat_map(pictures, SCALE)
+    for number, corner in enumerate(pictures[:, 0, 0]):
+        row, left = corner.row, corner.column
+        sheet.write(row - 1, left, held["held_y"][number], replace(CAPTION, number_format='"is a "0'))
+        sheet.merge(row - 1, left, left + SIDE - 1)
+        for offset, when in enumerate(logits, start=SIDE):
+            read, good = held[f"{when}/predicted"][number], held[f"{when}/good"][number]
+            sheet.write(row + offset, left, read, replace(CAPTION, number_format=f'"{when}: "0', bold=False))
+            sheet.merge(row + offset, left, left + 5)
+            sheet.write(row + offset, left + 6, good, replace(CAPTION, number_format=GOOD))
+    sheet.next_row = below + len(lines) + 1
     return seen, right
 
 
@@ -407,7 +457,7 @@ def training_sheet(sheet: Sheet, runs: Sequence[Named], right: Mapping[str, Any]
     row = sheet.next_row
     for when, cell in right.items():
         sheet.write(row, 1, f"right {when}", LABEL)
-        words = f"held-out digits of {HELD_OUT} read rightly {when} training: see 'held out'"
+        words = f"of the digits on 'held out' are read rightly {when} training"
         sheet.place(f"overview_right_{when}", cell, "check", row, 2, words=words, number_format=WHOLE)
         sheet.write(row, 3, words, NOTE)
         row += 1
@@ -420,10 +470,12 @@ def training_sheet(sheet: Sheet, runs: Sequence[Named], right: Mapping[str, Any]
         loss=loss([run.loss for run in runs], "mean over the mini-batch, before the update", "loss"),
         batch_right=counter([run.right for run in runs], "of the mini-batch's digits"),
     )
-    sheet.width(1, 16)
+    sheet.width(1, 12)
+    sheet.width(2, 11, len(INPUTS))
     for step in range(1, len(runs) + 1):
         sheet.link(t.first + step - 1, 4, f"step {step}", Range(f"step {step}", 1, 1, 1, 1))
-    sheet.chart(row + 1, 6, scatter("The loss falls", "step", "loss", [Series("loss", t.step, t.loss, points=True)]))
+    line = Series("loss", t.step, t.loss, points=True)
+    sheet.chart(row + 1, 6, scatter("The loss of each step", "step", "loss", [line], height=11, x_range=(0, len(runs))))
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -451,7 +503,7 @@ def reference(v: Named) -> dict[str, Any]:
         loss = F.cross_entropy(logits, label)
         loss.backward()
         optimizer.step()
-        way |= {f"grad_{name}": way[name].grad for name in ("conv", "relu", "features", "logits")}
+        way |= {f"grad_{name}": way[name].grad for name in ("conv", "relu_maps", "features", "logits")}
         way |= {f"grad/{name}": param.grad for name, param in params.items()}
         way |= {
             "x": x[chosen],
@@ -470,12 +522,17 @@ def reference(v: Named) -> dict[str, Any]:
                 kept = optimizer.state[param].get(kind)
                 blocks[f"{made + 1}/state/{kind}/{name}"] = torch.zeros_like(param) if kept is None else kept.clone()
     blocks |= {f"{v.steps}/param/{name}": param for name, param in params.items()}
-    blocks |= {"held_x": held_x, "held_y": v.held_label, "shown/x": held_x[v.show_digit - 1, 0]}
+    blocks |= {
+        "held_digits": v.held_pixels,
+        "held_x": held_x,
+        "held_y": v.held_label,
+        "shown/x": held_x[v.show_digit - 1, 0],
+    }
     for when, used in (("before", before), ("after", params)):
         way = reference_forward(held_x, used)
-        predicted, shown = way["logits"].argmax(1), way["relu"][v.show_digit - 1]
+        predicted, shown = way["logits"].argmax(1), way["relu_maps"][v.show_digit - 1]
         right = predicted == v.held_label
-        blocks |= {f"{when}/{name}": way[name] for name in ("relu", "pool", "logits")}
+        blocks |= {f"{when}/{name}": way[name] for name in ("relu_maps", "pool", "logits")}
         blocks |= {f"{when}/predicted": predicted, f"{when}/good": right, f"shown/{when}": shown}
         blocks |= dict.fromkeys((f"right_{when}", f"overview_right_{when}"), right.sum())
     made = range(v.steps)
@@ -493,7 +550,8 @@ def reference_forward(x: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     pool, places = F.max_pool2d(relu, POOL, return_indices=True)
     features = pool.flatten(1)
     logits = F.linear(features, params["dense.weight"], params["dense.bias"])
-    return {"conv": conv, "relu": relu, "pool": pool, "places": places, "features": features, "logits": logits}
+    way = {"conv": conv, "relu_maps": relu, "pool": pool, "places": places}
+    return way | {"features": features, "logits": logits}
 
 
 def reference_optimizer(v: Named, params: Mapping[str, Any]) -> Any:
@@ -567,7 +625,7 @@ INPUTS = (
     Input("steps", 24, "how many updates are made", minimum=1, maximum=40, whole=True, fixed=True),
     Input("batch_size", 10, "how many digits a step looks at", minimum=1, maximum=20, whole=True, fixed=True),
 )
-DIMS = {"train_pixels": 2, "train_label": 1, "held_pixels": 2, "held_label": 1}
+DIMS = {"train_pixels": 3, "train_label": 1, "held_pixels": 3, "held_label": 1}
 CNN_TRAINING = Lesson(
     "cnn_training",
     "a small convolutional network learns to read digits: forward, backward and update, one sheet a step",

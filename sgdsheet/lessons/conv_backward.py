@@ -70,11 +70,9 @@ def forward_sheet(book: Book, picture: Array, padding: int, stride: int) -> Name
         conv=net.signed(
             lambda m: tensor.conv2d(seen[None], m.conv_weight, bias, stride)[0], net.WINDOW, "conv(x)[0]", SPARSE
         ),
-        after_relu=net.feature(
-            lambda m: tensor.relu(m.conv), "conv, but 0 where it is below 0", "F.relu(x)[0]", SPARSE
-        ),
+        relu_maps=net.feature(lambda m: tensor.relu(m.conv), "conv, but 0 where it is below 0", "F.relu(x)[0]", SPARSE),
         pool=net.feature(
-            lambda m: tensor.max_pool2d(m.after_relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(x, 2)[0]", SPARSE
+            lambda m: tensor.max_pool2d(m.relu_maps[None], POOL)[0], net.LARGEST, "F.max_pool2d(x, 2)[0]", SPARSE
         ),
     )
     way.weight, way.bias, way.label, way.seen = way.conv_weight, bias, cell.label, seen
@@ -129,15 +127,15 @@ def backward_sheet(book: Book, way: Named, grad_logits: Array, padding: int, str
             "pool.grad[0]",
         ),
         pool_from=net.count(
-            net.pooled_from(way.after_relu, way.pool), net.PLACES, "from F.max_pool2d(..., return_indices=True)"
+            net.pooled_from(way.relu_maps, way.pool), net.PLACES, "from F.max_pool2d(..., return_indices=True)"
         ),
-        grad_after_relu=net.gradient(
+        grad_relu_maps=net.gradient(
             lambda m: net.unpooled(m.grad_pool, m.pool_from, way.conv.shape),
             "grad_pool at the cell that was the largest",
             "relu.grad[0]",
         ),
         grad_conv=net.gradient(
-            lambda m: tensor.where(tensor.greater(way.conv, 0), m.grad_after_relu, 0), net.PASSED, "conv.grad[0]"
+            lambda m: tensor.where(tensor.greater(way.conv, 0), m.grad_relu_maps, 0), net.PASSED, "conv.grad[0]"
         ),
     )
 
@@ -348,7 +346,7 @@ def reference_forward(v: Named, weight: Any) -> dict[str, Any]:
     relu = F.relu(conv)
     pool, places = F.max_pool2d(relu, POOL, return_indices=True)
     logits = F.linear(pool.flatten(), v.dense_weight.transpose(0, 1).flatten(1), v.dense_bias)
-    return {"conv": conv, "after_relu": relu, "pool": pool, "places": places, "logits": logits}
+    return {"conv": conv, "relu_maps": relu, "pool": pool, "places": places, "logits": logits}
 
 
 def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -392,7 +390,7 @@ ABOUT = [
     "the same shape.",
 ]
 TRY = [
-    "On 'backward', follow one cell: a cell of grad_pool goes to the one cell of grad_after_relu that was the "
+    "On 'backward', follow one cell: a cell of grad_pool goes to the one cell of grad_relu_maps that was the "
     "largest of its 2 x 2 (pool_from says which); the others had no say and get 0.",
     "Where conv is below 0, ReLU made it 0: grad_conv is 0 there. Nothing is learned through such a cell.",
     "Click a cell of grad_conv_weight: it is the part of the picture that the weight met, times grad_conv, added up.",

@@ -37,7 +37,7 @@ TENTHS = '0.0;-0.0;"\u00b7"'  # a dot for a zero
 WINDOW = "sum of window * filter, + bias"
 LARGEST = "the largest of each 2 x 2 cells"
 PLACES = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
-PASSED = "grad_after_relu where conv is above 0"
+PASSED = "grad_relu_maps where conv is above 0"
 RANDOM = "random at first: type here"
 TRAINED = "trained: type here"
 

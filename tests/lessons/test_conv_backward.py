@@ -16,7 +16,7 @@ import sgdsheet
 Workbook = Callable[[str], Path]
 Edit = Callable[[str, Mapping[Any, Any]], Path]
 
-FORWARD = ["picture", "conv_weight", "conv_bias", "conv", "after_relu", "pool", "dense_weight", "dense_bias", "logits"]
+FORWARD = ["picture", "conv_weight", "conv_bias", "conv", "relu_maps", "pool", "dense_weight", "dense_bias", "logits"]
 
 
 def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
@@ -101,5 +101,5 @@ def test_ties_go_to_the_first_cell_as_in_torch(edited: Edit) -> None:
     assert bad(path) == {}
     blocks = sgdsheet.read(path)
     assert (blocks["pool_from"] == 0).all()
-    assert (blocks["grad_after_relu"][0, ::2, ::2] == blocks["grad_pool"][0]).all()
+    assert (blocks["grad_relu_maps"][0, ::2, ::2] == blocks["grad_pool"][0]).all()
     assert (blocks["grad_conv"][1] == 0).all()
