@@ -47,7 +47,7 @@ NARROW, DOTS = 36 / 7, 17 / 7  # cells for two decimals, and for pictures
 TEN, BAND = 10, SIDE + 4  # pictures in a row, and the rows that each takes with its captions
 DOT = '0;-0;"\u00b7"'  # a dot for no ink
 GRADIENT = '0.000;-0.000;"\u00b7"'
-GOOD = '[Color10]"\u2713";;[Red]"\u2717"'  # a tick for 1, a cross for 0
+GOOD = '[Blue]"\u2713";;[Red]"\u2717"'  # a tick for 1, a cross for 0
 CAPTION = replace(LABEL, size=9, horizontal="left")
 PARAMETER_ROWS = 2 + FILTERS * (KERNEL + 1) + 1
 SECTION = replace(HEADING, size=14, underline=True)
@@ -137,7 +137,7 @@ def digits_sheet(book: Book, data: Mapping[str, Any]) -> tuple[Params, Params]:
         "something else; or change the ink.",
         cell=DOTS,
     )
-    sheet.width(1, 7)
+    sheet.width(1, 11)
     sheet.width(2, 2)
     pixels, labels = {}, {}
     for part, words in (("train", "to learn from, mini-batch after mini-batch"), ("held", "never learned from")):
@@ -470,8 +470,7 @@ def training_sheet(sheet: Sheet, runs: Sequence[Named], right: Mapping[str, Any]
         loss=loss([run.loss for run in runs], "mean over the mini-batch, before the update", "loss"),
         batch_right=counter([run.right for run in runs], "of the mini-batch's digits"),
     )
-    sheet.width(1, 12)
-    sheet.width(2, 11, len(INPUTS))
+    sheet.width(1, 13, len(INPUTS))
     for step in range(1, len(runs) + 1):
         sheet.link(t.first + step - 1, 4, f"step {step}", Range(f"step {step}", 1, 1, 1, 1))
     line = Series("loss", t.step, t.loss, points=True)

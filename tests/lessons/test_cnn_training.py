@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 
 import sgdsheet
@@ -72,6 +73,22 @@ def test_agrees_after_changes(edited: Edit) -> None:
     assert bad(path) == {}
     assert (sgdsheet.read(path)["3/state/momentum_buffer/conv.weight"] != 0).all()
     assert (sgdsheet.read(path)["3/state/exp_avg/conv.weight"] == 0).all()
+
+
+def test_only_what_a_person_looks_for_is_in_the_name_box(workbook: Workbook) -> None:
+    """The names of later steps are hidden: still there for the file to be read by, wherever its cells are moved to."""
+    names = openpyxl.load_workbook(workbook("brief")).defined_names
+    shown = [name for name, each in names.items() if not each.hidden]
+    assert len(names) == len(book.read(workbook("brief")).blocks)
+    assert {"train_pixels", "loss", "right_after", "_0_logits"} <= set(shown)
+    assert not [name for name in shown if name.startswith(("_1_", "_2_"))]
+
+
+def test_mistakes_are_told_of_each_held_out_digit(workbook: Workbook) -> None:
+    blocks = sgdsheet.read(workbook("brief"))
+    np.testing.assert_array_equal(blocks["held_digits"], blocks["held_pixels"])
+    np.testing.assert_array_equal(blocks["after/good"], blocks["after/logits"].argmax(1) == blocks["held_label"])
+    assert blocks["right_after"] == blocks["after/good"].sum()
 
 
 def test_a_label_that_is_no_digit(edited: Edit) -> None:
