@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 import sgdsheet
-from sgdsheet import book
+from sgdsheet import book, engines
 from sgdsheet.expr import column_letters
 from sgdsheet.lessons import pictures
 
@@ -105,13 +105,44 @@ def edited(
     return edit
 
 
+@pytest.fixture(scope="session")
+def play(workbook: Callable[[str], Path]) -> Callable[..., dict[str, np.ndarray]]:
+    """What the blocks of a lesson's workbook hold when other numbers are typed, by block name or (block name, element).
+
+    The workbook stays loaded, so this is much quicker than `edited`; what was typed is taken back.
+    """
+    known: dict[str, tuple[book.Saved, Any, dict[Any, Any]]] = {}
+
+    def played(lesson: str, changes: Mapping[Any, Any] | None = None) -> dict[str, np.ndarray]:
+        if lesson not in known:
+            path = workbook(lesson)
+            known[lesson] = book.read(path), engines.opened(engines.engine("ironcalc"), path), {}
+        saved, model, before = known[lesson]
+        typed = [*before.items()]
+        before.clear()
+        for key, value in (changes or {}).items():
+            name, element = key if isinstance(key, tuple) else (key, 0)
+            shape = saved.blocks[name].shape
+            position = tuple(map(int, np.unravel_index(element, shape))) if shape else ()
+            cell = saved.blocks[name].cell(position)
+            typed.append((cell, value))
+            before[cell] = saved.contents[name][position]
+        return {name: floats(held) for name, held in saved.arrange(model.calculate(typed, saved.ranges())).items()}
+
+    def floats(held: np.ndarray) -> np.ndarray:
+        numbers = [each if isinstance(each, float) else np.nan for each in held.flat]
+        return np.array(numbers).reshape(held.shape)
+
+    return played
+
+
 @pytest.fixture
 def about_edited(tmp_path: Path, workbook: Callable[[str], Path]) -> Callable[[Mapping[tuple[str, str], Any]], Path]:
     """A copy of `small` with cells of its sheet `about` changed, by the texts that begin its row and its column."""
 
     def edit(changes: Mapping[tuple[str, str], Any]) -> Path:
         changed = openpyxl.load_workbook(workbook("small"))
-        sheet = changed["blocks"]
+        sheet = changed["about"]
         # From below, for a word of the table may also stand above it.
         rows = {row[0].value: row[0].row for row in sheet.iter_rows() if row[0].value}
         for (text, column), value in changes.items():

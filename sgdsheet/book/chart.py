@@ -9,6 +9,7 @@ from typing import Any
 from openpyxl.chart import BarChart, Reference, ScatterChart
 from openpyxl.chart.data_source import AxDataSource, StrRef
 from openpyxl.chart.label import DataLabelList
+from openpyxl.chart.legend import LegendEntry
 from openpyxl.chart.marker import Marker
 from openpyxl.chart.series import SeriesLabel, XYSeries
 from openpyxl.chart.series_factory import SeriesFactory
@@ -19,6 +20,7 @@ from openpyxl.drawing.line import LineProperties
 from openpyxl.drawing.text import CharacterProperties, Paragraph, ParagraphProperties, RegularTextRun
 
 from sgdsheet.book import style
+from sgdsheet.expr import Ref
 from sgdsheet.tensor import span
 
 Chart = ScatterChart | BarChart
@@ -32,15 +34,17 @@ _DASHES = ("solid", "sysDash", "lgDash")
 class Series:
     """One line or cloud of points: `x` and `y` are arrays of references that each fill one range.
 
-    Where it is `named`, its label stands right of each of its points.
+    Where it is `named`, its label stands right of each of its points. The `label` may be a reference, to a cell whose
+    words it shows; a line without one is not in the legend. `color` is one of the lines' colours by number, or any as
+    RRGGBB.
     """
 
-    label: str
+    label: str | Ref
     x: Any
     y: Any
     points: bool = False
     line: bool = True
-    color: int | None = None
+    color: int | str | None = None
     width: float = 1.75
     named: bool = False
 
@@ -74,6 +78,9 @@ def scatter(
         chart.x_axis.crosses = "min"
     if all(each.named for each in series):
         chart.legend = None
+    unnamed = [position for position, each in enumerate(series) if each.label == ""]
+    if chart.legend is not None:
+        chart.legend.legendEntry = [LegendEntry(idx=position, delete=True) for position in unnamed]
     for position, each in enumerate(series):
         chart.series.append(_series(each, position if each.color is None else each.color))
     return chart
@@ -145,15 +152,19 @@ def _title(text: str, size: int) -> Title:
     return Title(tx=Text(rich=RichText(p=[paragraph])), overlay=False)
 
 
-def _series(each: Series, color: int) -> XYSeries:
+def _series(each: Series, color: int | str) -> XYSeries:
     made: XYSeries = SeriesFactory(
         Reference(range_string=span(each.y).absolute_place),
         Reference(range_string=span(each.x).absolute_place),
     )
-    made.tx = SeriesLabel(v=each.label)
-    rgb = style.LINES[color % len(style.LINES)]
+    if isinstance(each.label, Ref):
+        made.tx = SeriesLabel(strRef=StrRef(f=span([each.label]).absolute_place))
+    else:
+        made.tx = SeriesLabel(v=each.label)
+    turn, number = (0, 0) if isinstance(color, str) else divmod(color, len(style.LINES))
+    rgb = color if isinstance(color, str) else style.LINES[number]
     if each.line:
-        dash = _DASHES[color // len(style.LINES) % len(_DASHES)]
+        dash = _DASHES[turn % len(_DASHES)]
         made.graphicalProperties.line = LineProperties(solidFill=rgb, w=int(each.width * 12700), prstDash=dash)
     else:
         made.graphicalProperties.line.noFill = True
