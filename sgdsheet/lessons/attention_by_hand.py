@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import HEAT, SHORT, WHOLE, Book, Input, typed
+from sgdsheet.book import HEAT, SHORT, WHOLE, Book, Input, Sheet, typed
 from sgdsheet.book.style import NOTE, Look
+from sgdsheet.book.style import flow as box
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
 from sgdsheet.lessons.flow import Column, Named, activation, check, data, gradient, headed, inputs, loss, parameter
@@ -21,7 +22,8 @@ FEATURES, WIDTH = 3, 4  # of a word, and of its query, key and value
 HIDDEN = -99  # the score of a word that is not to be seen: e to that power is 0 in the first 42 decimals
 PARTS = ("q", "k", "v")
 MEANT = {"q": "what a word looks for", "k": "what it offers", "v": "what it says"}
-ARROW = Look(color="7F7F7F", horizontal="center")
+ARROW = Look(color="7F7F7F", size=9, horizontal="center")
+LINE = Look(color="7F7F7F", horizontal="fill")  # the sign again and again, as wide as the cell
 # The first column of each block, from left to right as the numbers flow.
 LEFT = {"x": 2, "q": 6, "k": 11, "v": 16, "scores": 21, "scaled": 25, "weights": 29, "output": 33}
 
@@ -122,12 +124,25 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     put("grad_x", backward, "x", gradient(grad_x, "of q, k, v", "x.grad", SHORT))
     for row in (forward, backward):
         flow.labels(sheet, row + 2, 1, WORDS)
-    for each in ("q", "scores", "scaled", "weights", "output"):
-        sheet.write(forward + 3, LEFT[each] - 1, "→", ARROW)
-        sheet.write(backward + 3, LEFT[each] - 1, "←", ARROW)
+    for each, sign in (("q", "→"), ("scores", "q k →"), ("scaled", "→"), ("weights", "→"), ("output", "→")):
+        sheet.write(forward + 3, LEFT[each] - 1, sign, ARROW)
+        sheet.write(backward + 3, LEFT[each] - 1, "← q k" if each == "scores" else "←", ARROW)
     for each in PARTS:
         sheet.write(forward - 1, LEFT[each], MEANT[each], NOTE)
+    picture(sheet, forward - 5, LEFT["scores"])
     sheet.print_on_one_page()
+
+
+def picture(sheet: Sheet, row: int, left: int) -> None:
+    """What is made of what, three rows high. A click on a box leads to its numbers."""
+    blocks = sheet.book.blocks
+    boxes = (("x", 1, 0), ("q", 0, 3), ("k", 1, 3), ("v", 2, 3), ("scores", 1, 6), ("scaled", 1, 9), ("weights", 1, 12))
+    for name, down, right in (*boxes, ("output", 2, 15)):
+        sheet.link(row + down, left + right, name, blocks[name].panels[0], box(blocks[name].role))
+        sheet.merge(row + down, left + right, left + right + 1)
+    arrows = ((0, 2, "↗"), (1, 2, "→"), (2, 2, "↘"), (0, 5, "↘"), (1, 5, "→"), (1, 8, "→"), (1, 11, "→"), (1, 14, "↘"))
+    for down, right, sign in (*arrows, *((2, right, "─") for right in range(5, 14)), (2, 14, "→")):
+        sheet.write(row + down, left + right, sign, LINE if sign == "─" else ARROW)
 
 
 def reference(v: Named) -> dict[str, Any]:

@@ -9,16 +9,18 @@ import numpy as np
 
 from sgdsheet.book import PRECISE, SHORT, WHOLE, Book, Input, Sheet, typed
 from sgdsheet.book.style import HEADING, LABEL, NOTE, Look
+from sgdsheet.expr import Call, Range
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
 from sgdsheet.lessons.flow import Column, Named, activation, data, formulas, gradient, inputs, loss, parameter, place
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.tensor import Array, dot, matmul, mean, sigmoid, tanh
+from sgdsheet.tensor import Array, dot, equal, matmul, maximum, mean, sigmoid, tanh, where
 from sgdsheet.tensor import sum as total
 
 STEPS, UNITS = 3, 2
 GATES = ("input", "forget", "candidate", "output")  # in torch's order
 MEANT = ("how much of the candidate is added", "how much of the cell is kept", "what may be added", "how much is shown")
+NAMED = {"before": "cell before"}  # where the picture says more than a block's name does
 SIGNALS = ("x 1", "x 2", "hidden 1", "hidden 2", "bias")  # that a gate weighs
 # The first columns: the weights, the rows' names, the steps, what is said of a row, the gradients, the new weights.
 WEIGHTS, NAMES, TIME, SAYS, SLOPES, NEW = 1, 7, 8, 16, 18, 24
@@ -69,7 +71,39 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
         "new_w_",
         lambda gate: parameter(w[gate] - cell.lr * grads[gate], "w - lr * grad", "", SHORT),
     )
+    picture(sheet, TOP + 24, SLOPES, t)
     sheet.print_on_one_page()
+
+
+def picture(sheet: Sheet, top: int, left: int, t: Named) -> None:
+    """One unit in one step as a circuit, with its numbers: the cell's line, and the gates that open on it."""
+    sheet.write(top, left, "One unit in one step, as a circuit", HEADING)
+    at = inputs(sheet, "step", "unit", prefix="shown_", row=top + 1, left=left)
+
+    def of(block: Array, step: Any = at.step) -> Any:
+        row = block[0, 0, 0].row
+        return Call("INDEX", Range(sheet.name, row, TIME, row, TIME + 3 * STEPS - 2), 1, 3 * (step - 1) + at.unit)
+
+    line, gate, below = top + 5, top + 7, top + 9
+    first = equal(at.step, 1)
+    shown = Named()
+    for name, row, right, formula, words in (
+        ("before", line, 0, where(first, 0, of(t.cell, maximum(at.step - 1, 1))), "the cell of the step before"),
+        ("forget", gate, 2, of(t.forget), "forget of that step and unit"),
+        ("input", below, 3, of(t.input), "input of that step and unit"),
+        ("candidate", below, 6, of(t.candidate), "candidate of that step and unit"),
+        ("added", gate, 4, lambda: shown.input * shown.candidate, "input * candidate"),
+        ("cell", line, 6, lambda: shown.before * shown.forget + shown.added, "before * forget + added"),
+        ("output", gate, 8, of(t.output), "output of that step and unit"),
+        ("hidden", line, 10, lambda: tanh(shown.cell) * shown.output, "tanh(cell) * output"),
+    ):
+        column = activation(formula() if callable(formula) else formula, words, "", SHORT)
+        setattr(shown, name, place(sheet, row, left + right, f"shown_{name}", column).item())
+        sheet.write(row - 1 if row == line else row + 1, left + right, NAMED.get(name, name), SIGNAL)
+    circuit = {1: "→", 2: "×", 3: "→", 4: "+", 5: "→", 7: "tanh →", 8: "×", 9: "→"}
+    for row, signs in ((line, circuit), (line + 1, dict.fromkeys((2, 4, 8), "↑")), (below, {4: "×"})):
+        for right, sign in signs.items():
+            sheet.write(row, left + right, sign, ARROW)
 
 
 def gates(sheet: Sheet, left: int, prefix: str, made: Callable[[str], Column]) -> dict[str, Array]:
@@ -184,7 +218,13 @@ def reference(v: Named) -> dict[str, Any]:
     loss = F.mse_loss(hidden[-1, 0], v.target)
     loss.backward()
     blocks = {"loss": loss, "hidden": hidden} | {f"grad_w_{gate}": each.grad for gate, each in w.items()}
-    blocks |= opened(v, {gate: each.detach() for gate, each in w.items()})
+    inner = opened(v, {gate: each.detach() for gate, each in w.items()})
+    blocks |= inner
+    now = {name: inner[name][v.shown_step - 1, 0, v.shown_unit - 1] for name in (*GATES, "cell")}
+    before = inner["cell"][v.shown_step - 2, 0, v.shown_unit - 1] if v.shown_step > 1 else 0
+    now |= {"before": before, "added": now["input"] * now["candidate"]}
+    now["hidden"] = hidden[v.shown_step - 1, 0, v.shown_unit - 1]
+    blocks |= {f"shown_{name}": each for name, each in now.items()}
     optimizer.step()
     return blocks | {f"new_w_{gate}": each for gate, each in w.items()}
 
@@ -227,6 +267,7 @@ TRY = [
     "Make the forget gate's bias -5: the cell forgets at once, and grad_cell of the first step is nearly 0: what came "
     "in there cannot be learned any more. Make it 5: it keeps everything.",
     "Make the output gate's bias -5: the cell holds the same, but shows nothing.",
+    "Set shown_step to 1, 2 and 3, and follow the cell through its circuit: what is kept, added, shown?",
     "Change x of the first step and see how far to the right the change goes.",
     "Set lr to 1 and copy the values of the new weights over the old ones, a few times: hidden nears the target.",
 ]
@@ -241,7 +282,11 @@ STARTS: dict[str, Any] = {
 LSTM_BY_HAND = Lesson(
     "lstm_by_hand",
     "an LSTM on one screen: four named gates over three steps in time, and the gradients back through them",
-    (Input("lr", 1, "learning rate", minimum=0),),
+    (
+        Input("lr", 1, "learning rate", minimum=0),
+        Input("shown_step", 2, "of the three", minimum=1, maximum=STEPS, whole=True),
+        Input("shown_unit", 1, "of the two", minimum=1, maximum=UNITS, whole=True),
+    ),
     Data({name: np.ndim(numbers) for name, numbers in STARTS.items()}, lambda source: STARTS),
     build=build,
     reference=reference,

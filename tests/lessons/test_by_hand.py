@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openpyxl
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 import sgdsheet
-from sgdsheet.expr import column_letters
+from sgdsheet import book
 from sgdsheet.lessons import lstm_by_hand
 from sgdsheet.lessons.flow import Named
+from tests.lessons.pages import pages
 
 Workbook = Callable[[str], Path]
 Edit = Callable[[str, Mapping[Any, Any]], Path]
@@ -23,12 +23,8 @@ Edit = Callable[[str, Mapping[Any, Any]], Path]
 
 @pytest.mark.parametrize(("name", "sheet"), [("attention_by_hand", "attention"), ("lstm_by_hand", "lstm")])
 def test_it_fits_one_screen(workbook: Workbook, name: str, sheet: str) -> None:
-    """1,680 x 860 pixels: a character is seven wide in Excel's font, and a column has five more; a row is 20 high."""
-    page = openpyxl.load_workbook(workbook(name))[sheet]
-    widths = page.column_dimensions
-    last = max(cell.column for row in page.iter_rows() for cell in row if cell.value is not None)
-    assert sum(7 * widths[column_letters(number)].width + 5 for number in range(1, last + 1)) <= 1680
-    assert 20 * page.max_row <= 860
+    page = pages(workbook(name)).sheets[sheet]
+    assert page.box(page.end).seen
 
 
 @pytest.mark.parametrize("causal", [0, 1])
@@ -67,11 +63,26 @@ def test_the_cell_is_torchs_own(workbook: Workbook) -> None:
 
 
 def test_a_closed_forget_gate_learns_nothing_of_the_first_step() -> None:
-    starts = lstm_by_hand.STARTS
-    v = Named(lr=1.0, **{name: torch.tensor(each, dtype=torch.float64) for name, each in starts.items()})
+    starts = {name: torch.tensor(each, dtype=torch.float64) for name, each in lstm_by_hand.STARTS.items()}
+    v = Named(**lstm_by_hand.LSTM_BY_HAND.values({}), **starts)
     grads = {}
     for bias in (-5, 0, 5):
         v.w_forget[:, 4] = bias
         grads[bias] = lstm_by_hand.reference(v)["grad_cell"][0].abs().max().item()
     assert grads[-5] < 0.1 * grads[5]
     assert grads[0] < grads[5]
+
+
+@pytest.mark.parametrize(("step", "unit"), [(1, 2), (3, 1)])
+def test_the_circuit_shows_the_chosen_unit(edited: Edit, step: int, unit: int) -> None:
+    blocks = sgdsheet.read(edited("lstm_by_hand", {"shown_step": step, "shown_unit": unit}))
+    for name in ("forget", "input", "candidate", "output", "cell", "hidden"):
+        np.testing.assert_allclose(blocks[f"shown_{name}"], blocks[name][step - 1, 0, unit - 1], rtol=1e-14)
+    assert blocks["shown_before"] == (blocks["cell"][step - 2, 0, unit - 1] if step > 1 else 0)
+
+
+def test_each_box_of_the_picture_leads_to_its_block(workbook: Workbook) -> None:
+    path = workbook("attention_by_hand")
+    links, blocks = pages(path).sheets["attention"].links, book.read(path).blocks
+    for name in ("x", "q", "k", "v", "scores", "scaled", "weights", "output"):
+        assert blocks[name].panels[0].place in links.values(), name
