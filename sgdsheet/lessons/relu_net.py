@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, Book, Input, Series, Sheet, scatter, typed
-from sgdsheet.book.style import HEADING, LABEL, LINES, NOTE
+from sgdsheet.book import DIVERGING, NUMBER, PRECISE, SHORT, WHOLE, Book, Input, Series, Sheet, scatter, style, typed
+from sgdsheet.book.style import HEADING, LABEL, LINES, NOTE, Look
+from sgdsheet.expr import Call
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy, read_csv
 from sgdsheet.lessons.flow import Named, activation, check, columns, counter, data, gradient, loss, parameter, place
 from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.lessons.surface import axis, reference_axis, reference_visits, visits
-from sgdsheet.tensor import Array, equal, greater, largest, mean, minimum, previous, smallest, where
+from sgdsheet.tensor import (
+    Array,
+    equal,
+    finite_or,
+    greater,
+    largest,
+    maximum,
+    mean,
+    minimum,
+    previous,
+    smallest,
+    where,
+)
 
 STEPS = 200
-CURVE = 31  # curves are drawn through so many x
-MAP = 23  # the plane is shown for so many x1 and x2
+CURVE = 61  # curves are drawn through so many x
+WIDE = 4  # charts of whole numbers go from minus this to this
+FAR = 27  # the column right of the first screen, for what charts draw
+MAP = 15  # the plane is shown for so many x1 and x2
+LABELLED = range(3, MAP, 4)  # these of them are written below it
 MOST = 200  # points: each has eight columns on the sheets of the steps
 MLP_SEED = 233
 JUST_MORE = 1.000001  # a point on the edge between two cells of the map belongs to both, however it is rounded
-AXIS = "0.0"
-ROUNDING = "0.0E+0;-0.0E+0;0"
 BROAD = len(LINES)  # added to a colour it makes dashes, so that two lines of the same numbers are both seen
+TICK = Look(horizontal="center")
+DOTTED = '0.000;-0.000;"·"'  # a dot where nothing comes through
 COLORS = ";;;"  # the number format of a map: its colours say enough, and a click on a cell shows its number
 MSE = "F.mse_loss(model(x), y)"
 SGD = "torch.optim.SGD(..., lr=lr)"
@@ -36,6 +54,7 @@ TORCH = {"weight1": "layer1.weight", "bias1": "layer1.bias", "weight2": "layer2.
 RUNS = {"with_relu": "relu", "without_relu": "none"}
 TITLES = {"with_relu": "with ReLU", "without_relu": "without ReLU", "mlp": "the MLP"}
 SHEETS = TITLES | {"mlp": "mlp steps"}
+ONE_STEP = {"with_relu": "one step", "without_relu": "one step", "mlp": "mlp step"}
 
 # The parameters of a network by name, in torch's shapes but that the one output's dimension is left out:
 # weight1 (neurons, inputs), bias1 (neurons), weight2 (neurons), bias2 (1).
@@ -43,12 +62,13 @@ Net = Mapping[str, Any]
 
 
 def build(book: Book, given: Mapping[str, Any]) -> None:
-    """The sheets `data`, `by hand`, `two layers are one`, `training` and its two runs, and three of an MLP."""
+    """The sheets from `one neuron` to `one step`, the two runs in steps, three of an MLP, and what charts draw."""
     check_columns(given, MOST, "relu_net", "a training step has eight cells for each of them")
+    one_neuron_sheet(book)
     note = "They lie along a V. Change any number and everything follows."
     x, y = flow.points_sheet(book, given["data_x"], given["data_y"], note, absolute=True)
-    net, curve_x = by_hand_sheet(book, x, y)
-    one_line_sheet(book, net, curve_x)
+    curve_x = by_hand_sheet(book, x, y)
+    one_line_sheet(book, given)
     training_sheets(book, x, y, curve_x, given)
     mlp_sheets(book, given)
 
@@ -78,142 +98,223 @@ def let_through(hidden: Any, chosen: Any) -> Any:
     return where(equal(chosen, "relu"), where(greater(hidden, 0), 1, 0), 1)
 
 
-def by_hand_sheet(book: Book, x: Array, y: Array) -> tuple[Net, Array]:
+def one_neuron_sheet(book: Book) -> None:
+    sheet = book.sheet(
+        "one neuron",
+        "One neuron: why ReLU makes a line bend",
+        "A neuron computes z = weight * x + bias: a line. ReLU keeps z where it is above 0, and makes 0 of all else: "
+        "max(0, z).",
+        "So the line bends where z is 0: at x = -bias / weight. Change neuron_bias, and the bend moves.",
+    )
+    sheet.width(1, 13)
+    sheet.width(2, 10, 4)
+    cell = flow.inputs(sheet, *(spec.name for spec in NEURON_INPUTS), across=True)
+    weight, bias, chosen = cell.neuron_weight, cell.neuron_bias, cell.neuron_activation
+    row = sheet.next_row
+
+    def z(x: Any) -> Any:
+        return weight * x + bias
+
+    at = flow.values(
+        sheet,
+        row=row,
+        bend=check(where(equal(weight, 0), Call("NA"), -bias / weight), "-bias / weight: there z is 0", digits=SHORT),
+        try_z=activation(z(cell.try_x), "weight * try_x + bias", "neuron(try_x)", SHORT),
+        try_output=activation(lambda v: activated(v.try_z, chosen), "max(0, try_z)", "F.relu(neuron(try_x))", SHORT),
+    )
+    says = where(greater(at.try_z, 0), "try_z is above 0: ReLU lets it through", "try_z is not above 0: ReLU gives 0")
+    sheet.write(row + 2, 3, where(equal(chosen, "relu"), says, "no activation: the output is z"), NOTE)
+    head = sheet.next_row
+    t = columns(
+        sheet.table(head, 1, 2 * WIDE + 1),
+        "neuron_",
+        x=data(np.arange(-WIDE, WIDE + 1), "from left to right", "x", WHOLE, width=13),
+        z=activation(lambda t: z(t.x), "weight * x + bias", "neuron(x)", SHORT),
+        output=activation(lambda t: activated(t.z, chosen), "", "F.relu(neuron(x))", SHORT),
+    )
+    name_rule(sheet, t.output[0], chosen, "z")
+
+    # Three points draw the line and its bend exactly: both ends, and the bend where it lies between them.
+    middle = maximum(minimum(finite_or(at.bend, 0), WIDE), -WIDE)
+    drawn = columns(
+        sheet.table(head, FAR, 3),
+        "drawn_",
+        x=data([-WIDE, middle, WIDE], "the ends and the bend", "x", folded=True),
+        z=activation(lambda t: z(t.x), "weight * x + bias", "neuron(x)", folded=True),
+        output=activation(lambda t: activated(t.z, chosen), "its activation", "F.relu(neuron(x))", folded=True),
+    )
+    outside = greater(tensor.abs(at.bend), WIDE)
+    there = check([where(outside, Call("NA"), at.bend)], "the bend, if it is in the chart", folded=True)
+    marks = columns(
+        sheet.table(head, FAR + 5, 1), "mark_", bend=there, zero=check([0 * at.try_z], "z there", folded=True)
+    )
+    lines = [
+        Series("z = weight * x + bias", drawn.x, drawn.z, color=BROAD, width=1.75),
+        Series("output", drawn.x, drawn.output, color=3, width=3.5),
+        Series("the bend, at -bias / weight", marks.bend, marks.zero, points=True, line=False, color=6),
+        Series("your try_x", [cell.try_x], [at.try_output], points=True, line=False, color=2),
+    ]
+    limits = (-WIDE, WIDE)
+    chart = scatter("One neuron", "x", "z and output", lines, width=24, height=15, x_range=limits, y_range=limits)
+    sheet.chart(row - 3, 8, chart)
+
+
+def name_rule(sheet: Sheet, first: Any, chosen: Any, z: str) -> None:
+    """Says in the head of an activation's column, whose first cell is given, what the chosen one does with `z`."""
+    sheet.write(first.row - 1, first.column, where(equal(chosen, "relu"), f"max(0, {z})", z), style.words("activation"))
+
+
+def by_hand_sheet(book: Book, x: Array, y: Array) -> Array:
     sheet = book.sheet(
         "by hand",
         "Two neurons, set by hand",
-        "A neuron computes z = weight * x + bias. The activation makes its output, hidden, of that: relu keeps z where "
-        "it is above 0 and gives 0 elsewhere, none leaves z as it is.",
-        "The second layer makes the prediction: y_hat = hidden_1 * neuron1_out + hidden_2 * neuron2_out + out_bias.",
-        "The loss says how wrong it is: the mean of (y_hat - y)^2 over all points. Can you bring it below 0.02?",
+        "Each neuron has a weight and a bias of its own, as on 'one neuron'. The second layer adds up what they say: "
+        "y_hat = hidden_1 * neuron1_out + hidden_2 * neuron2_out + out_bias.",
+        "The loss is the mean of (y_hat - y)^2 over all points. Can you bring it below 0.02? Then choose none.",
     )
-    sheet.width(1, 17)
-    top = sheet.next_row
     torch = {"out_bias": "layer2.bias[0]"}
     for n in (1, 2):
         torch |= {f"neuron{n}_weight": f"layer1.weight[{n - 1}, 0]", f"neuron{n}_bias": f"layer1.bias[{n - 1}]"}
         torch[f"neuron{n}_out"] = f"layer2.weight[0, {n - 1}]"
-    cell = flow.inputs(sheet, *(spec.name for spec in HAND_INPUTS), torch=torch)
+    cell = flow.inputs(sheet, *(spec.name for spec in HAND_INPUTS), torch=torch, across=True)
     weight, bias, out = (np.array([cell[f"neuron{n}_{part}"] for n in (1, 2)]) for part in ("weight", "bias", "out"))
     net = {"weight1": weight[:, None], "bias1": bias, "weight2": out, "bias2": np.array([cell.out_bias])}
     loss_row, chosen = sheet.next_row, cell.hand_activation
 
     def neuron(n: int) -> dict[str, Any]:
-        words, relu = f"x * neuron{n}_weight + neuron{n}_bias", "relu: 0 where z is below 0"
-        z = activation(lambda t: layer1(t.x[:, None], net)[:, n - 1], words, f"layer1(x)[:, {n - 1}]")
-        hidden = activation(lambda t: activated(t[f"z_{n}"], chosen), relu, f"F.relu(layer1(x))[:, {n - 1}]")
+        z = activation(
+            lambda t: layer1(t.x[:, None], net)[:, n - 1], f"weight * x + bias of neuron {n}", f"layer1(x)[:, {n - 1}]"
+        )
+        hidden = activation(lambda t: activated(t[f"z_{n}"], chosen), "", f"F.relu(layer1(x))[:, {n - 1}]")
         return {f"z_{n}": z, f"hidden_{n}": hidden}
 
     hand = columns(
-        sheet.table(top + 21, 1, len(x)),
+        sheet.table(loss_row + 2, 1, len(x)),
         "hand_",
-        x=data(x, "the point's x", "x", width=18),
+        short=True,
+        width=10.5,
+        x=data(x, "the point's x", "x"),
         y=data(y, "the point's y", "y"),
         **neuron(1),
         **neuron(2),
         y_hat=activation(
             lambda t: layer2(np.stack([t.hidden_1, t.hidden_2], axis=1), net),
-            "hidden_1 * neuron1_out + hidden_2 * neuron2_out + out_bias",
+            "hidden * out, added up, + out_bias",
             "model(x)",
-            width=20,
         ),
         error=loss(lambda t: (t.y_hat - t.y) ** 2, "(y_hat - y)^2"),
     )
-    flow.values(sheet, row=loss_row, hand_loss=loss(mean(hand.error), "the mean of hand_error", MSE))
+    for n in (1, 2):
+        name_rule(sheet, hand[f"hidden_{n}"][0], chosen, f"z_{n}")
+    flow.values(sheet, row=loss_row, hand_loss=loss(mean(hand.error), "the mean of all errors below", MSE))
 
     def part(n: int) -> Any:
         return lambda t: activated(layer1(t.x[:, None], net), chosen)[:, n - 1] * out[n - 1]
 
     curve = columns(
-        sheet.table(top + 21, 10, CURVE),
+        sheet.table(loss_row + 2, FAR, CURVE),
         "curve_",
-        x=data(axis(smallest(x), largest(x), CURVE)[0], ALONG, "torch.linspace", width=15, absolute=True),
-        part_1=activation(part(1), "hidden_1 * neuron1_out", "hidden[:, 0] * layer2.weight"),
-        part_2=activation(part(2), "hidden_2 * neuron2_out", "hidden[:, 1] * layer2.weight"),
-        y_hat=activation(lambda t: t.part_1 + t.part_2 + cell.out_bias, "both + out_bias", "model(curve_x)"),
+        x=data(axis(smallest(x), largest(x), CURVE)[0], ALONG, "torch.linspace", absolute=True, folded=True),
+        part_1=activation(part(1), "hidden_1 * neuron1_out", "hidden[:, 0] * layer2.weight", folded=True),
+        part_2=activation(part(2), "hidden_2 * neuron2_out", "hidden[:, 1] * layer2.weight", folded=True),
+        y_hat=activation(
+            lambda t: t.part_1 + t.part_2 + cell.out_bias, "both + out_bias", "model(curve_x)", folded=True
+        ),
     )
     lines = [
         Series("points", hand.x, hand.y, points=True, line=False, color=6),
-        Series("what neuron 1 adds", curve.x, curve.part_1, color=BROAD, width=1.5),
-        Series("what neuron 2 adds", curve.x, curve.part_2, color=BROAD + 2, width=1.5),
-        Series("y_hat: both and out_bias", curve.x, curve.y_hat, color=3, width=4),
+        Series("what neuron 1 adds", curve.x, curve.part_1, color=BROAD, width=5),
+        Series("what neuron 2 adds", curve.x, curve.part_2, color=BROAD + 2, width=5),
+        Series("y_hat: both and out_bias", curve.x, curve.y_hat, color=3, width=2.75),
     ]
-    sheet.chart(top, 6, scatter("Two neurons and their sum", "x", "y", lines, width=22, height=10))
-    return net, curve.x
+    sheet.chart(loss_row, 10, scatter("Two neurons and their sum", "x", "y", lines, width=24, height=15))
+    return curve.x
 
 
-def one_line_sheet(book: Book, net: Net, curve_x: Array) -> None:
+def one_line_sheet(book: Book, given: Mapping[str, Any]) -> None:
     sheet = book.sheet(
         "two layers are one",
         "Why does a second layer without an activation change nothing?",
         "Because its lines add up to one line. Without an activation, y_hat is (x * weight + bias) * out of neuron 1, "
-        "+ the same of neuron 2, + out_bias.",
+        "+ the same of neuron 2, + path_out_bias.",
         "Multiply it out: x comes twice, times weight * out of each neuron. Both together are the slope; all the rest "
-        "is the intercept. The weights here are those of 'by hand'.",
-        "A hundred neurons only make those sums longer, and a third layer makes a line of the line. A bend does not "
-        "multiply out: with ReLU the second layer counts.",
+        "is the intercept. A hundred neurons only make those sums longer.",
+        "A bend does not multiply out: choose relu for path_activation, and the second layer counts.",
     )
-    sheet.width(1, 19)
+    sheet.width(1, 13)
+    cell = flow.inputs(
+        sheet, "path_activation", "path_out_bias", torch={"path_out_bias": "layer2.bias[0]"}, across=True
+    )
     table = sheet.table(sheet.next_row, 2, 2)
     flow.labels(sheet, table.first, 1, ("neuron 1", "neuron 2"))
     weight1 = "layer1.weight[:, 0]"
     path = columns(
         table,
         "path_",
-        weight=parameter(net["weight1"][:, 0], "its weight", weight1),
-        bias=parameter(net["bias1"], "its bias", "layer1.bias"),
-        out=parameter(net["weight2"], "its share in y_hat", "layer2.weight[0]"),
-        slope=parameter(lambda t: t.weight * t.out, "path_weight * path_out", f"{weight1} * layer2.weight[0]"),
-        intercept=parameter(lambda t: t.bias * t.out, "path_bias * path_out", "layer1.bias * layer2.weight[0]"),
+        short=True,
+        weight=parameter(typed(given["path_weight"]), "its weight", weight1, SHORT),
+        bias=parameter(typed(given["path_bias"]), "its bias", "layer1.bias", SHORT),
+        out=parameter(typed(given["path_out"]), "its share in y_hat", "layer2.weight[0]", SHORT),
+        slope=check(lambda t: t.weight * t.out, "weight * out", f"{weight1} * layer2.weight[0]", SHORT),
+        intercept=check(lambda t: t.bias * t.out, "bias * out", "layer1.bias * layer2.weight[0]", SHORT),
     )
-    words, torch = "path_slope of both, added up", "(layer2.weight @ layer1.weight)[0, 0]"
+    net = {"weight1": path.weight[:, None], "bias1": path.bias, "weight2": path.out}
+    net["bias2"] = np.array([cell.path_out_bias])
     line = flow.values(
         sheet,
-        "combined_",
-        slope=parameter(tensor.sum(path.slope), words, torch, absolute=True),
-        intercept=parameter(
-            tensor.sum(path.intercept) + net["bias2"][0],
-            "path_intercept of both, added up, + out_bias",
+        "one_",
+        slope=check(
+            tensor.sum(path.slope),
+            "the slope of both, added up",
+            "(layer2.weight @ layer1.weight)[0, 0]",
+            SHORT,
+            absolute=True,
+        ),
+        intercept=check(
+            tensor.sum(path.intercept) + cell.path_out_bias,
+            "the intercept of both, added up, + path_out_bias",
             "layer2(layer1.bias)[0]",
+            SHORT,
             absolute=True,
         ),
     )
 
-    def z(n: int) -> Any:
-        torch = f"layer1(x)[:, {n - 1}]"
-        return activation(lambda t: layer1(t.line_x[:, None], net)[:, n - 1], "x * weight + bias", torch)
+    def neuron(n: int) -> dict[str, Any]:
+        z = activation(
+            lambda t: layer1(t.line_x[:, None], net)[:, n - 1], "x * weight + bias", f"layer1(x)[:, {n - 1}]", SHORT
+        )
+        hidden = activation(
+            lambda t: activated(t[f"line_z_{n}"], cell.path_activation), "", f"activation(z)[:, {n - 1}]", SHORT
+        )
+        return {f"line_z_{n}": z, f"line_hidden_{n}": hidden}
 
-    def y_hat(t: Named, chosen: str) -> Any:
-        return layer2(activated(np.stack([t.layer1_z_1, t.layer1_z_2], axis=1), chosen), net)
-
-    row = sheet.next_row + 20
     t = columns(
-        sheet.table(row, 1, CURVE),
-        line_x=data(curve_x, "x from left to right", "x", width=19),
-        layer1_z_1=z(1),
-        layer1_z_2=z(2),
-        two_layers=activation(lambda t: y_hat(t, "none"), "z_1 * out 1 + z_2 * out 2 + out_bias", "layer2(layer1(x))"),
+        sheet.table(sheet.next_row, 1, 2 * WIDE + 1),
+        line_x=data(np.arange(-WIDE, WIDE + 1), "from left to right", "x", WHOLE, width=13),
+        **neuron(1),
+        **neuron(2),
+        two_layers=activation(
+            lambda t: layer2(np.stack([t.line_hidden_1, t.line_hidden_2], axis=1), net),
+            "hidden * out, added up, + path_out_bias",
+            "layer2(activation(layer1(x)))",
+            SHORT,
+        ),
         one_line=activation(
             lambda t: t.line_x * line.slope + line.intercept,
-            "x * combined_slope + combined_intercept",
+            "x * one_slope + one_intercept",
             "F.linear(x, slope, intercept)",
+            SHORT,
         ),
-        difference=check(
-            lambda t: t.two_layers - t.one_line, "two_layers - one_line: nothing but rounding", digits=ROUNDING
-        ),
-        with_relu=activation(
-            lambda t: y_hat(t, "relu"), "the same two layers with ReLU between them", "layer2(F.relu(layer1(x)))"
-        ),
-        relu_difference=check(lambda t: t.with_relu - t.one_line, "with_relu - one_line", width=17),
+        difference=check(lambda t: t.two_layers - t.one_line, "two_layers - one_line", digits=SHORT),
     )
-    sheet.repeat_rows(row, row + 2)
+    for n in (1, 2):
+        name_rule(sheet, t[f"line_hidden_{n}"][0], cell.path_activation, f"z_{n}")
     lines = [
-        Series("two layers without ReLU", t.line_x, t.two_layers, color=BROAD + 5, width=5),
-        Series("one line", t.line_x, t.one_line, color=6, width=1.5),
-        Series("two layers with ReLU", t.line_x, t.with_relu, color=3, width=2.5),
+        Series("two layers", t.line_x, t.two_layers, color=BROAD + 3, width=6),
+        Series("one line: one_slope * x + one_intercept", t.line_x, t.one_line, color=6, width=2),
     ]
-    title = "Two layers without ReLU lie on one line"
-    sheet.chart(row - 19, 1, scatter(title, "x", "y_hat", lines, width=22, height=9))
+    chart = scatter("Two layers, and one line", "x", "y_hat", lines, width=22, height=15, x_range=(-WIDE, WIDE))
+    sheet.chart(table.head, 10, chart)
 
 
 def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mapping[str, Any]) -> None:
@@ -222,21 +323,35 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
         "Gradient descent with and without ReLU",
         "Both networks have two neurons and begin with the same weights. A step works out how the loss changes with "
         "each weight (its gradient), and moves each weight a little against that: lr says how far.",
-        "Sheets 'with ReLU' and 'without ReLU' have a row for each step. Without ReLU the network can only become a "
-        "line: at best it is the best of all lines.",
+        "'one step' shows where the gradients come from. Without ReLU the network can only become a line: at best "
+        "the best of all lines.",
     )
-    sheet.width(1, 22)
+    sheet.width(1, 11, 12)
     top = sheet.next_row
     cell = flow.inputs(sheet, "lr", "show_step", torch={"lr": SGD})
     start = start_cells(sheet, top, 7, "start", given)
     below = sheet.next_row
+    one_step = book.sheet(
+        "one step",
+        "One step with ReLU, forward and backward",
+        "The step is the one chosen by show_step on 'training'. A row is a point, a column a neuron, where both occur.",
+    )
     runs = {name: steps_sheet(book, name, x[:, None], y, start, chosen, cell.lr) for name, chosen in RUNS.items()}
-    line, losses = best_line(sheet, below + 19, x, y)
-    last: dict[str, Any] = {
-        f"{name}_last": loss(t.loss[-1], f"the loss {TITLES[name]}, at step {STEPS}", MSE) for name, t in runs.items()
-    }
-    flow.values(sheet, row=sheet.next_row - 1, **last)
-    fit = fits(sheet, curve_x, runs, line, minimum(cell.show_step, STEPS))
+    step_sheet(one_step, "one_step", x[:, None], y, runs["with_relu"], cell.show_step, "relu", cell.lr)
+    details = book.sheet(
+        "training curves",
+        "What the charts on 'training' draw",
+        "The best of all lines, by least squares, and what both networks say along x at show_step.",
+        details=True,
+    )
+    line, losses = best_line(details, x, y)
+    fit = fits(details, curve_x, runs, line, minimum(cell.show_step, STEPS))
+    sheet.width(13, 18)
+    ends = {f"{name}_last": loss(t.loss[-1], f"{TITLES[name]}, at step {STEPS}", MSE) for name, t in runs.items()}
+    flow.values(sheet, row=top, left=13, **ends)
+    sheet.write(top + len(runs), 13, "line_loss", LABEL)
+    sheet.write(top + len(runs), 14, line.line_loss, style.body("loss"))
+    sheet.write(top + len(runs), 15, "of the best of all lines", NOTE)
     curves = [
         Series("points", x, y, points=True, line=False, color=6),
         Series("the best line", fit.fit_x, fit.line_fit, color=BROAD + 1, width=5),
@@ -244,9 +359,9 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
     for name, color, width in (("without_relu", 0, 2), ("with_relu", 3, 3)):
         losses.append(Series(TITLES[name], runs["with_relu"].step, runs[name].loss, color=color, width=width))
         curves.append(Series(TITLES[name], fit.fit_x, fit[f"{name}_fit"], color=color, width=width))
-    title, y_title = "The loss of each step", "loss (powers of ten)"
-    sheet.chart(below, 1, scatter(title, "step", y_title, losses, log=True, x_range=(0, STEPS)))
-    sheet.chart(below, 6, scatter("Both networks at show_step", "x", "y", curves))
+    title, y_title, size = "The loss of each step", "loss (powers of ten)", dict[str, Any](width=19, height=14)
+    sheet.chart(below, 1, scatter(title, "step", y_title, losses, log=True, x_range=(0, STEPS), **size))
+    sheet.chart(below, 10, scatter("Both networks at show_step", "x", "y", curves, **size))
 
 
 def start_cells(sheet: Sheet, row: int, left: int, prefix: str, given: Mapping[str, Any]) -> Net:
@@ -257,14 +372,14 @@ def start_cells(sheet: Sheet, row: int, left: int, prefix: str, given: Mapping[s
     for name, torch in TORCH.items():
         cells = typed(given[f"{prefix}_{name}"])
         sheet.write(row, left, name, LABEL)
-        cells = parameter(cells, "where training starts: type here", torch)
+        cells = parameter(cells, "where training starts: type here", torch, SHORT)
         start[name] = place(sheet, row + 1, left, f"{prefix}_{name}", cells)
         left += start[name].size // len(start[name])
     sheet.next_row = max(sheet.next_row, row + neurons + 2)
     return start
 
 
-def best_line(sheet: Sheet, row: int, x: Array, y: Array) -> tuple[Named, list[Series]]:
+def best_line(sheet: Sheet, x: Array, y: Array) -> tuple[Named, list[Series]]:
     """The line with the smallest loss of all, by least squares, and its loss as a line across the chart."""
 
     def slope(t: Named) -> Any:
@@ -272,6 +387,8 @@ def best_line(sheet: Sheet, row: int, x: Array, y: Array) -> tuple[Named, list[S
         return where(equal(smallest(x), largest(x)), 0, found)
 
     words, torch = "sum of (x - mean_x) * (y - mean_y), over the sum of (x - mean_x)^2", "torch.linalg.lstsq"
+    sheet.width(1, 15)
+    row = sheet.next_row
     line = flow.values(
         sheet,
         row=row,
@@ -288,8 +405,8 @@ def best_line(sheet: Sheet, row: int, x: Array, y: Array) -> tuple[Named, list[S
             absolute=True,
         ),
     )
-    ends = flow.headed(sheet, row, 7, "level_step", counter([1, STEPS], "for the chart"), across=True)
-    level = flow.headed(sheet, row, 10, "level_loss", loss([line.line_loss] * 2, "for the chart"), across=True)
+    ends = flow.headed(sheet, row, 12, "level_step", counter([1, STEPS], "for the chart"), across=True)
+    level = flow.headed(sheet, row, 15, "level_loss", loss([line.line_loss] * 2, "for the chart"), across=True)
     return line, [Series("the best line", ends, level, color=BROAD + 1, width=5)]
 
 
@@ -303,7 +420,7 @@ def fits(sheet: Sheet, curve_x: Array, runs: Mapping[str, Named], line: Named, s
         both, parts = [flow.row_of(run[name], step) for run in runs.values()], [""] if name == "bias2" else neurons
         return parameter(both, "at show_step", TORCH[name], parts=parts, absolute=True)
 
-    shown = columns(table, "shown_", **{name: at_step(name) for name in TORCH})
+    shown = columns(table, "shown_", short=True, **{name: at_step(name) for name in TORCH})
 
     def fit(position: int, run: str) -> Any:
         net = {name: shown[name][position] for name in TORCH}
@@ -311,13 +428,13 @@ def fits(sheet: Sheet, curve_x: Array, runs: Mapping[str, Named], line: Named, s
         words = f"{TITLES[run]}, at show_step"
         return activation(lambda t: layer2(activated(layer1(t.fit_x[:, None], net), RUNS[run]), net), words, "model(x)")
 
-    row, words = sheet.next_row, "x * line_slope + line_intercept"
-    sheet.repeat_rows(row, row + 2)
     return columns(
-        sheet.table(row, 1, CURVE),
-        fit_x=data(curve_x, ALONG, "x", width=22),
+        sheet.table(sheet.next_row, 1, CURVE),
+        fit_x=data(curve_x, ALONG, "x", width=15),
         **{f"{run}_fit": fit(position, run) for position, run in enumerate(runs)},
-        line_fit=activation(lambda t: t.fit_x * line.line_slope + line.line_intercept, words),
+        line_fit=activation(
+            lambda t: t.fit_x * line.line_slope + line.line_intercept, "line_slope * x + line_intercept"
+        ),
     )
 
 
@@ -329,17 +446,15 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
     sheet = book.sheet(
         SHEETS[prefix],
         f"Training {TITLES[prefix]}, step by step",
-        "Read a row from left to right. Forward: the parameters, each neuron's sum z and its output, hidden, at each "
-        "point, the prediction y_hat, the loss.",
-        "Backward: how the loss changes with y_hat, with layer 2's parameters, with each neuron's z, with layer 1's "
-        "parameters. Each gradient is made from the one before it:",
-        "this is backpropagation, the chain rule in cells. The next row's parameters are this row's, minus lr times "
-        "their gradients.",
+        "A row is a step: the parameters, the loss, how it changes with each of them (the gradients), and the new "
+        "parameters, with which the next row begins: old - lr * gradient.",
+        f"What lies between, for each point, is in closed columns on the right, and on '{ONE_STEP[prefix]}' for the "
+        "step that you choose.",
+        details=prefix == "mlp",
     )
     (count, wide), neurons = x.shape, range(1, len(start["bias1"]) + 1)
-    row, left = sheet.next_row, 2 + sum(each.size for each in start.values())
+    row, left = sheet.next_row, 3 + 3 * sum(each.size for each in start.values())  # above the points' columns
     axes = ["x"] if wide == 1 else ["x1", "x2"]
-    flow.labels(sheet, row, left - 1, [*axes, "y"])
     words = "all points, side by side"
     x = place(sheet, row, left, f"{prefix}_x", data(x.T, words, "x.T", absolute=True))
     y = place(sheet, row + wide, left, f"{prefix}_y", data(y, words, "y", absolute=True), across=True)
@@ -349,12 +464,15 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
     if wide > 1:
         parts["weight1"] = [f"{head}, {each}" for head in heads for each in axes]
     plain = chosen == "none"
+    between = partial(activation, parts=points, folded=True)
 
     def param(name: str) -> Any:
-        first, words = np.ravel(start[name]), "from the row above"
-        return parameter(
-            lambda t: previous(t[name] - lr * t[f"grad_{name}"], first), words, TORCH[name], parts=parts[name]
-        )
+        first, words = np.ravel(start[name]), "the new one of the row above"
+        return parameter(lambda t: previous(t[f"new_{name}"], first), words, TORCH[name], parts=parts[name])
+
+    def new_param(name: str) -> Any:
+        words, torch = f"{name} - lr * grad_{name}", f"{TORCH[name]}, after optimizer.step()"
+        return parameter(lambda t: t[name] - lr * t[f"grad_{name}"], words, torch, parts=parts[name])
 
     def neuron(n: int) -> dict[str, Any]:
         def z(t: Named) -> Any:
@@ -364,8 +482,8 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
         words = f"neuron {n}: {'z' if plain else 'z where it is above 0, else 0'}"
         torch = "z" if plain else f"F.relu(z)[:, {n - 1}]"
         return {
-            f"z_{n}": activation(z, f"neuron {n}: weight1 * x + bias1", f"layer1(x)[:, {n - 1}]", parts=points),
-            f"hidden_{n}": activation(lambda t: activated(t[f"z_{n}"], chosen), words, torch, parts=points),
+            f"z_{n}": between(z, f"neuron {n}: weight1 * x + bias1", f"layer1(x)[:, {n - 1}]"),
+            f"hidden_{n}": between(lambda t: activated(t[f"z_{n}"], chosen), words, torch),
         }
 
     def grad_z(n: int) -> Any:
@@ -373,7 +491,7 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
             return t.grad_y_hat * t.weight2[:, n - 1, None] * let_through(t[f"hidden_{n}"], chosen)
 
         words = f"grad_y_hat * weight2{'' if plain else '; 0 where relu gave 0'}"
-        return gradient(formula, words, f"z.grad[:, {n - 1}]", parts=points)
+        return gradient(formula, words, f"z.grad[:, {n - 1}]", parts=points, folded=True)
 
     def grad(name: str, words: str, terms: Callable[[Named], list[Array]]) -> Any:
         """The gradient of a parameter: for each of its elements a sum over the points."""
@@ -395,22 +513,23 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
         parts=points,
         freeze=2,
         short=True,
-        width=9,
-        step=counter(lambda t: previous(t.step + 1, 1), "counts", width=8),
+        width=8.5,
+        step=counter(lambda t: previous(t.step + 1, 1), "counts", width=6),
         **{name: param(name) for name in TORCH},
-        **{name: column for n in neurons for name, column in neuron(n).items()},
-        y_hat=activation(y_hat, "weight2 * hidden, added up, + bias2", "model(x)", parts=points),
         loss=loss(lambda t: [mean((row - y) ** 2) for row in t.y_hat], "mean of (y_hat - y)^2", MSE),
-        grad_y_hat=gradient(lambda t: 2 * (t.y_hat - y) / count, error, "y_hat.grad", parts=points),
-        grad_weight2=grad(
-            "weight2", "sum of grad_y_hat * hidden", lambda t: [t.grad_y_hat * t[f"hidden_{n}"] for n in neurons]
-        ),
-        grad_bias2=grad("bias2", "sum of grad_y_hat", lambda t: [t.grad_y_hat]),
-        **{f"grad_z_{n}": grad_z(n) for n in neurons},
         grad_weight1=grad(
             "weight1", "sum of grad_z * x", lambda t: [t[f"grad_z_{n}"] * each for n in neurons for each in x]
         ),
         grad_bias1=grad("bias1", "sum of grad_z", lambda t: [t[f"grad_z_{n}"] for n in neurons]),
+        grad_weight2=grad(
+            "weight2", "sum of grad_y_hat * hidden", lambda t: [t.grad_y_hat * t[f"hidden_{n}"] for n in neurons]
+        ),
+        grad_bias2=grad("bias2", "sum of grad_y_hat", lambda t: [t.grad_y_hat]),
+        **{f"new_{name}": new_param(name) for name in TORCH},
+        **{name: column for n in neurons for name, column in neuron(n).items()},
+        y_hat=between(y_hat, "weight2 * hidden, added up, + bias2", "model(x)"),
+        grad_y_hat=gradient(lambda t: 2 * (t.y_hat - y) / count, error, "y_hat.grad", parts=points, folded=True),
+        **{f"grad_z_{n}": grad_z(n) for n in neurons},
     )
 
 
@@ -420,130 +539,153 @@ def mlp_sheets(book: Book, given: Mapping[str, Any]) -> None:
         "Four neurons bend a plane",
         "Two inputs, x1 and x2. Points in opposite corners are alike, so no plane comes near all four. The puzzle is "
         "called XOR; a network of one layer cannot solve it.",
-        "The first map shows what the network predicts at each place: orange is above 0, blue below, and dots show "
-        "the points. The maps below show each neuron's output:",
-        "0 on one side of a line, and a slope on the other. Added up, each times its weight2, they are the first map.",
+        "The first map shows what the network predicts at each place: orange is above 0, blue below, dots are the "
+        "points. On its right is what each neuron adds: 0 on one side of a line, a slope on the other.",
     )
-    sheet.width(1, 17)
-    sheet.width(2, 10, 6)
-    sheet.width(7, 3)
-    sheet.width(8, 7)
-    left = 9
-    sheet.width(left, 2.2, left + 4 * (MAP + 1))
-    cell = flow.inputs(sheet, *(spec.name for spec in MLP_INPUTS), torch={"mlp_lr": SGD})
-    along, half = axis(cell.map_from, cell.map_to, MAP)
-    half = check(half * JUST_MORE, "half of a cell of the map", absolute=True)
-    half = flow.values(sheet, row=sheet.next_row - 1, map_half=half).map_half
+    sheet.width(1, 9.5, 6)
+    sheet.width(7, 5)
+    left, right = 8, 8 + MAP + 1
+    sheet.width(left, 2.2, right + 2 * MAP + 1)
+    cell = flow.inputs(sheet, *(spec.name for spec in MLP_INPUTS), torch={"mlp_lr": SGD}, across=True)
     top = sheet.next_row
     flow.labels(sheet, top, 2, ("x1", "x2", "y"), across=True)
     flow.labels(sheet, top + 1, 1, [f"point {n + 1}" for n in range(len(given["corner_y"]))])
-    x = data(typed(given["corner_x"]), "the points: type here", "x", absolute=True)
+    x = data(typed(given["corner_x"]), "the points: type here", "x", PRECISE, absolute=True)
     x = place(sheet, top + 1, 2, "corner_x", x)
-    y = place(sheet, top + 1, 4, "corner_y", data(typed(given["corner_y"]), "what to predict", "y"))
+    y = place(sheet, top + 1, 4, "corner_y", data(typed(given["corner_y"]), "what to predict", "y", PRECISE))
     start = start_cells(sheet, top + len(x) + 2, 1, "mlp_start", given)
+    below = sheet.next_row
 
-    step_sheet = book.sheet(
+    one_step = book.sheet(
         "mlp step",
         "One step of the MLP, forward and backward",
         "The step is the one chosen by mlp_show_step on 'mlp'. A row is a point, a column a neuron, where both occur.",
     )
     run = steps_sheet(book, "mlp", x, y, start, cell.mlp_activation, cell.mlp_lr)
-    net = mlp_step_sheet(step_sheet, x, y, run, cell)
-    mlp_maps(sheet, top, left, x, net, cell, along, half)
+    net = step_sheet(one_step, "step", x, y, run, cell.mlp_show_step, cell.mlp_activation, cell.mlp_lr)
+    mlp_maps(sheet, top - 3, left, x, net, cell)
     line = Series("loss", run.step, run.loss, color=3, width=2.5)
-    chart = scatter("The loss of each step", "step", "loss", [line], width=17, height=11, x_range=(0, STEPS))
-    sheet.chart(top, left + MAP + 2, chart)
+    chart = scatter("The loss of each step", "step", "loss", [line], width=11, height=9, x_range=(0, STEPS))
+    sheet.chart(below, 1, chart)
 
 
-def mlp_step_sheet(sheet: Sheet, x: Array, y: Array, run: Named, cell: Named) -> Net:
-    """The chosen step, from its parameters to the next step's, in matrices."""
-    sheet.width(1, 9, 40)
-    row, chosen = sheet.next_row, cell.mlp_activation
+def step_sheet(sheet: Sheet, prefix: str, x: Array, y: Array, run: Named, step: Any, chosen: Any, lr: Any) -> Net:
+    """The chosen step in matrices, from its parameters to the next step's. Returns the parameters."""
+    sheet.width(1, 7, 40)
+    row, (count, neurons) = sheet.next_row, (len(y), run.bias1.shape[1])
+    net = {name: flow.row_of(run[name], minimum(step, STEPS)) for name in TORCH}
+    net["weight1"] = net["weight1"].reshape(-1, x.shape[1])
 
-    def put(left: int, name: str, each: flow.Column) -> Array:
-        """A matrix, or a column, below its heading; it takes two columns at least."""
+    def put(name: str, each: flow.Column) -> Array:
+        """A matrix, or a column, right of the last one, below its heading; it takes two columns at least."""
+        nonlocal left
         wide = np.shape(each.formula)[-1] if np.ndim(each.formula) > 1 else 1
+        room = max(2, wide, math.ceil(len(name) / 5.4))
         each = replace(each, title=name, absolute=each.role == "parameter")
-        made = flow.headed(sheet, row + 2, left, f"step_{name}", each, room=max(3, wide))
+        made = flow.headed(sheet, row + 1, left, f"{prefix}_{name}", each, room=room)
         if made.size > 1:
             sheet.heat_map(made[:, None] if made.ndim == 1 else made, DIVERGING)
+        left += room + 1
         return made
 
-    sheet.write(row, 1, "1. The parameters as they are when the step begins", HEADING)
-    net = {name: flow.row_of(run[name], minimum(cell.mlp_show_step, STEPS)) for name in TORCH}
-    net["weight1"] = net["weight1"].reshape(-1, x.shape[1])
-    places = {"weight1": 1, "bias1": 5, "weight2": 9, "bias2": 13}
-    words = {"weight1": "a row a neuron", "bias1": "one a neuron", "weight2": "one a neuron", "bias2": "of y_hat"}
-    for name, left in places.items():
-        net[name] = put(left, name, parameter(net[name], words[name], TORCH[name]))
+    def begin(heading: str, at: int = 1) -> None:
+        nonlocal left
+        left = at
+        sheet.write(row, left, heading, HEADING)
 
-    row += 10
-    sheet.write(row, 1, "2. Forward: from the points to the loss", HEADING)
-    x = put(1, "x", data(x, "a row a point", "x"))
-    y = put(5, "y", data(y, "what to predict", "y"))
-    z = put(9, "z", activation(layer1(x, net), "x * weight1, added up, + bias1", "z = layer1(x)"))
-    words = "0 where relu meets z below 0"
-    hidden = put(14, "hidden", activation(activated(z, chosen), words, "hidden = F.relu(z)"))
-    words = "hidden * weight2, added up, + bias2"
-    y_hat = put(19, "y_hat", activation(layer2(hidden, net), words, "y_hat = layer2(hidden)"))
-    put(23, "loss", loss([mean((y_hat - y) ** 2)], "mean of (y_hat - y)^2", "loss = F.mse_loss(y_hat, y)"))
+    left = 1
+    begin("1. The parameters as they are when the step begins")
+    for name, words in {
+        "weight1": "a row a neuron",
+        "bias1": "a neuron",
+        "weight2": "a neuron",
+        "bias2": "one",
+    }.items():
+        net[name] = put(name, parameter(net[name], words, TORCH[name]))
 
-    row += 10
-    sheet.write(row, 1, "3. Backward: how the loss changes with each number, from the last to the first", HEADING)
+    row += neurons + 4
+    begin("2. Forward: from the points to the loss →")
+    x = put("x", data(x, "a row a point", "x"))
+    y = put("y", data(y, "what to predict", "y"))
+    z = put("z", activation(layer1(x, net), "x * weight1, added up, + bias1", "z = layer1(x)"))
+    hidden = put(
+        "hidden", activation(activated(z, chosen), "0 where relu meets z below 0", "hidden = F.relu(z)", DOTTED)
+    )
+    y_hat = put(
+        "y_hat", activation(layer2(hidden, net), "hidden * weight2, added up, + bias2", "y_hat = layer2(hidden)")
+    )
+    put("loss", loss([mean((y_hat - y) ** 2)], "mean of (y_hat - y)^2", "loss = F.mse_loss(y_hat, y)"))
 
-    def grad(left: int, name: str, formula: Any, words: str, torch: str) -> Array:
-        return put(left, f"grad_{name}", gradient(formula, words, f"{torch}.grad"))
+    def grad(name: str, formula: Any, words: str, torch: str) -> Array:
+        return put(f"grad_{name}", gradient(formula, words, f"{torch}.grad", DOTTED if name == "z" else NUMBER))
 
-    grad_y_hat = grad(1, "y_hat", 2 * (y_hat - y) / len(y), f"2 * (y_hat - y) / {len(y)}", "y_hat")
+    begin("3. Backward: how the loss changes with each →", left)
+    grad_y_hat = grad("y_hat", 2 * (y_hat - y) / count, f"2 * (y_hat - y) / {count}", "y_hat")
+    grad_hidden = grad("hidden", grad_y_hat[:, None] * net["weight2"], "grad_y_hat * weight2", "hidden")
+    grad_z = grad("z", grad_hidden * let_through(hidden, chosen), "grad_hidden; 0 where relu gave 0", "z")
+
+    row += count + 4
+    begin("4. How the loss changes with each parameter: sums over the points")
+    grads = {
+        "weight1": grad("weight1", tensor.matmul(grad_z.T, x), "sum of grad_z * x", "layer1.weight"),
+        "bias1": grad("bias1", list(map(tensor.sum, grad_z.T)), "sum of grad_z", "layer1.bias"),
+    }
     sums = [tensor.sum(grad_y_hat * each) for each in hidden.T]
-    grads = {"weight2": put(5, "grad_weight2", gradient(sums, "sum of grad_y_hat * hidden", "layer2.weight.grad[0]"))}
-    grads["bias2"] = grad(9, "bias2", [tensor.sum(grad_y_hat)], "sum of grad_y_hat", "layer2.bias")
-    grad_hidden = grad(13, "hidden", grad_y_hat[:, None] * net["weight2"], "grad_y_hat * weight2", "hidden")
-    grad_z = grad(18, "z", grad_hidden * let_through(hidden, chosen), "grad_hidden; 0 where relu gave 0", "z")
-    grads["weight1"] = grad(23, "weight1", tensor.matmul(grad_z.T, x), "sum of grad_z * x", "layer1.weight")
-    grads["bias1"] = grad(27, "bias1", list(map(tensor.sum, grad_z.T)), "sum of grad_z", "layer1.bias")
+    grads["weight2"] = put("grad_weight2", gradient(sums, "sum of grad_y_hat * hidden", "layer2.weight.grad[0]"))
+    grads["bias2"] = grad("bias2", [tensor.sum(grad_y_hat)], "sum of grad_y_hat", "layer2.bias")
 
-    row += 10
-    sheet.write(row, 1, "4. The step: each parameter minus mlp_lr times its gradient", HEADING)
-    for name, left in places.items():
-        new, words = net[name] - cell.mlp_lr * grads[name], f"{name} - mlp_lr * grad_{name}"
-        put(left, f"new_{name}", parameter(new, words, f"{TORCH[name]}, after optimizer.step()"))
+    begin("5. The step: new = old - lr * gradient", left)
+    for name in TORCH:
+        new, words = net[name] - lr * grads[name], f"{name} - lr * grad_{name}"
+        put(f"new_{name}", parameter(new, words, f"{TORCH[name]}, after optimizer.step()"))
     return net
 
 
-def mlp_maps(sheet: Sheet, top: int, left: int, x: Array, net: Net, cell: Named, along: Array, half: Any) -> None:
-    """What the network and its neurons say over the plane; dots show the points."""
-    sheet.write(top, left, "prediction", HEADING)
-    sheet.write(top + 1, left, f"{MAP} x {MAP} · y_hat; x1 grows to the right, x2 upwards", NOTE)
-    words = "each column's x1"
-    along = place(sheet, top + 2, left, "map_x1", data(along, words, digits=AXIS, absolute=True), across=True)
-    down = cell.map_to - (cell.map_to - cell.map_from) * (np.arange(MAP).astype(object) / (MAP - 1))
-    down = place(sheet, top + 3, left - 1, "map_x2", data(down, "each row's x2", digits=AXIS, absolute=True))
+def mlp_maps(sheet: Sheet, top: int, left: int, x: Array, net: Net, cell: Named) -> None:
+    """What the network says over the plane, and on its right what each neuron adds; dots show the points."""
+    right, neurons = left + MAP + 1, len(net["bias1"])
+    far = right + 2 * MAP + 2
+    along, half = axis(cell.map_from, cell.map_to, MAP)
+    half = check(half * JUST_MORE, "half of a cell of the map", absolute=True)
+    half = flow.values(sheet, row=top, left=far, map_half=half).map_half
 
-    below, neurons = top + MAP + 5, len(net["bias1"])
+    sheet.write(top, left, "prediction", HEADING)
+    sheet.write(top + 1, left, "y_hat; x1 grows to the right, x2 upwards", NOTE)
+    along = place(
+        sheet, top + 2, left, "map_x1", data(along, "each column's x1", digits=COLORS, absolute=True), across=True
+    )
+    for column in LABELLED:
+        sheet.write(top + 3 + MAP, left + column - 1, along[column], TICK)
+        sheet.merge(top + 3 + MAP, left + column - 1, left + column + 1)
+    down = cell.map_to - (cell.map_to - cell.map_from) * (np.arange(MAP).astype(object) / (MAP - 1))
+    down = place(sheet, top + 3, left - 1, "map_x2", data(down, "each row's x2", digits=SHORT, absolute=True))
+
     plane = np.array([[x1, x2] for x2 in down for x1 in along])
-    maps = activated(layer1(plane, net), cell.mlp_activation).T.reshape(neurons, MAP, MAP)
-    for n in range(neurons):
-        sheet.write(below, left + n * (MAP + 1), f"hidden, neuron {n + 1}", HEADING)
-    words = "the activation of x1 * weight1 + x2 * weight1 + bias1, each neuron over the same plane"
-    sheet.write(below + 1, left, f"{neurons} x {MAP} x {MAP} · {words}", NOTE)
-    maps = activation(maps, "each neuron's output over the plane", "F.relu(layer1(plane))", digits=COLORS)
-    maps = place(sheet, below + 2, left, "neuron_maps", maps)
-    y_hat = layer2(maps.reshape(neurons, -1).T, net).reshape(MAP, MAP)
-    words = "the neurons' maps, each times its weight2, added up, + bias2"
+    hidden = activated(layer1(plane, net), cell.mlp_activation)
+    y_hat = layer2(hidden, net).reshape(MAP, MAP)
+    words = "what all neurons add, and bias2"
     y_hat = place(sheet, top + 3, left, "prediction", activation(y_hat, words, "model(plane)", digits=COLORS))
+    for n in range(neurons):
+        row, column = top + (1 if n < 2 else MAP + 4), right + n % 2 * (MAP + 1)
+        sheet.write(row, column, f"what neuron {n + 1} adds: hidden * weight2", LABEL)
+    maps = (hidden * net["weight2"]).T.reshape(neurons, MAP, MAP)
+    words = "hidden * weight2 of each neuron over the same plane"
+    maps = activation(maps, words, "F.relu(layer1(plane)) * layer2.weight", digits=COLORS)
+    maps = place(sheet, top + 3, right, "neuron_maps", maps, most=2 * MAP + 1, band=MAP + 2)
     for each in (y_hat, maps):
         sheet.heat_map(each, replace(DIVERGING, reach=1.0))
 
     counts = visits((x[:, 0], along, half), (x[:, 1], down, half), edges=True)
     counts = check(counts, "how many points each cell of the map holds", digits="0;-0;")
-    sheet.dot(y_hat, flow.headed(sheet, below + MAP + 3, left, "map_points", counts))
+    sheet.dot(y_hat, flow.headed(sheet, top + 4, far, "map_points", counts))
+    sheet.fold(far, far + MAP - 1)
 
 
 def reference(v: Named) -> dict[str, Any]:
     """Every block as torch computes it in float64."""
     curve_x = reference_axis(v.data_x.min(), v.data_x.max(), CURVE)[0]
-    return reference_hand(v, curve_x) | reference_training(v, curve_x) | reference_mlp(v)
+    by_hand = reference_neuron(v) | reference_hand(v, curve_x) | reference_one_line(v)
+    return by_hand | reference_training(v, curve_x) | reference_mlp(v)
 
 
 def forward(x: Any, net: Net, relu: bool) -> tuple[Any, Any, Any]:
@@ -579,14 +721,34 @@ def reference_steps(x: Any, y: Any, start: Net, relu: bool, lr: float) -> tuple[
     run = flow.descend(net, torch.optim.SGD(net.values(), lr=lr), range(STEPS), loss_of)
     blocks = {"x": x.T, "y": y, "step": torch.arange(1, STEPS + 1), "loss": run.loss}
     for name in (*TORCH, "y_hat"):
-        blocks |= {name: run[name].flatten(1), f"grad_{name}": run[f"grad_{name}"].flatten(1)}
+        blocks |= {f"{part}{name}": run[f"{part}{name}"].flatten(1) for part in ("", "grad_")}
+    blocks |= {f"new_{name}": run[f"new_{name}"].flatten(1) for name in TORCH}
     for name in ("z", "hidden", "grad_z"):
         blocks |= {f"{name}_{n}": each for n, each in enumerate(run[name].unbind(2), start=1)}
     return run, blocks
 
 
+def reference_neuron(v: Named) -> dict[str, Any]:
+    """The sheet `one neuron`."""
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    weight, bias = torch.tensor([[v.neuron_weight]]), torch.tensor([v.neuron_bias])
+    bend = (-bias / weight[0])[0] if v.neuron_weight else torch.tensor(torch.nan)
+    middle = bend.nan_to_num(0).clamp(-WIDE, WIDE).item()
+    inside = bend.where(bend.abs() <= WIDE, torch.nan)
+    blocks: dict[str, Any] = {"bend": bend, "mark_bend": inside[None], "mark_zero": torch.zeros(1)}
+    everywhere = {"neuron": torch.arange(-WIDE, WIDE + 1.0), "drawn": torch.tensor([-WIDE, middle, WIDE])}
+    for name, x in {**everywhere, "try": torch.tensor([v.try_x])}.items():
+        z = F.linear(x[:, None].double(), weight, bias)[:, 0]
+        output = F.relu(z) if v.neuron_activation == "relu" else z
+        blocks |= {f"{name}_x": x, f"{name}_z": z, f"{name}_output": output}
+    del blocks["try_x"]
+    return blocks | {name: blocks[name][0] for name in ("try_z", "try_output")}
+
+
 def reference_hand(v: Named, curve_x: Any) -> dict[str, Any]:
-    """The sheets `by hand` and `two layers are one`."""
+    """The sheet `by hand`."""
     import torch
     from torch.nn import functional as F  # noqa: N812
 
@@ -598,19 +760,26 @@ def reference_hand(v: Named, curve_x: Any) -> dict[str, Any]:
     _, curve_hidden, curve_y_hat = forward(curve_x[:, None], net, relu)
     blocks = {"hand_x": x, "hand_y": y, "curve_x": curve_x, "hand_y_hat": y_hat, "curve_y_hat": curve_y_hat}
     blocks |= {"hand_error": F.mse_loss(y_hat, y, reduction="none"), "hand_loss": F.mse_loss(y_hat, y)}
-
-    line_z, _, two_layers = forward(curve_x[:, None], net, relu=False)
-    _, _, with_relu = forward(curve_x[:, None], net, relu=True)
-    slope, intercept = (out @ net["weight1"])[0], F.linear(bias, out[None], net["bias2"])[0]
-    one_line = F.linear(curve_x[:, None], slope[None, None], intercept[None])[:, 0]
-    blocks |= {"path_weight": weight, "path_bias": bias, "path_out": out}
-    blocks |= {"path_slope": weight * out, "path_intercept": bias * out}
-    blocks |= {"combined_slope": slope, "combined_intercept": intercept, "line_x": curve_x}
-    blocks |= {"two_layers": two_layers, "one_line": one_line, "with_relu": with_relu}
-    blocks |= {"difference": two_layers - one_line, "relu_difference": with_relu - one_line}
     for n in (0, 1):
         blocks |= {f"hand_z_{n + 1}": z[:, n], f"hand_hidden_{n + 1}": hidden[:, n]}
-        blocks |= {f"layer1_z_{n + 1}": line_z[:, n], f"curve_part_{n + 1}": curve_hidden[:, n] * out[n]}
+        blocks[f"curve_part_{n + 1}"] = curve_hidden[:, n] * out[n]
+    return blocks
+
+
+def reference_one_line(v: Named) -> dict[str, Any]:
+    """The sheet `two layers are one`."""
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    x, weight, bias, out = torch.arange(-WIDE, WIDE + 1.0), v.path_weight, v.path_bias, v.path_out
+    net = {"weight1": weight[:, None], "bias1": bias, "weight2": out, "bias2": torch.tensor([v.path_out_bias])}
+    z, hidden, two_layers = forward(x[:, None], net, v.path_activation == "relu")
+    slope, intercept = (out @ net["weight1"])[0], F.linear(bias, out[None], net["bias2"])[0]
+    one_line = F.linear(x[:, None], slope[None, None], intercept[None])[:, 0]
+    blocks = {"path_slope": weight * out, "path_intercept": bias * out, "one_slope": slope, "one_intercept": intercept}
+    blocks |= {"line_x": x, "two_layers": two_layers, "one_line": one_line, "difference": two_layers - one_line}
+    for n in (0, 1):
+        blocks |= {f"line_z_{n + 1}": z[:, n], f"line_hidden_{n + 1}": hidden[:, n]}
     return blocks
 
 
@@ -628,6 +797,8 @@ def reference_training(v: Named, curve_x: Any) -> dict[str, Any]:
         nets.append({each: run[each][min(v.show_step, STEPS) - 1] for each in TORCH})
         made |= {"last": run.loss[-1], "fit": forward(curve_x[:, None], nets[-1], chosen == "relu")[2]}
         blocks |= {f"{name}_{block}": each for block, each in made.items()}
+        if name == "with_relu":
+            blocks |= reference_step("one_step", x[:, None], y, run, v.show_step)
     blocks |= {f"shown_{name}": torch.stack([net[name].flatten() for net in nets]) for name in TORCH}
 
     middle = x - x.mean()
@@ -642,6 +813,12 @@ def reference_training(v: Named, curve_x: Any) -> dict[str, Any]:
     return blocks | {"level_step": torch.tensor([1, STEPS]), "level_loss": best.expand(2)}
 
 
+def reference_step(prefix: str, x: Any, y: Any, run: Named, step: int) -> dict[str, Any]:
+    """A sheet of one step in matrices."""
+    shown = {name: rows[min(step, STEPS) - 1] for name, rows in vars(run).items()}
+    return {f"{prefix}_{name}": each for name, each in {**shown, "x": x, "y": y, "loss": shown["loss"][None]}.items()}
+
+
 def reference_mlp(v: Named) -> dict[str, Any]:
     """The sheets `mlp`, `mlp step` and `mlp steps`."""
     import torch
@@ -650,9 +827,8 @@ def reference_mlp(v: Named) -> dict[str, Any]:
     start = {name: v[f"mlp_start_{name}"] for name in TORCH}
     run, blocks = reference_steps(x, y, start, relu, v.mlp_lr)
     blocks = {f"mlp_{name}": block for name, block in blocks.items()}
-    shown = {name: rows[min(v.mlp_show_step, STEPS) - 1] for name, rows in vars(run).items()}
-    blocks |= {f"step_{name}": each for name, each in shown.items()}
-    blocks |= {"step_x": x, "step_y": y, "step_loss": shown["loss"][None]}
+    blocks |= reference_step("step", x, y, run, v.mlp_show_step)
+    shown = {name: blocks[f"step_{name}"] for name in TORCH}
 
     along, half = reference_axis(v.map_from, v.map_to, MAP)
     half *= JUST_MORE
@@ -661,14 +837,13 @@ def reference_mlp(v: Named) -> dict[str, Any]:
     _, hidden, y_hat = forward(plane, shown, relu)
     blocks |= {"map_x1": along, "map_x2": down, "map_half": half, "prediction": y_hat.view(MAP, MAP)}
     blocks["map_points"] = reference_visits((x[:, 0], along, half), (x[:, 1], down, half), edges=True)
-    return blocks | {"neuron_maps": hidden.T.reshape(-1, MAP, MAP)}
+    return blocks | {"neuron_maps": (hidden * shown["weight2"]).T.reshape(-1, MAP, MAP)}
 
 
 def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """A difference of two predictions is as exact as what these add up."""
     terms = abs(blocks["line_x"]) * abs(blocks["path_slope"]).sum() + abs(blocks["path_intercept"]).sum()
-    terms += abs(v.out_bias)
-    return {"difference": terms, "relu_difference": terms}
+    return {"difference": terms + abs(v.path_out_bias)}
 
 
 def load(source: Source) -> dict[str, Any]:
@@ -681,6 +856,9 @@ def load(source: Source) -> dict[str, Any]:
     weight2 = [round(generator.uniform(-0.5, 0.5), 2) for _ in range(4)]
     return {
         **(read_csv(source.csv, list(points)) if source.csv else points),
+        "path_weight": [1.0, -1.0],
+        "path_bias": [1.0, 2.0],
+        "path_out": [2.0, 1.0],
         "start_weight1": [[1.0], [-0.5]],
         "start_bias1": [0.0, 0.0],
         "start_weight2": [0.5, 0.5],
@@ -695,6 +873,12 @@ def load(source: Source) -> dict[str, Any]:
 
 
 ACTIVATIONS = ("relu", "none")
+NEURON_INPUTS = (
+    Input("neuron_weight", 1, "how steep the line is"),
+    Input("neuron_bias", -1, "moves the line up and down, and its bend to the side"),
+    Input("neuron_activation", "relu", "what becomes of z", choices=ACTIVATIONS),
+    Input("try_x", 3, f"an input to try, from -{WIDE} to {WIDE}", minimum=-WIDE, maximum=WIDE),
+)
 HAND_INPUTS = (
     Input("hand_activation", "relu", "what lies between the layers", choices=ACTIVATIONS),
     Input("neuron1_weight", 1, "neuron 1: how steep it is"),
@@ -709,11 +893,14 @@ MLP_INPUTS = (
     Input("mlp_lr", 0.03, "learning rate: how far to step against the gradient", minimum=0),
     Input("mlp_activation", "relu", "what lies between the layers", choices=ACTIVATIONS),
     Input("mlp_show_step", STEPS, f"the step that is shown, from 1 to {STEPS}", minimum=1, whole=True),
-    Input("map_from", -1.1, "where the maps begin, for x1 and x2"),
-    Input("map_to", 1.1, "where the maps end, for x1 and x2"),
+    Input("map_from", -1.75, "where the maps begin, for x1 and x2"),
+    Input("map_to", 1.75, "where the maps end, for x1 and x2"),
 )
 INPUTS = (
+    *NEURON_INPUTS,
     *HAND_INPUTS,
+    Input("path_activation", "none", "what lies between the two layers", choices=ACTIVATIONS),
+    Input("path_out_bias", -2, "moves y_hat up and down"),
     Input("lr", 0.1, "learning rate: how far to step against the gradient", minimum=0),
     Input("show_step", STEPS, f"the step whose curves are drawn, from 1 to {STEPS}", minimum=1, whole=True),
     *MLP_INPUTS,
@@ -741,13 +928,15 @@ RELU_NET = Lesson(
         "multi-layer perceptron) and show how it bends a plane.",
     ],
     things_to_try=[
-        "On 'by hand', choose none for hand_activation: the bend is gone, whatever the weights are.",
+        "On 'one neuron', type 2 into neuron_bias: the bend moves to -2. Then choose none for neuron_activation.",
+        "On 'by hand', choose none for hand_activation: the bends are gone, whatever the weights are.",
         "On 'by hand', choose relu and fit the points: try 1, -0.5, 1 for neuron 1 and -1, 0.5, 1 for neuron 2.",
-        "On 'two layers are one', look at difference and relu_difference. Then change any weight on 'by hand'.",
+        "On 'two layers are one', type other numbers into path_weight: it stays one line. Then choose relu for "
+        "path_activation: two layers bend away from it.",
         "On 'training', set show_step to 1, 5, 20, 200 and watch both networks learn. One stays a line.",
         "On 'training', type -2 for both start_bias1: ReLU lets no point through, the gradients of layer 1 are 0, "
         "and the network learns only a constant. Such neurons are called dead.",
         "On 'mlp', choose none for mlp_activation: the map fades to 0 everywhere, and the loss stays at 1.",
-        "On 'mlp', set map_from to -5 and map_to to 5 to see how the bends go on.",
+        "On 'mlp', set map_from to -7 and map_to to 7 to see how the bends go on.",
     ],
 )

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import sgdsheet
-from sgdsheet import lessons
+from sgdsheet import book, lessons
+from sgdsheet.engines import engine
 from sgdsheet.engines.libreoffice import find_soffice
+from sgdsheet.expr import Range
 from sgdsheet.lessons.data import Source
 from sgdsheet.reference import float64_by_default
 
@@ -50,18 +52,45 @@ def test_two_neurons_by_hand(edited: Edit) -> None:
     assert bends(blocks["curve_y_hat"]).max() < 1e-15
 
 
+def test_one_neuron_bends_at_minus_bias_over_weight(edited: Edit) -> None:
+    path = edited("relu_net", {"neuron_weight": -2, "neuron_bias": 3, "try_x": -3})
+    assert bad(path) == {}
+    blocks = sgdsheet.read(path)
+    assert blocks["bend"] == blocks["mark_bend"] == blocks["drawn_x"][1] == 1.5
+    x, output = blocks["neuron_x"], blocks["neuron_output"]
+    assert output == pytest.approx(np.interp(x, blocks["drawn_x"], blocks["drawn_output"]))  # one bend, and it is there
+    assert (output > 0).tolist() == (x < 1.5).tolist()
+    assert blocks["try_output"] == 9
+
+
+def test_a_neuron_without_bend(edited: Edit, workbook: Workbook) -> None:
+    """A level line has none; without activation the head of the column says so too."""
+    path = edited("relu_net", {"neuron_weight": 0, "neuron_bias": 2, "neuron_activation": "none"})
+    assert bad(path) == {}
+    blocks = sgdsheet.read(path)
+    assert np.isnan(blocks["mark_bend"]).all()
+    assert (blocks["neuron_output"] == 2).all()
+    above = book.read(workbook("relu_net")).blocks["neuron_output"].panels[0]
+    head = Range(above.sheet, above.top - 1, above.left, above.top - 1, above.left)
+    for file, words in ((workbook("relu_net"), "max(0, z)"), (path, "z")):
+        (found,) = engine("ironcalc").calculate(file, [head])
+        assert found.item() == words
+
+
 def test_two_layers_without_relu_are_one_line(edited: Edit) -> None:
-    numbers = [0.8, -0.3, 1.2, -0.6, 0.9, 0.7, 0.25]
-    changes = dict(zip([*FITTED, "out_bias"], numbers, strict=True))
+    weight, bias, out = [0.8, -0.6], [-0.3, 0.9], [1.2, 0.7]
+    changes = {("path_weight", n): weight[n] for n in (0, 1)} | {("path_bias", n): bias[n] for n in (0, 1)}
+    changes |= {("path_out", n): out[n] for n in (0, 1)} | {"path_out_bias": 0.25}
     path = edited("relu_net", changes)
     assert bad(path) == {}
     blocks = sgdsheet.read(path)
     assert np.abs(blocks["difference"]).max() < 1e-14
     line = np.polynomial.Polynomial.fit(blocks["line_x"], blocks["two_layers"], 1).convert().coef
-    assert [blocks["combined_intercept"], blocks["combined_slope"]] == pytest.approx(line)
-    bent = np.maximum(0, np.outer(blocks["line_x"], numbers[0::3][:2]) + numbers[1::3][:2]) @ numbers[2::3] + numbers[6]
-    assert blocks["with_relu"] == pytest.approx(bent)
-    assert np.abs(blocks["relu_difference"]).max() > 0.1
+    assert [blocks["one_intercept"], blocks["one_slope"]] == pytest.approx(line)
+    blocks = sgdsheet.read(edited("relu_net", changes | {"path_activation": "relu"}))
+    bent = np.maximum(0, np.outer(blocks["line_x"], weight) + bias) @ out + 0.25
+    assert blocks["two_layers"] == pytest.approx(bent)
+    assert np.abs(blocks["difference"]).max() > 0.1
 
 
 def test_only_relu_gets_below_the_best_line(fresh: Blocks) -> None:
@@ -119,7 +148,7 @@ def test_only_relu_solves_the_puzzle(fresh: Blocks, edited: Edit) -> None:
     assert blocks["map_points"].sum() == 4
     marked = blocks["prediction"][blocks["map_points"] > 0]
     assert sorted(marked) == pytest.approx(sorted(blocks["step_y_hat"]))
-    flat = sgdsheet.read(edited("relu_net", {"mlp_activation": "none"}))
+    flat = sgdsheet.read(edited("relu_net", {"mlp_activation": "none", "map_from": -1.1, "map_to": 1.1}))
     assert flat["mlp_loss"][-1] == pytest.approx(1, abs=1e-3)
     assert np.abs(flat["prediction"]).max() < 0.02
 
@@ -129,6 +158,8 @@ def test_a_shown_step_is_that_row(edited: Edit) -> None:
     for name in ("weight1", "bias1", "weight2", "bias2"):
         assert (blocks[f"step_{name}"].ravel() == blocks[f"mlp_{name}"][6]).all()
         assert blocks[f"step_new_{name}"].ravel() == pytest.approx(blocks[f"mlp_{name}"][7], abs=1e-14)
+        assert (blocks[f"one_step_{name}"].ravel() == blocks[f"with_relu_{name}"][8]).all()
+        assert (blocks[f"one_step_new_{name}"].ravel() == blocks[f"with_relu_{name}"][9]).all()
         assert (blocks[f"shown_{name}"][0] == blocks[f"with_relu_{name}"][8]).all()
         assert (blocks[f"shown_{name}"][1] == blocks[f"without_relu_{name}"][8]).all()
 
@@ -186,7 +217,14 @@ def test_an_ordinary_run_is_measured_as_ever(fresh: Blocks) -> None:
 def test_wrong_formulas_are_named(edited: Edit, workbook: Workbook, place_of: Callable[..., tuple[str, str]]) -> None:
     """None of these stands on another."""
     places = {"hand_hidden_1": 3, "one_line": 5, "with_relu_grad_z_1": 199 * 12, "without_relu_weight1": 398}
-    places |= {"line_fit": 2, "step_new_weight2": 1, "prediction": 100, "map_points": 7, "mlp_grad_bias2": 199}
+    places |= {
+        "line_fit": 2,
+        "step_new_weight2": 1,
+        "prediction": 100,
+        "map_points": 7,
+        "neuron_output": 6,
+        "mlp_grad_bias2": 199,
+    }
     sheets = openpyxl.load_workbook(workbook("relu_net"))
     changes = {}
     for name, element in places.items():
