@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import HEAT, WHOLE, Book, Input, Series, scatter
+from sgdsheet.book import DIVERGING, HEAT, PRECISE, SHORT, SPARSE, WHOLE, Book, Input, Series, Sheet, bars, scatter
 from sgdsheet.book.style import LABEL, NOTE
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
@@ -19,35 +20,77 @@ from sgdsheet.tensor import sum as total
 
 ANIMALS = ("cat", "dog", "bird", "fish", "horse")
 CLASSES = ANIMALS[:3]
-Z = np.arange(-16, 17)  # the rows of the sheets of two classes, in steps
+REACH = 8
+Z = np.arange(-2 * REACH, 2 * REACH + 1) / 2  # the rows of the sheets of two classes
+ENDS = (-REACH, REACH)
 BINARY = "F.binary_cross_entropy_with_logits(z, y)"
 
 
 def build(book: Book, given: Mapping[str, Any]) -> None:
-    """The sheets `one example`, `batch`, `sigmoid`, `confident mistake`."""
-    one_example_sheet(book, given["logits"])
+    """The sheets `softmax`, `one example`, `finite differences`, `batch`, `sigmoid`, `confident mistake`."""
+    softmax_sheet(book, given["scores"])
+    t, label = one_example_sheet(book, given["logits"])
+    differences_sheet(book, t, label)
     batch_sheet(book, given["batch_logits"], given["batch_label"])
     sigmoid_sheet(book)
     mistake_sheet(book)
 
 
-def one_example_sheet(book: Book, logits: Any) -> None:
+def names(sheet: Sheet, row: int, texts: Any) -> Array:
+    """Words below each other in the first column. Returns references to them, for a chart."""
+    return np.array([sheet.write(row + offset, 1, text, LABEL) for offset, text in enumerate(texts)], dtype=object)
+
+
+def softmax_sheet(book: Book, scores: Any) -> None:
     sheet = book.sheet(
-        "one example",
-        "One picture, five animals it could show",
-        "From left to right: the logits, e to their power, their shares, and the loss of the animal that it really is.",
+        "softmax",
+        "Softmax: scores become probabilities",
+        "softmax of an animal = e ^ its score / (e ^ cat + e ^ dog + e ^ bird + e ^ fish + e ^ horse): its share of "
+        "all, so they add up to 1. Change one score, and all five shares change.",
+        "The sigmoid asks for each animal alone whether it is there, 1 / (1 + e ^ -score). Two can be there, or none: "
+        "make all scores -5, and softmax still has to choose.",
     )
-    cell = inputs(sheet, "label", "shift", "temperature", "nudge", torch={"label": "target"})
-    summary = sheet.next_row
-    table = sheet.table(summary + 7, 2, len(ANIMALS))
-    flow.labels(sheet, table.first, 1, ANIMALS)
+    sheet.width(1, 9)
+    table = sheet.table(sheet.next_row, 2, len(ANIMALS))
+    labels = names(sheet, table.first, ANIMALS)
     t = flow.columns(
         table,
         width=13,
+        scores=data(typed(scores), "what the network says: type here", "scores", PRECISE),
+        powers=activation(lambda t: exp(t.scores), "e ^ score", "scores.exp()"),
+        powers_total=activation(lambda t: [total(t.powers)] * len(ANIMALS), "all powers, added up", "powers.sum()"),
+        shares=activation(lambda t: t.powers / t.powers_total, "powers / powers_total: softmax", "F.softmax(scores)"),
+        sigmoids=activation(lambda t: tensor.sigmoid(t.scores), "1 / (1 + e ^ -score)", "F.sigmoid(scores)"),
+    )
+    sheet.heat_map(t.shares, HEAT)
+    row = table.first + len(ANIMALS)
+    sheet.write(row, 1, "total", LABEL)
+    for name, column in (("powers", t.powers), ("shares", t.shares), ("sigmoids", t.sigmoids)):
+        words = f"the sum of {name}"
+        flow.place(sheet, row, column[0].column, f"sum_of_{name}", check(total(column), words, f"{name}.sum()"))
+    both = [("softmax", t.shares), ("sigmoid", t.sigmoids)]
+    chart = bars("What the network believes", "", "probability", labels, both, width=20, height=13, y_range=(0, 1))
+    sheet.chart(table.head, 9, chart)
+
+
+def one_example_sheet(book: Book, logits: Any) -> tuple[Named, Any]:
+    sheet = book.sheet(
+        "one example",
+        "One picture: from its scores to the loss and the gradient",
+        "The network's scores are called logits. The loss is -log of the probability of the animal that it really is. "
+        "Its gradient is what the bars lack: softmax - one_hot. It pulls the right bar up, all others down.",
+    )
+    cell = inputs(sheet, "label", "shift", "temperature", torch={"label": "target"}, across=True)
+    top = sheet.next_row
+    table = sheet.table(top, 2, len(ANIMALS))
+    labels = names(sheet, table.first, ANIMALS)
+    t = flow.columns(
+        table,
+        width=10,
         class_number=counter(np.arange(len(ANIMALS)), "counts from 0"),
-        logits=data(typed(logits), "scores: type here", "logits"),
+        logits=data(typed(logits), "scores: type here", "logits", SHORT),
         scaled=activation(lambda t: (t.logits + cell.shift) / cell.temperature, "(logits + shift) / temperature"),
-        exp_scaled=activation(lambda t: exp(t.scaled - largest(t.scaled)), "e ^ (scaled - largest scaled)"),
+        exp_scaled=activation(lambda t: exp(t.scaled - largest(t.scaled)), "e ^ (scaled - largest)"),
         softmax=activation(lambda t: t.exp_scaled / total(t.exp_scaled), "exp_scaled / total", "F.softmax(scaled, 0)"),
         log_softmax=activation(
             lambda t: t.scaled - largest(t.scaled) - log(total(t.exp_scaled)),
@@ -57,38 +100,67 @@ def one_example_sheet(book: Book, logits: Any) -> None:
         one_hot=data(
             lambda t: where(equal(t.class_number, cell.label), 1, 0), "1 at the label", "F.one_hot(target, 5)", WHOLE
         ),
-        grad=gradient(lambda t: t.softmax - t.one_hot, "softmax - one_hot", "scaled.grad"),
-        fd_grad=gradient(None, "(loss_up - loss_down) / (2 * nudge), see below", "finite difference", width=15),
+        grad=gradient(lambda t: t.softmax - t.one_hot, "with respect to scaled: softmax - one_hot", "scaled.grad"),
+        grad_logits=gradient(
+            lambda t: t.grad / cell.temperature, "with respect to logits: grad / temperature", "logits.grad"
+        ),
         naive_exp=activation(lambda t: exp(t.scaled), "e ^ scaled, as one would first write it"),
         naive_softmax=activation(lambda t: t.naive_exp / total(t.naive_exp), "naive_exp / their sum"),
     )
     sheet.heat_map(t.softmax, HEAT)
+    sheet.width(1, 15)
+    sheet.width(3, 12)
+    below = table.first + len(ANIMALS) + 1
     values(
         sheet,
-        row=summary,
-        largest=activation(largest(t.scaled), "the largest scaled logit: subtracting it changes no share"),
-        total=activation(total(t.exp_scaled), "the sum of exp_scaled"),
-        sum_of_softmax=check(total(t.softmax), "probabilities add up to 1"),
+        row=below,
         loss=loss(
             -total(t.one_hot * t.log_softmax), "minus the log_softmax of the label", "F.cross_entropy(scaled, target)"
         ),
+        largest=activation(largest(t.scaled), "the largest scaled logit: subtracting it changes no share"),
+        total=activation(total(t.exp_scaled), "the sum of exp_scaled"),
+        sum_of_softmax=check(total(t.softmax), "probabilities add up to 1"),
         predicted=counter(argmax(t.scaled), "the class with the largest logit", "logits.argmax()"),
     )
-    sheet.write(summary + 5, 1, NATURAL, NOTE)
-    sheet.width(1, 18)
-    dots = Series("softmax", t.class_number, t.softmax, points=True, line=False)
-    sheet.chart(3, 9, scatter("Probabilities", "class number", "softmax", [dots], width=13, height=6, y_range=(0, 1)))
+    for line, text in enumerate(NATURAL, start=5):
+        sheet.write(below + line, 1, text, NOTE)
+    both = [("softmax", t.softmax), ("one_hot: what it should be", t.one_hot)]
+    chart = bars(
+        "Probabilities, and the right answer", "", "probability", labels, both, width=22, height=12, y_range=(0, 1)
+    )
+    sheet.chart(below, 8, chart)
+    return t, cell.label
 
-    losses = []
-    for row, side, sign in ((table.first + 7, "up", 1), (table.first + 16, "down", -1)):
-        sheet.write(row, 2, f"Each row: the scaled logits, one of them nudged {side}, and the loss that follows", LABEL)
-        nudged = t.scaled + np.eye(len(ANIMALS), dtype=object) * (sign * cell.nudge)
-        words = f"scaled, the row's own logit {'+' if sign > 0 else '-'} nudge"
-        nudged = sheet.headed(f"nudged_{side}", nudged, "activation", row + 1, 2, words=words)
-        entropy = [log(total(exp(z - largest(z)))) - (index(z, cell.label + 1) - largest(z)) for z in nudged]
-        says: dict[str, Any] = {"words": "its cross-entropy", "torch": "F.cross_entropy(nudged, target)"}
-        losses.append(sheet.headed(f"loss_{side}", entropy, "loss", row + 1, 8, number_format="0.00000000", **says))
-    table.fill("fd_grad", (losses[0] - losses[1]) / (2 * cell.nudge))
+
+def differences_sheet(book: Book, t: Named, label: Any) -> None:
+    sheet = book.sheet(
+        "finite differences",
+        "Is the gradient right? Nudge and see",
+        "A gradient says how fast the loss grows with a logit. So nudge one logit up, then down, and divide the "
+        "difference of the two losses by the way between them: it is the gradient of 'one example'.",
+    )
+    sheet.width(1, 15)
+    nudge = inputs(sheet, "nudge", across=True).nudge
+    table = sheet.table(sheet.next_row, 2, len(ANIMALS))
+    names(sheet, table.first, ANIMALS)
+    losses = {}
+    row = table.first + len(ANIMALS) + 2
+    for side, sign, left in (("up", 1, 2), ("down", -1, 9)):
+        nudged = t.scaled + np.eye(len(ANIMALS), dtype=object) * (sign * nudge)
+        words = f"each row: the scaled logits, the row's own {'+' if sign > 0 else '-'} nudge"
+        nudged = sheet.headed(f"nudged_{side}", nudged, "activation", row, left, words=words, number_format="0.0000")
+        losses[side] = [log(total(exp(z - largest(z)))) - (index(z, label + 1) - largest(z)) for z in nudged]
+    sheet.width(2, 11, 13)
+    torch, fine = "F.cross_entropy(nudged, target)", "0.000000"
+    flow.columns(
+        table,
+        loss_up=loss(losses["up"], "the loss with the logit + nudge", torch, fine),
+        loss_down=loss(losses["down"], "the loss with the logit - nudge", torch, fine),
+        fd_grad=gradient(
+            lambda t: (t.loss_up - t.loss_down) / (2 * nudge), "(loss_up - loss_down) / (2 * nudge)", "", fine
+        ),
+        grad_again=gradient(t.grad, "the gradient of 'one example'", "scaled.grad", fine),
+    )
 
 
 def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
@@ -99,7 +171,9 @@ def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
         "divided by the number of rows.",
         "With label smoothing the network shall not be quite sure: a little of the 1 is shared among all classes.",
     )
-    cell = inputs(sheet, "label_smoothing", torch={"label_smoothing": "F.cross_entropy(..., label_smoothing)"})
+    cell = inputs(
+        sheet, "label_smoothing", torch={"label_smoothing": "F.cross_entropy(..., label_smoothing)"}, across=True
+    )
     smoothing, count, classes, summary = cell.label_smoothing, len(labels), len(CLASSES), sheet.next_row
     wide: dict[str, Any] = {"parts": CLASSES}
 
@@ -109,12 +183,15 @@ def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
     def sums(t: Named) -> Array:
         return np.array([[total(row)] for row in t.exp], dtype=object)
 
+    table = sheet.table(summary + 3, 2, count, CLASSES)
+    pictures = names(sheet, table.first, [f"picture {number + 1}" for number in range(count)])
     t = flow.columns(
-        sheet.table(summary + 4, 1, count, CLASSES),
+        table,
         "batch_",
-        width=10,
-        label=data(typed(labels), "0, 1 or 2: type here", "target", WHOLE, width=16),
-        logits=data(typed(logits), "scores: type here", "logits", **wide),
+        width=8.5,
+        short=True,
+        label=data(typed(labels), "0, 1 or 2: type here", "target", WHOLE),
+        logits=data(typed(logits), "scores: type here", "logits", SHORT, **wide),
         exp=activation(lambda t: exp(t.logits - top(t)), "e ^ (logit - the row's largest)", **wide),
         softmax=activation(lambda t: t.exp / sums(t), "share of the row", "F.softmax(logits, 1)", **wide),
         log_softmax=activation(
@@ -124,6 +201,7 @@ def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
             lambda t: (1 - smoothing) * one_hot(t.label, classes) + smoothing / classes,
             f"(1 - label_smoothing) at the label, + label_smoothing / {classes}",
             "F.one_hot(target), smoothed",
+            SPARSE,
             **wide,
         ),
         losses=loss(
@@ -131,18 +209,28 @@ def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
             "-sum of target * log_softmax",
             "F.cross_entropy(..., reduction='none')",
         ),
-        grad=gradient(lambda t: (t.softmax - t.target) / count, f"(softmax - target) / {count}", "logits.grad", **wide),
+        grad=gradient(
+            lambda t: (t.softmax - t.target) / count,
+            f"with respect to logits: (softmax - target) / {count}",
+            "logits.grad",
+            **wide,
+        ),
         predicted=counter(lambda t: list(map(argmax, t.logits)), "the largest logit", "logits.argmax(1)"),
     )
     sheet.heat_map(t.softmax, HEAT)
+    sheet.heat_map(t.grad, DIVERGING)
+    sheet.width(1, 16)
     right = where(equal(t.predicted, t.label), 1, 0)
     values(
         sheet,
         "batch_",
         row=summary,
-        loss=loss(mean(t.losses), "the mean of batch_losses", "F.cross_entropy(logits, target)"),
+        loss=loss(mean(t.losses), "the mean of the losses below", "F.cross_entropy(logits, target)"),
         right=counter(total(right), f"of {count} have the label as their largest logit"),
     )
+    title = "What each picture costs: picture 5 is sure, and wrong"
+    chart = bars(title, "", "loss", pictures, [("loss", t.losses)], width=22, height=10)
+    sheet.chart(table.first + count + 1, 1, chart)
 
 
 def sigmoid_sheet(book: Book) -> None:
@@ -151,26 +239,31 @@ def sigmoid_sheet(book: Book) -> None:
         "Two classes: softmax is the sigmoid",
         "If there are only two classes, one logit is enough: z for yes, 0 for no. Softmax of (z, 0) is then 1 / (1 + "
         "e^-z), the sigmoid. Both are here, side by side.",
-        "The loss is binary cross-entropy: -log(p) if the answer is yes, -log(1 - p) if it is no.",
+        "The loss is binary cross-entropy: -log(p) if the answer is yes, -log(1 - p) if it is no. Move your_z along "
+        "the curves.",
     )
-    cell = inputs(sheet, "z_step")
-    table = sheet.table(sheet.next_row + 20, 1, len(Z))
-    sheet.repeat_rows(table.head, table.first - 1)
+    sheet.width(1, 17)
+    z = inputs(sheet, "your_z").your_z
+    yours = values(
+        sheet,
+        row=sheet.next_row - 1,
+        your_p=activation(tensor.sigmoid(z), "the probability of yes", "F.sigmoid(z)"),
+        your_loss_if_yes=loss(binary_cross_entropy(-1 * z, z), "-log(your_p)", BINARY),
+        your_loss_if_no=loss(binary_cross_entropy(z, z), "-log(1 - your_p)", BINARY),
+    )
 
     def share_of_two(z: Array) -> Array:
         top = maximum(z, 0)
         return exp(z - top) / (exp(z - top) + exp(-top))
 
-    t = flow.columns(
-        table,
-        z=data(Z * cell.z_step, "the logit: steps of z_step", "z"),
-        sigmoid=activation(
-            lambda t: tensor.sigmoid(t.z), "1 / (1 + e^-z), in a form that does not overflow", "F.sigmoid(z)"
-        ),
+    t = flow.steps(
+        sheet,
+        len(Z),
+        freeze=None,
+        z=data(Z, "the logit", "z", "0.0", width=17),
+        sigmoid=activation(lambda t: tensor.sigmoid(t.z), "1 / (1 + e^-z)", "F.sigmoid(z)"),
         softmax_of_two=activation(
-            lambda t: share_of_two(t.z),
-            "e^z / (e^z + e^0), the larger subtracted",
-            "F.softmax(torch.stack([z, 0]), 0)[0]",
+            lambda t: share_of_two(t.z), "e^z / (e^z + e^0)", "F.softmax(torch.stack([z, 0]), 0)[0]"
         ),
         loss_if_yes=loss(lambda t: binary_cross_entropy(-1 * t.z, t.z), "-log(sigmoid)", BINARY),
         loss_if_no=loss(lambda t: binary_cross_entropy(t.z, t.z), "-log(1 - sigmoid)", BINARY),
@@ -178,9 +271,26 @@ def sigmoid_sheet(book: Book) -> None:
         grad_if_no=gradient(lambda t: t.sigmoid, "sigmoid - 0", "z.grad"),
     )
     curve = Series("sigmoid", t.z, t.sigmoid, width=2.5)
-    sheet.chart(table.head - 20, 1, scatter("The sigmoid", "z", "probability of yes", [curve], height=9))
+    beside(sheet, t.head, 0, "The sigmoid", "probability of yes", (0, 1), [curve, mark("your_z", z, yours.your_p, 6)])
     curves = [Series(f"if the answer is {each}", t.z, t[f"loss_if_{each}"], width=2.5) for each in ("yes", "no")]
-    sheet.chart(table.head - 20, 8, scatter("Binary cross-entropy", "z", "loss", curves, height=9))
+    marks = [
+        mark(f"your_z, if {each}", z, yours[f"your_loss_if_{each}"], color) for color, each in enumerate(("yes", "no"))
+    ]
+    beside(sheet, t.head, 1, "Binary cross-entropy", "loss", (0, REACH), [*curves, *marks])
+
+
+def mark(label: str, z: Any, height: Any, color: int) -> Series:
+    """One point of a chart: where the reader's logit is."""
+    return Series(label, [z], [height], points=True, line=False, color=color)
+
+
+def beside(
+    sheet: Sheet, row: int, place: int, title: str, y_title: str, ends: tuple[float, float], curves: list[Series]
+) -> None:
+    """The first or the second chart over z on the right of a table of seven columns."""
+    sheet.width(8, 2)
+    chart = scatter(title, "z", y_title, curves, width=13.5, height=13, x_range=ENDS, y_range=ends)
+    sheet.chart(row, 9 + 8 * place, chart)
 
 
 def binary_cross_entropy(against: Array, z: Array) -> Array:
@@ -192,38 +302,51 @@ def mistake_sheet(book: Book) -> None:
     sheet = book.sheet(
         "confident mistake",
         "What a confident mistake costs",
-        "The answer is yes. On the left the network is sure that it is no, on the right that it is yes.",
-        "Cross-entropy grows without end, and its gradient nears -1: a sure mistake is corrected with full force. The "
-        "squared error is at most 1, and its gradient dies: the network would stay wrong.",
+        "The answer is yes. The further left, the surer the network is that it is no. Cross-entropy grows without end, "
+        "and its gradient nears -1: a sure mistake is corrected with full force.",
+        "The squared error is at most 1, and its gradient dies: the network would stay wrong. Move network_z from "
+        "-8 to 8 and watch both.",
     )
-    cell = inputs(sheet, "mistake_step")
-    table = sheet.table(sheet.next_row + 20, 1, len(Z))
-    sheet.repeat_rows(table.head, table.first - 1)
-    t = flow.columns(
-        table,
-        mistake_z=data(Z * cell.mistake_step, "the logit of yes", "z", width=14),
+    sheet.width(1, 21)
+    z = inputs(sheet, "network_z").network_z
+    p = values(
+        sheet,
+        row=sheet.next_row - 1,
+        gap=0,
+        network_p=activation(tensor.sigmoid(z), "probability of yes", "F.sigmoid(z)"),
+    ).network_p
+
+    def formulas(z: Any, p: Any) -> dict[str, Any]:
+        entropy, squared = "F.binary_cross_entropy_with_logits(z, 1)", "F.mse_loss(F.sigmoid(z), 1)"
+        return {
+            "cross_entropy": loss(binary_cross_entropy(-1 * z, z), "-log(p)", entropy),
+            "squared_error": loss((1 - p) ** 2, "(1 - p)^2", squared),
+            "grad_cross_entropy": gradient(p - 1, "p - 1", "z.grad"),
+            "grad_squared_error": gradient(-2 * (1 - p) * p * (1 - p), "-2 * (1 - p) * p * (1 - p)", "z.grad"),
+        }
+
+    short = ("network_entropy", "network_squared", "network_entropy_grad", "network_squared_grad")
+    at_z = values(sheet, row=sheet.next_row, **dict(zip(short, formulas(z, p).values(), strict=True)))
+    yours = dict(zip(formulas(0, 0), vars(at_z).values(), strict=True))
+    start = data(Z, "the logit of yes", "z", "0.0", width=21)
+    t = flow.steps(
+        sheet,
+        len(Z),
+        freeze=None,
+        mistake_z=start,
         mistake_p=activation(lambda t: tensor.sigmoid(t.mistake_z), "probability of yes", "F.sigmoid(z)"),
-        cross_entropy=loss(
-            lambda t: binary_cross_entropy(-t.mistake_z, t.mistake_z),
-            "-log(mistake_p)",
-            "F.binary_cross_entropy_with_logits(z, 1)",
-        ),
-        squared_error=loss(lambda t: (1 - t.mistake_p) ** 2, "(1 - mistake_p)^2", "F.mse_loss(F.sigmoid(z), 1)"),
-        grad_cross_entropy=gradient(lambda t: t.mistake_p - 1, "mistake_p - 1", "z.grad"),
-        grad_squared_error=gradient(
-            lambda t: -2 * (1 - t.mistake_p) * t.mistake_p * (1 - t.mistake_p),
-            "-2 * (1 - mistake_p) * mistake_p * (1 - mistake_p)",
-            "z.grad",
-        ),
+        **{
+            name: replace(each, formula=lambda t, name=name: formulas(t.mistake_z, t.mistake_p)[name].formula)
+            for name, each in formulas(0, 0).items()
+        },
     )
-    for title, left, entropy, squared in (
-        ("The loss", 1, t.cross_entropy, t.squared_error),
-        ("Its gradient", 7, t.grad_cross_entropy, t.grad_squared_error),
-    ):
-        both = (("cross-entropy", entropy), ("squared error", squared))
-        curves = [Series(name, t.mistake_z, y, width=2.5) for name, y in both]
-        chart = scatter(title, "z: sure of no ... sure of yes", title.lower(), curves, height=9)
-        sheet.chart(table.head - 20, left, chart)
+    for place, (title, prefix, ends) in enumerate((("The loss", "", (0, REACH)), ("Its gradient", "grad_", (-1, 0)))):
+        curves = []
+        for color, name in enumerate(("cross_entropy", "squared_error")):
+            words = name.replace("_", " ")
+            curves.append(Series(words, t.mistake_z, t[prefix + name], color=color, width=2.5))
+            curves.append(mark(f"{words} at network_z", z, yours[prefix + name], color))
+        beside(sheet, t.head, place, title, title.lower(), ends, curves)
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -231,7 +354,19 @@ def reference(v: Named) -> dict[str, Any]:
     wrong = [value for value in v.batch_label.tolist() if value not in range(len(CLASSES))]
     if wrong:
         raise ValueError(f"batch_label: expected whole numbers from 0 to {len(CLASSES) - 1}, got {wrong[0]:g}")
-    return reference_example(v) | reference_batch(v) | reference_two_classes(v)
+    return reference_softmax(v) | reference_example(v) | reference_batch(v) | reference_two_classes(v)
+
+
+def reference_softmax(v: Named) -> dict[str, Any]:
+    import torch
+    from torch.nn import functional as F  # noqa: N812
+
+    powers, sigmoids = v.scores.exp(), F.sigmoid(v.scores)
+    summed = powers.sum()
+    # As one first writes it: a share of what no number is large enough for, or of 0, is an error in a cell.
+    shares = F.softmax(v.scores, 0) if 0 < summed < torch.inf else torch.full_like(powers, torch.nan)
+    blocks = {"powers": powers, "powers_total": summed.expand(len(powers)), "shares": shares, "sigmoids": sigmoids}
+    return blocks | {"sum_of_powers": summed, "sum_of_shares": shares.sum(), "sum_of_sigmoids": sigmoids.sum()}
 
 
 def reference_example(v: Named) -> dict[str, Any]:
@@ -239,9 +374,12 @@ def reference_example(v: Named) -> dict[str, Any]:
     from torch.nn import functional as F  # noqa: N812
 
     target = torch.tensor(v.label)
-    scaled = ((v.logits + v.shift) / v.temperature).requires_grad_()
+    logits = v.logits.clone().requires_grad_()
+    scaled = (logits + v.shift) / v.temperature
+    scaled.retain_grad()
     loss = F.cross_entropy(scaled, target)
     loss.backward()
+    grad, scaled = scaled.grad, scaled.detach()
     powers, naive, softmax = (scaled - scaled.max()).exp(), scaled.exp(), F.softmax(scaled, 0)
     # A spreadsheet knows no infinity: a share of it is an error there, not 0.
     naive_total = torch.where(naive.sum().isfinite(), naive.sum(), torch.nan)
@@ -250,7 +388,8 @@ def reference_example(v: Named) -> dict[str, Any]:
     blocks = {"class_number": torch.arange(len(ANIMALS)), "one_hot": F.one_hot(target, len(ANIMALS)), "scaled": scaled}
     blocks |= {"exp_scaled": powers, "largest": scaled.max(), "total": powers.sum(), "predicted": scaled.argmax()}
     blocks |= {"softmax": softmax, "sum_of_softmax": softmax.sum(), "log_softmax": F.log_softmax(scaled, 0)}
-    blocks |= {"naive_exp": naive, "naive_softmax": naive / naive_total, "loss": loss, "grad": scaled.grad}
+    blocks |= {"naive_exp": naive, "naive_softmax": naive / naive_total, "loss": loss}
+    blocks |= {"grad": grad, "grad_again": grad, "grad_logits": logits.grad}
     blocks |= {"nudged_up": up, "nudged_down": down, "loss_up": loss_up, "loss_down": loss_down}
     return blocks | {"fd_grad": (loss_up - loss_down) / (2 * v.nudge)}
 
@@ -273,25 +412,37 @@ def reference_two_classes(v: Named) -> dict[str, Any]:
     import torch
     from torch.nn import functional as F  # noqa: N812
 
-    z, mistake_z = torch.as_tensor(Z) * v.z_step, torch.as_tensor(Z) * v.mistake_step
-    yes, no = torch.ones(len(Z)), torch.zeros(len(Z))
-    blocks = {"z": z, "sigmoid": F.sigmoid(z), "softmax_of_two": F.softmax(torch.stack([z, no]), 0)[0]}
-    blocks |= {"mistake_z": mistake_z, "mistake_p": F.sigmoid(mistake_z)}
+    z, your_z, network_z = torch.as_tensor(Z), torch.tensor(v.your_z), torch.tensor(v.network_z)
+    blocks = {"z": z, "sigmoid": F.sigmoid(z), "softmax_of_two": F.softmax(torch.stack([z, 0 * z]), 0)[0]}
+    blocks |= {
+        "mistake_z": z,
+        "mistake_p": F.sigmoid(z),
+        "your_p": F.sigmoid(your_z),
+        "network_p": F.sigmoid(network_z),
+    }
 
-    def entropy(z: Any, y: Any) -> Any:
-        return F.binary_cross_entropy_with_logits(z, y, reduction="none")
+    def yes(z: Any) -> Any:
+        return F.binary_cross_entropy_with_logits(z, torch.ones_like(z), reduction="none")
+
+    def no(z: Any) -> Any:
+        return F.binary_cross_entropy_with_logits(z, torch.zeros_like(z), reduction="none")
+
+    def squared(z: Any) -> Any:
+        return F.mse_loss(F.sigmoid(z), torch.ones_like(z), reduction="none")
 
     for name, grad, at, loss_of in (
-        ("loss_if_yes", "grad_if_yes", z, lambda z: entropy(z, yes)),
-        ("loss_if_no", "grad_if_no", z, lambda z: entropy(z, no)),
-        ("cross_entropy", "grad_cross_entropy", mistake_z, lambda z: entropy(z, yes)),
-        ("squared_error", "grad_squared_error", mistake_z, lambda z: F.mse_loss(F.sigmoid(z), yes, reduction="none")),
+        ("loss_if_yes", "grad_if_yes", z, yes),
+        ("loss_if_no", "grad_if_no", z, no),
+        ("cross_entropy", "grad_cross_entropy", z, yes),
+        ("squared_error", "grad_squared_error", z, squared),
+        ("network_entropy", "network_entropy_grad", network_z, yes),
+        ("network_squared", "network_squared_grad", network_z, squared),
     ):
         logits = at.clone().requires_grad_()
         blocks[name] = loss_of(logits)
         blocks[name].sum().backward()
         blocks[grad] = logits.grad
-    return blocks
+    return blocks | {"your_loss_if_yes": yes(your_z), "your_loss_if_no": no(your_z)}
 
 
 def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -303,8 +454,8 @@ def sizes(v: Named, blocks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 NATURAL = (
-    "log is the natural logarithm, as in torch; in a worksheet that is LN. LOG is to base 10: with it a loss of 0.1357 "
-    "comes out as 0.0589, 2.3026 times smaller."
+    "log is the natural logarithm, as in torch; in a worksheet that is LN.",
+    "LOG is to base 10: with it a loss of 0.1357 comes out as 0.0589.",
 )
 ABOUT = [
     "A network that tells cats from dogs ends with a score for each class, a logit: any number, the larger the more it "
@@ -315,17 +466,23 @@ ABOUT = [
     "with respect to the logits is as simple as can be: the probabilities, minus 1 at the label.",
 ]
 TRY = [
-    "On 'one example', make a logit larger and see the probabilities of all others shrink.",
-    "Set shift to 5: all logits grow alike, and no probability changes. Set it to 800: the columns that begin with "
-    "naive fail, for e^800 is too large a number. The others do not: they subtract the largest logit first.",
-    "Make temperature 0.1, then 10: sure of itself, then undecided.",
-    "Change the label to 2: the loss jumps, and the gradient says which logits should go up and down.",
+    "On 'softmax', make the cat's score 4 and see the shares of all others shrink. Make all scores -5: the sigmoid "
+    "finds no animal, softmax must choose one.",
+    "On 'one example', set shift to 5: all logits grow alike, and no probability changes. Set it to 800: the "
+    "columns that begin with naive fail, for e^800 is too large a number. The others do not: they subtract the "
+    "largest logit first.",
+    "On 'one example', make temperature 0.1, then 10: sure of itself, then undecided.",
+    "On 'one example', change label to 2: the loss jumps, and the gradient says which logits should go up and down.",
+    "On 'finite differences', set nudge to 1: now fd_grad is only near the gradient. Set it to 1E-12: too little is "
+    "left of the losses' digits.",
     "On 'batch', set label_smoothing to 0.1: even the sure answers now cost more.",
-    "On 'confident mistake', look at the left end: cross-entropy still pushes with all its might where the squared "
-    "error has stopped pushing.",
+    "On 'sigmoid', move your_z from -8 to 8, and the marks run along the curves.",
+    "On 'confident mistake', set network_z to -8, then to 0: cross-entropy still pushes with all its might where the "
+    "squared error has stopped pushing.",
 ]
 BATCH_LOGITS = [[3.2, 0.1, -1], [0.3, 2.4, 0.2], [-0.5, 0.1, 1.9], [1.2, 1.1, 0.9], [4, -2, 0.5], [0.2, 2.9, -0.4]]
 STARTS: dict[str, Any] = {
+    "scores": [2, 0, -1, 3, 1],
     "logits": [2.1, 0.4, -1.3, 3.2, 0.9],
     "batch_logits": BATCH_LOGITS,
     "batch_label": [0, 1, 2, 0, 1, 1],
@@ -339,8 +496,8 @@ SOFTMAX_CROSS_ENTROPY = Lesson(
         Input("temperature", 1, "a number that all logits are divided by", above=0),
         Input("nudge", 0.0001, "how far the finite difference moves a logit", above=0),
         Input("label_smoothing", 0, "how much of the 1 is shared among all classes", minimum=0, maximum=1),
-        Input("z_step", 0.5, "how far apart the logits of this sheet are", above=0),
-        Input("mistake_step", 0.5, "how far apart the logits of this sheet are", above=0),
+        Input("your_z", 2, f"a logit; the charts go from -{REACH} to {REACH}"),
+        Input("network_z", -5, f"the network's logit of yes; the charts go from -{REACH} to {REACH}"),
     ),
     Data({name: np.ndim(numbers) for name, numbers in STARTS.items()}, lambda source: STARTS),
     build=build,

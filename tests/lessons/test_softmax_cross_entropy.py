@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 
 import sgdsheet
 from sgdsheet.engines.libreoffice import find_soffice
@@ -34,6 +34,40 @@ def test_against_scipy(workbook: Workbook) -> None:
     assert blocks["loss"] == pytest.approx(-np.log(softmax(blocks["logits"])[0]))
     np.testing.assert_allclose(blocks["batch_grad"].sum(axis=1), 0, atol=1e-15)
     np.testing.assert_allclose(blocks["sigmoid"], blocks["softmax_of_two"], rtol=1e-14)
+    np.testing.assert_allclose(blocks["shares"], softmax(blocks["scores"]), rtol=1e-14)
+    np.testing.assert_allclose(blocks["sigmoids"], expit(blocks["scores"]), rtol=1e-14)
+
+
+def test_softmax_must_choose_and_the_sigmoid_need_not(edited: Edit) -> None:
+    blocks = sgdsheet.read(edited(NAME, {("scores", animal): -5 for animal in range(5)}))
+    assert blocks["shares"] == pytest.approx(0.2)
+    assert blocks["sum_of_sigmoids"] < 0.04
+
+
+def test_the_gradient_is_of_what_its_head_says(edited: Edit) -> None:
+    """The logits move the loss less, the higher the temperature; `grad` is with respect to what is scaled."""
+    blocks = sgdsheet.read(edited(NAME, {"temperature": 4}))
+    nudge, right = 1e-6, np.eye(5)[0]
+
+    def loss(logits: np.ndarray) -> float:
+        return -log_softmax(logits / 4) @ right
+
+    slopes = [
+        (loss(blocks["logits"] + each) - loss(blocks["logits"] - each)) / (2 * nudge) for each in nudge * np.eye(5)
+    ]
+    assert blocks["grad_logits"] == pytest.approx(slopes, abs=1e-8)
+    assert blocks["grad"] == pytest.approx(4 * blocks["grad_logits"])
+
+
+def test_your_own_logit_lies_on_the_curves(edited: Edit) -> None:
+    blocks = sgdsheet.read(edited(NAME, {"your_z": -3.5, "network_z": 1.5}))
+    row = blocks["z"].tolist().index(-3.5)
+    for yours, curve in (("your_p", "sigmoid"), ("your_loss_if_yes", "loss_if_yes"), ("your_loss_if_no", "loss_if_no")):
+        assert blocks[yours] == blocks[curve][row]
+    row = blocks["mistake_z"].tolist().index(1.5)
+    for part, curve in (("entropy", "cross_entropy"), ("squared", "squared_error")):
+        assert blocks[f"network_{part}"] == blocks[curve][row]
+        assert blocks[f"network_{part}_grad"] == blocks[f"grad_{curve}"][row]
 
 
 def test_adding_to_all_logits_changes_nothing(workbook: Workbook, edited: Edit) -> None:
@@ -70,7 +104,8 @@ def test_a_confident_mistake(workbook: Workbook) -> None:
         {("logits", 1): 709, "nudge": 1},
         {("logits", 1): 800},
         {"label_smoothing": 0.1, ("batch_label", 0): 2, ("batch_logits", 4): -900},
-        {"label_smoothing": 1, "z_step": 100, "mistake_step": 1e-9},
+        {"label_smoothing": 1, "your_z": 1000, "network_z": -1000, ("scores", 2): 800},
+        {("scores", animal): -800 for animal in range(5)},
     ],
 )
 def test_agrees_after_changes(edited: Edit, changes: dict[Any, Any]) -> None:
@@ -91,5 +126,5 @@ def test_labels_that_are_none(edited: Edit) -> None:
 
 
 def test_a_wrong_formula_is_named(edited: Edit) -> None:
-    verdicts = bad(edited(NAME, {("grad", 2): "=0.1"}))
-    assert list(verdicts) == ["grad"]
+    verdicts = bad(edited(NAME, {("grad_logits", 2): "=0.1"}))
+    assert list(verdicts) == ["grad_logits"]
