@@ -347,7 +347,9 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
     line, losses = best_line(details, x, y)
     fit = fits(details, curve_x, runs, line, minimum(cell.show_step, STEPS))
     sheet.width(13, 18)
-    ends = {f"{name}_last": loss(t.loss[-1], f"{TITLES[name]}, at step {STEPS}", MSE) for name, t in runs.items()}
+    ends: dict[str, Any] = {
+        f"{name}_last": loss(t.loss[-1], f"{TITLES[name]}, at step {STEPS}", MSE) for name, t in runs.items()
+    }
     flow.values(sheet, row=top, left=13, **ends)
     sheet.write(top + len(runs), 13, "line_loss", LABEL)
     sheet.write(top + len(runs), 14, line.line_loss, style.body("loss"))
@@ -360,8 +362,8 @@ def training_sheets(book: Book, x: Array, y: Array, curve_x: Array, given: Mappi
         losses.append(Series(TITLES[name], runs["with_relu"].step, runs[name].loss, color=color, width=width))
         curves.append(Series(TITLES[name], fit.fit_x, fit[f"{name}_fit"], color=color, width=width))
     title, y_title, size = "The loss of each step", "loss (powers of ten)", dict[str, Any](width=19, height=14)
-    sheet.chart(below, 1, scatter(title, "step", y_title, losses, log=True, x_range=(0, STEPS), **size))
-    sheet.chart(below, 10, scatter("Both networks at show_step", "x", "y", curves, **size))
+    first = scatter(title, "step", y_title, losses, log=True, x_range=(0, STEPS), **size)
+    flow.charts(sheet, first, scatter("Both networks at show_step", "x", "y", curves, **size), row=below)
 
 
 def start_cells(sheet: Sheet, row: int, left: int, prefix: str, given: Mapping[str, Any]) -> Net:
@@ -446,10 +448,8 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
     sheet = book.sheet(
         SHEETS[prefix],
         f"Training {TITLES[prefix]}, step by step",
-        "A row is a step: the parameters, the loss, how it changes with each of them (the gradients), and the new "
-        "parameters, with which the next row begins: old - lr * gradient.",
-        f"What lies between, for each point, is in closed columns on the right, and on '{ONE_STEP[prefix]}' for the "
-        "step that you choose.",
+        "A row is a step: parameters, loss, gradients, and the new parameters, old - lr * gradient, with which the "
+        f"next row begins. What lies between is in closed columns, and for one step on '{ONE_STEP[prefix]}'.",
         details=prefix == "mlp",
     )
     (count, wide), neurons = x.shape, range(1, len(start["bias1"]) + 1)
@@ -509,7 +509,7 @@ def steps_sheet(book: Book, prefix: str, x: Array, y: Array, start: Net, chosen:
         sheet,
         STEPS,
         f"{prefix}_",
-        row=row + wide + 2,
+        row=row + wide + 1,
         parts=points,
         freeze=2,
         short=True,
@@ -565,7 +565,7 @@ def mlp_sheets(book: Book, given: Mapping[str, Any]) -> None:
     net = step_sheet(one_step, "step", x, y, run, cell.mlp_show_step, cell.mlp_activation, cell.mlp_lr)
     mlp_maps(sheet, top - 3, left, x, net, cell)
     line = Series("loss", run.step, run.loss, color=3, width=2.5)
-    chart = scatter("The loss of each step", "step", "loss", [line], width=11, height=9, x_range=(0, STEPS))
+    chart = scatter("The loss of each step", "step", "loss", [line], width=10.5, height=9, x_range=(0, STEPS))
     sheet.chart(below, 1, chart)
 
 

@@ -261,16 +261,16 @@ def sigmoid_sheet(book: Book) -> None:
         len(Z),
         freeze=None,
         z=data(Z, "the logit", "z", "0.0", width=17),
-        sigmoid=activation(lambda t: tensor.sigmoid(t.z), "1 / (1 + e^-z)", "F.sigmoid(z)"),
+        sigmoid_of_z=activation(lambda t: tensor.sigmoid(t.z), "1 / (1 + e^-z)", "F.sigmoid(z)"),
         softmax_of_two=activation(
             lambda t: share_of_two(t.z), "e^z / (e^z + e^0)", "F.softmax(torch.stack([z, 0]), 0)[0]"
         ),
-        loss_if_yes=loss(lambda t: binary_cross_entropy(-1 * t.z, t.z), "-log(sigmoid)", BINARY),
-        loss_if_no=loss(lambda t: binary_cross_entropy(t.z, t.z), "-log(1 - sigmoid)", BINARY),
-        grad_if_yes=gradient(lambda t: t.sigmoid - 1, "sigmoid - 1", "z.grad"),
-        grad_if_no=gradient(lambda t: t.sigmoid, "sigmoid - 0", "z.grad"),
+        loss_if_yes=loss(lambda t: binary_cross_entropy(-1 * t.z, t.z), "-log(sigmoid_of_z)", BINARY),
+        loss_if_no=loss(lambda t: binary_cross_entropy(t.z, t.z), "-log(1 - sigmoid_of_z)", BINARY),
+        grad_if_yes=gradient(lambda t: t.sigmoid_of_z - 1, "sigmoid_of_z - 1", "z.grad"),
+        grad_if_no=gradient(lambda t: t.sigmoid_of_z, "sigmoid_of_z - 0", "z.grad"),
     )
-    curve = Series("sigmoid", t.z, t.sigmoid, width=2.5)
+    curve = Series("sigmoid", t.z, t.sigmoid_of_z, width=2.5)
     beside(sheet, t.head, 0, "The sigmoid", "probability of yes", (0, 1), [curve, mark("your_z", z, yours.your_p, 6)])
     curves = [Series(f"if the answer is {each}", t.z, t[f"loss_if_{each}"], width=2.5) for each in ("yes", "no")]
     marks = [
@@ -413,7 +413,7 @@ def reference_two_classes(v: Named) -> dict[str, Any]:
     from torch.nn import functional as F  # noqa: N812
 
     z, your_z, network_z = torch.as_tensor(Z), torch.tensor(v.your_z), torch.tensor(v.network_z)
-    blocks = {"z": z, "sigmoid": F.sigmoid(z), "softmax_of_two": F.softmax(torch.stack([z, 0 * z]), 0)[0]}
+    blocks = {"z": z, "sigmoid_of_z": F.sigmoid(z), "softmax_of_two": F.softmax(torch.stack([z, 0 * z]), 0)[0]}
     blocks |= {
         "mistake_z": z,
         "mistake_p": F.sigmoid(z),
@@ -441,6 +441,7 @@ def reference_two_classes(v: Named) -> dict[str, Any]:
         logits = at.clone().requires_grad_()
         blocks[name] = loss_of(logits)
         blocks[name].sum().backward()
+        assert logits.grad is not None
         blocks[grad] = logits.grad
     return blocks | {"your_loss_if_yes": yes(your_z), "your_loss_if_no": no(your_z)}
 

@@ -41,6 +41,7 @@ def test_early_stopping_keeps_the_best_step(workbook: Workbook, edited: Edit) ->
         step = int(blocks["best_step"])
         assert blocks["best_loss"] == losses[step - 1] == losses[: step + patience].min()
         assert blocks["stop_step"] == step + patience - 1
+        assert blocks["stop_loss"] == losses[step + patience - 2] > blocks["best_loss"]
         np.testing.assert_array_equal(blocks["kept_param"], blocks["ninth_param"][step - 1])
         assert bad(path) == {}
 

@@ -33,7 +33,7 @@ def test_against_scipy(workbook: Workbook) -> None:
     assert blocks["sum_of_softmax"] == pytest.approx(1)
     assert blocks["loss"] == pytest.approx(-np.log(softmax(blocks["logits"])[0]))
     np.testing.assert_allclose(blocks["batch_grad"].sum(axis=1), 0, atol=1e-15)
-    np.testing.assert_allclose(blocks["sigmoid"], blocks["softmax_of_two"], rtol=1e-14)
+    np.testing.assert_allclose(blocks["sigmoid_of_z"], blocks["softmax_of_two"], rtol=1e-14)
     np.testing.assert_allclose(blocks["shares"], softmax(blocks["scores"]), rtol=1e-14)
     np.testing.assert_allclose(blocks["sigmoids"], expit(blocks["scores"]), rtol=1e-14)
 
@@ -62,7 +62,11 @@ def test_the_gradient_is_of_what_its_head_says(edited: Edit) -> None:
 def test_your_own_logit_lies_on_the_curves(edited: Edit) -> None:
     blocks = sgdsheet.read(edited(NAME, {"your_z": -3.5, "network_z": 1.5}))
     row = blocks["z"].tolist().index(-3.5)
-    for yours, curve in (("your_p", "sigmoid"), ("your_loss_if_yes", "loss_if_yes"), ("your_loss_if_no", "loss_if_no")):
+    for yours, curve in (
+        ("your_p", "sigmoid_of_z"),
+        ("your_loss_if_yes", "loss_if_yes"),
+        ("your_loss_if_no", "loss_if_no"),
+    ):
         assert blocks[yours] == blocks[curve][row]
     row = blocks["mistake_z"].tolist().index(1.5)
     for part, curve in (("entropy", "cross_entropy"), ("squared", "squared_error")):
