@@ -145,7 +145,7 @@ def running(book: Book, cell: Named, way: Named) -> None:
         scatter(
             f"The running {title} of {part}",
             "batches",
-            "",
+            title,
             [Series(part, t.seen, block[:, number], points=True)],
             width=14,
             x_range=(0, BATCHES),
@@ -203,6 +203,7 @@ def normalised(sheet: Sheet, top: int, cell: Named, way: Named, given: Mapping[s
     ]
     chart = scatter("The batch before and after", "feature 1", "feature 2", clouds, width=15, height=12)
     sheet.chart(top, TARGET + FEATURES + 1, chart)
+    sheet.print_on_one_page()
 
 
 def half_squares(y: Array, target: Array) -> Any:
@@ -254,6 +255,7 @@ def backward(sheet: Sheet, cell: Named, way: Named) -> None:
             new = parameter(way[name] - lr * grad, words, f"{torch}, after optimizer.step()", SHORT)
             line(sheet, row + 3, left, f"new_{name}", new)
     finite_difference(sheet, below + 6, cell, way, grad_x)
+    sheet.print_on_one_page()
 
 
 def finite_difference(sheet: Sheet, row: int, cell: Named, way: Named, grad_x: Array) -> None:

@@ -71,6 +71,7 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     lookup_sheet(book, ratings, now)
     curve = losses_sheet(book, run)
     charts(sheet, top + 7 + len(PEOPLE), curve, now)
+    sheet.print_on_one_page()
 
 
 def people(sheet: Sheet, row: int, column: int) -> list[Any]:
@@ -374,7 +375,7 @@ def charts(sheet: Sheet, row: int, curve: Named, now: Named) -> None:
     points.append(Series("you", *now.person[-1:, :2].T, points=True, line=False, color=3, named=True))
     sheet.chart(row, PREDICTED, scatter("A map of the films, and you", "1st", "2nd", points, width=15, height=11))
     yours = [("predicted", now.predicted[-1])]
-    sheet.chart(row, GAPS, bars("What you would give", "", "rating", now.films, yours, width=14.5, height=11))
+    sheet.chart(row, GAPS, bars("What you would give", "film", "rating", now.films, yours, width=14.5, height=11))
 
 
 def reference(v: Named) -> dict[str, Any]:
