@@ -183,6 +183,8 @@ def training_sheet(book: Book, given: Mapping[str, Any], cell: Named, ratings: A
         sheet.write(row, second + 1, "and, below: error = seen * (predicted - target)", NOTE)
         sheet.write(row + 3, person_at, "person", LABEL)
         sheet.write(row + 3, third, "grad_person", LABEL)
+        sheet.write(row + 1, third, "2 / count * the sum of error * person, over the people; bias: * 1", NOTE)
+        sheet.write(row + 5, third + len(PARTS), "2 / count * the sum of error * film, over the films", NOTE)
         for left in (names_at, second_names):
             flow.labels(sheet, row + 1, left, PARTS, SMALL)
         for left in (person_at, third):
