@@ -8,6 +8,8 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from sgdsheet.book.inputs import Input
 
+MOST = 20  # whole numbers in a drop-down
+
 
 def rule(spec: Input, cell: str) -> DataValidation:
     """Returns a rule for a cell: it refuses what does not fit, offers the choices, and shows the meaning beside it."""
@@ -28,6 +30,9 @@ def _bounds(spec: Input, cell: str) -> DataValidation:
     kind = "whole" if spec.whole else "decimal"
     ends = {">=": spec.minimum, ">": spec.above, "<=": spec.maximum, "<": spec.below}
     given = {sign: bound for sign, bound in ends.items() if bound is not None}
+    if spec.whole and set(given) == {">=", "<="} and given["<="] - given[">="] < MOST:
+        each = range(int(given[">="]), int(given["<="]) + 1)
+        return DataValidation(type="list", formula1='"' + ",".join(map(str, each)) + '"')
     if set(given) == {">=", "<="}:
         low, high = (f"{bound:g}" for bound in given.values())
         return DataValidation(type=kind, operator="between", formula1=low, formula2=high)

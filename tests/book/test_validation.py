@@ -19,6 +19,8 @@ def takes(allowed: Any, number: float) -> bool:
         inside = allowed.formula1.removeprefix("AND(").removesuffix(")").split(",")
         said = [each.replace("B6=", "B6==") for each in inside]
         return all(eval(each, {"ISNUMBER": lambda x: True, "INT": int, "B6": number}) for each in said)
+    if allowed.type == "list":
+        return number in map(float, allowed.formula1.strip('"').split(","))
     if allowed.type == "whole" and number != int(number):
         return False
     if allowed.operator == "between":
@@ -39,6 +41,7 @@ def takes(allowed: Any, number: float) -> bool:
         {"above": 0, "maximum": 1},
         {"above": 0, "below": 1},
         {"minimum": 1, "maximum": 10, "whole": True},
+        {"minimum": 0, "maximum": 100, "whole": True},
         {"above": 0, "below": 3, "whole": True},
         {"minimum": 1, "whole": True},
     ],
