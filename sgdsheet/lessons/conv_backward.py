@@ -397,7 +397,7 @@ TRY = [
     "On 'finite difference', pick another weight with fd_row. Does the gradient agree with what the loss does when "
     "that weight is nudged?",
     "Make nudge 0.5: the loss bends on such a long way, and the two no longer agree.",
-    "On 'forward', choose the label that the network already prefers: all gradients become small.",
+    "On 'dense', type 20 into the eighth cell of dense_bias: the network is sure, and right. Where are the gradients?",
 ]
 DIMS = {"picture": 3, "conv_weight": 4, "conv_bias": 1, **net.DENSE}
 CONV_BACKWARD = Lesson(

@@ -63,7 +63,8 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     )
     first = front.next_row
     cell = inputs(front, "label", "filter_1", "filter_2")
-    picture = net.chosen(pictures_sheet(book, pictures), cell.label)
+    drawn, pictures = pictures_sheet(book, pictures)
+    picture = net.chosen(pictures, cell.label)
     seen, beside = convolution_sheet(front, picture, (cell.filter_1, cell.filter_2), padding, stride)
     given = {name: typed(array) for name, array in json.loads(WEIGHTS.read_text(encoding="utf-8")).items()}
     pool = second_sheet(book, seen, given["conv2_weight"], padding, stride)
@@ -71,11 +72,14 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     weight = given["dense_weight"] if fits else net.weights(random.Random(3), (CLASSES, *pool.shape))
     _, weight, bias = net.dense_sheet(book, weight, given["dense_bias"], net.TRAINED if fits else net.RANDOM, SMALL)
     answer = answer_sheet(book, net.dense(pool, weight, bias), cell.label)
-    net.large_answer(front, first, beside, answer.predicted, tensor.largest(answer.softmax))
+    said = answer.predicted, tensor.largest(answer.softmax)
+    net.large_answer(front, first, beside, *said)
+    net.large_answer(drawn, drawn.next_row, LEFT, *said, "is what the network reads in the picture that label shows")
     dropout_sheet(book, pool, weight, bias, cell.label, answer)
 
 
-def pictures_sheet(book: Book, pictures: Any) -> Array:
+def pictures_sheet(book: Book, pictures: Any) -> tuple[Sheet, Array]:
+    """The sheet, with room for the answer at its next row, and its pictures."""
     sheet = net.maps_sheet(
         book,
         "pictures",
@@ -83,14 +87,16 @@ def pictures_sheet(book: Book, pictures: Any) -> Array:
         "Numbers from 0, white, to 1, full ink: type others and draw. 'convolution' shows the one that label says.",
         cell=SMALL,
     )
-    top = sheet.next_row
+    answer, top = sheet.next_row, sheet.next_row + 3
     ink = net.ink(typed(pictures), "from 0, white, to 1, full ink: type here", "", TENTHS)
-    placed = net.maps(sheet, pictures=ink).pictures
+    placed = net.maps(sheet, row=top, pictures=ink).pictures
     if len(pictures) > 1:
         for digit, first in enumerate(placed[:, 0, 0, 0]):
             sheet.write(first.row, 1, f"label {digit}", LABEL)
     net.square(sheet, top + 2)
-    return placed
+    sheet.freeze(top, 1)
+    sheet.next_row = answer
+    return sheet, placed
 
 
 def convolution_sheet(

@@ -312,13 +312,15 @@ def answers(
     return t
 
 
-def large_answer(sheet: Sheet, row: int, left: int, predicted: Any, sure: Any) -> None:
+def large_answer(
+    sheet: Sheet, row: int, left: int, predicted: Any, sure: Any, says: str = "is what the network reads"
+) -> None:
     """The answer in large figures, over three rows, and how sure it is."""
     cells = max(1, round(70 / (sheet.left_of(left + 1) - sheet.left_of(left))))
     sheet.write(row, left, predicted, ANSWER)
     sheet.merge(row, left, left + cells - 1, row + 2)
     beside = left + cells + 1
-    sheet.write(row, beside, "is what the network reads", HEADING)
+    sheet.write(row, beside, says, HEADING)
     sheet.write(row + 1, beside, sure, SURE)
     sheet.merge(row + 1, beside, beside + cells - 1)
     sheet.write(row + 1, beside + cells, "sure", TEXT)
