@@ -239,7 +239,7 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         return tensor.where(tensor.equal(cell.source, "painted"), painted, there)
 
     layout: dict[str, Any] = {"torch": "x * 16", "digits": DOT, "scale": INK, "takes": SIDE + 1}
-    words = "what the network looks at: painted, or the held-out digit"
+    words = "what the network looks at"
     shown = net.maps(
         sheet,
         row=row,
@@ -247,7 +247,7 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         picture=net.Map("data", lambda m: chosen(m.painted), words, **layout),
     )
     for each in range(row + 2, row + 2 + SIDE):
-        sheet.row_heights[each] = BRUSH * 7 * 0.75
+        sheet.row_heights[each] = 19.5
     below = row + 2 + SIDE + 1
     relu = net.feature(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]", SPARSE)
     relu = net.maps(sheet, row=below, relu_maps=relu).relu_maps
@@ -260,7 +260,12 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         digits=net.count(np.arange(CLASSES), "the ten answers", note=False),
         logits=net.signed(scores(m.pool[None], weights)[0], "a score", "model(x)[0]"),
         exp_logits=net.feature(
-            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)), "e ^ (logit - largest)", "", SHORT, scale=None
+            lambda t: tensor.exp(t.logits - tensor.largest(t.logits)),
+            "e ^ (logit - largest)",
+            "",
+            SHORT,
+            None,
+            note=False,
         ),
         probability=net.feature(
             lambda t: t.exp_logits / tensor.sum(t.exp_logits), "its share of all", "F.softmax(logits, 0)", "0.0%"
@@ -366,9 +371,9 @@ def about(count: int) -> list[str]:
 
 TRY = [
     "On 'classifier', change a few pixels of painted and watch the probabilities follow.",
-    "Choose 'held out' as source and type a number into digit: that digit goes through the network instead.",
+    "On 'classifier', choose held out as source and type a number into digit: that one goes through the network instead.",
     "On 'accuracy', look at the digits that are misread. Would you have known? Type one's number into digit.",
-    "Paint a letter. The network has never seen one, but it must choose a digit: how sure is it?",
+    "On 'classifier', paint a letter into painted. The network must choose one of ten all the same: how sure is it?",
     "On 'weights', set one filter to 0. How many digits does that cost?",
 ]
 DIMS = {"painted": 2, "held_pixels": 3, "held_label": 1} | {name: len(shape) for name, shape in SHAPES.items()}
