@@ -371,7 +371,7 @@ def about(count: int) -> list[str]:
 
 TRY = [
     "On 'classifier', change a few pixels of painted and watch the probabilities follow.",
-    "On 'classifier', choose held out as source and type a number into digit: that one goes through the network instead.",
+    "On 'classifier', choose held out as source and type a number into digit: the network reads that one instead.",
     "On 'accuracy', look at the digits that are misread. Would you have known? Type one's number into digit.",
     "On 'classifier', paint a letter into painted. The network must choose one of ten all the same: how sure is it?",
     "On 'weights', set one filter to 0. How many digits does that cost?",
