@@ -100,7 +100,7 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     for step in range(1, count + 1):
         chosen = [((step - 1) * batch + place) % len(labels["train"]) for place in range(batch)]
         params, state = (runs[-1].new_params, runs[-1].state) if runs else (start(), {})
-        sheet = step_sheet(book, step, count)
+        sheet = step_sheet(book, step, count, [each + 1 for each in chosen])
         runs.append(one_step(sheet, step, params, state, pixels["train"][chosen], labels["train"][chosen], cell))
     top = filters.next_row
     filters.width(1, 12)
@@ -166,10 +166,11 @@ def start() -> Params:
     }
 
 
-def step_sheet(book: Book, step: int, count: int) -> Sheet:
+def step_sheet(book: Book, step: int, count: int, numbers: Sequence[int]) -> Sheet:
+    """`numbers` are those of the digits that the step looks at."""
     sheet = book.sheet(
         f"step {step}",
-        f"Step {step} of {count}",
+        f"Step {step} of {count}, with digits {numbers[0]} to {numbers[-1]}",
         "The parameters, the way forward with each digit of the mini-batch, the loss, the way back, the update.",
         details=step > 1,
     )
@@ -606,9 +607,9 @@ def about(steps: int, batch: int) -> list[str]:
 TRY = [
     "On 'training', choose another optimizer. Each has a learning rate of its own: make it ten times larger, "
     "then ten times smaller.",
-    "On 'filters', compare the three filters before and after. What did they learn to look for?",
+    "On 'filters', change show_digit. What did the three filters learn to look for?",
     "On 'held out', find a digit that was read wrongly. Would you have known?",
-    "On 'digits', give the first ten digits wrong labels. How much harm do they do?",
+    "On 'digits', type wrong digits into the first ten cells of train_label. How much harm do they do?",
     "On 'step 1', follow one weight: its value, its gradient, what the optimiser remembers, its new value.",
 ]
 INPUTS = (
