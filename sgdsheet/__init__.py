@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 from sgdsheet.errors import Error
 
 if TYPE_CHECKING:
+    from sgdsheet.exercises.grading import Graded, grade
     from sgdsheet.generation import generate
     from sgdsheet.torch_frontend.compiled import compile
     from sgdsheet.verification import Report, read, verify
 
 __version__ = "0.1.0"
-__all__ = ["Error", "Report", "compile", "generate", "read", "verify"]
+__all__ = ["Error", "Graded", "Report", "compile", "generate", "grade", "read", "verify"]
 
 # Where each name lives; imported when it is first asked for, so that `import sgdsheet` takes no time.
 _HOMES = {
     "compile": "torch_frontend.compiled",
     "generate": "generation",
+    "Graded": "exercises.grading",
+    "grade": "exercises.grading",
     "Report": "verification",
     "read": "verification",
     "verify": "verification",

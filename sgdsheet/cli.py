@@ -1,4 +1,4 @@
-"""The command line: `sgdsheet list`, `generate`, `compile`, `verify`, `open`."""
+"""The command line: `sgdsheet list`, `generate`, `compile`, `verify`, `grade`, `open`."""
 
 from __future__ import annotations
 
@@ -51,27 +51,43 @@ def list_() -> None:
 @click.option("--size", type=int, help="How many pixels wide and high the picture becomes.")
 @click.option("--rgb", is_flag=True, help="Keep the picture's three colours.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not what would be written now.")
-def generate(names: Sequence[str], out: Path | None, settings: Sequence[str], check: bool, **source: Any) -> None:
+@click.option("--exercise", is_flag=True, help="Leave formulas blank for a learner; the file is NAME_exercise.xlsx.")
+@click.option("--level", type=click.IntRange(1, 3), help="How many: 1 (the default) for the fewest, 3 for the most.")
+def generate(
+    names: Sequence[str],
+    out: Path | None,
+    settings: Sequence[str],
+    check: bool,
+    exercise: bool,
+    level: int | None,
+    **source: Any,
+) -> None:
     """Write the named workbooks, or all of them. A name that ends with .py is a file with a lesson of your own."""
     from sgdsheet import generation, lessons
     from sgdsheet.lessons import own
 
+    left: dict[str, Any] = {"exercise": level or 1} if exercise else {}
+    if level and not exercise:
+        raise Error("--level is for exercises: give --exercise too")
     inputs: dict[str, Any] = dict(_setting(text) for text in settings)
     chosen = {}
-    for name in names or lessons.catalogue():
+    for name in names or [name for name, lesson in lessons.catalogue().items() if lesson.exercises or not exercise]:
         lesson = own.load(name) if name.endswith(".py") else lessons.find(name)
         lesson.values(inputs)
-        chosen[(out or (Path() if name.endswith(".py") else FOLDER)) / f"{lesson.name}.xlsx"] = lesson
+        file = f"{lesson.name}{'_exercise' if exercise else ''}.xlsx"
+        chosen[(out or (Path() if name.endswith(".py") else FOLDER)) / file] = lesson
+        if exercise:
+            generation.exercises(lesson, level or 1)
     if len(chosen) > 1 and not check and (inputs or any(source.values())):
         for lesson in chosen.values():  # with what is given one may be impossible: before anything is written
             generation.build(lesson, generation.source(**source), inputs)
     if check:
-        problems = [_check(lesson, path, source | inputs) for path, lesson in chosen.items()]
+        problems = [_check(lesson, path, source | inputs | left) for path, lesson in chosen.items()]
         sys.exit(1 if any(problems) else 0)
     with _Progress(len(chosen)) as advance:
         for path, lesson in chosen.items():
             started = time.perf_counter()
-            written = generation.generate(lesson, path, **source, **inputs)
+            written = generation.generate(lesson, path, **source, **inputs, **left)
             advance(_said(written, time.perf_counter() - started))
 
 
@@ -136,6 +152,41 @@ def verify(paths: Sequence[Path], engine_name: str, sets: int | None, own_lesson
     if as_json:
         click.echo(json.dumps([_plain(report) for report in reports], indent=2, allow_nan=False))
     sys.exit(0 if all(report.ok for report in reports) else 1)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--lesson", "own_lesson", metavar="FILE.py", type=click.Path(path_type=Path), help="Where a lesson of your own is."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print the marks as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print the marks as JSON.")
+def grade(paths: Sequence[Path], own_lesson: Path | None, as_csv: bool, as_json: bool) -> None:
+    """Mark exercises that were handed in: a row for each file and exercise, with PyTorch as the judge.
+
+    The exit code is 2 if a file cannot be graded; all others are graded nevertheless.
+    """
+    from sgdsheet.exercises import marks
+    from sgdsheet.exercises.grading import Grader
+    from sgdsheet.lessons import own
+
+    if as_csv and as_json:
+        raise Error("expected --csv or --json, got both")
+    grader = Grader(own.load(own_lesson) if own_lesson else None)
+    graded, refused = [], 0
+    for path in paths:
+        try:
+            graded.append(grader.grade(path))
+        except Error as error:
+            refused += 1
+            click.echo(f"error: {error}", err=True)
+    if as_csv:
+        marks.write_csv(graded, sys.stdout)
+    elif as_json:
+        click.echo(json.dumps(marks.plain(graded), indent=2))
+    elif graded:
+        marks.show(graded)
+    sys.exit(2 if refused else 0)
 
 
 @main.command("open")

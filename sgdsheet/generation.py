@@ -12,6 +12,8 @@ import numpy as np
 from sgdsheet import lessons
 from sgdsheet.book import Book, difference
 from sgdsheet.errors import Error
+from sgdsheet.exercises.blanks import blank
+from sgdsheet.exercises.exercise import Exercise, chosen
 from sgdsheet.lessons import Lesson
 from sgdsheet.lessons.data import Source
 from sgdsheet.writing import Written, cells, write
@@ -28,6 +30,7 @@ def generate(
     image: str | Path | None = None,
     size: int | None = None,
     rgb: bool = False,
+    exercise: int | None = None,
     **inputs: float | str,
 ) -> Written:
     """Writes the workbook of a lesson, every formula with its value.
@@ -39,14 +42,25 @@ def generate(
       image: a picture (JPEG, PNG, GIF, WebP, BMP, TIFF, …), to take the place of the built-in picture.
       size: how many pixels wide and high the picture becomes; the lesson's own choice by default.
       rgb: whether the picture keeps its three colours; it becomes grey by default.
+      exercise: a level, 1 to 3, to leave the formulas of the lesson's exercises up to it blank for a learner.
       inputs: starting values for the workbook's inputs, as in `lr=0.01`.
 
-    Raises `Error` for an unknown name or input, a value that makes no sense, a file that does not fit, and a folder
-    that cannot be written.
+    Raises `Error` for an unknown name or input, a value that makes no sense, a file that does not fit, a lesson without
+    exercises, and a folder that cannot be written.
     """
-    return write(
-        build(name if isinstance(name, Lesson) else lessons.find(name), source(data, image, size, rgb), inputs), path
-    )
+    lesson = name if isinstance(name, Lesson) else lessons.find(name)
+    book = build(lesson, source(data, image, size, rgb), inputs)
+    if exercise is not None:
+        blank(book, exercises(lesson, exercise), exercise)
+    return write(book, path)
+
+
+def exercises(lesson: Lesson, level: int) -> list[Exercise]:
+    """Returns a lesson's exercises up to a level, 1 to 3. Raises `Error` if there are none."""
+    if not lesson.exercises:
+        some = ", ".join(each.name for each in lessons.catalogue().values() if each.exercises)
+        raise Error(f"{lesson.name} has no exercises; these have: {some}")
+    return chosen(lesson.name, lesson.exercises, level)
 
 
 def source(

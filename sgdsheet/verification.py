@@ -12,8 +12,9 @@ import numpy as np
 from sgdsheet import book, lessons
 from sgdsheet.book import NO_LESSON, Block, Saved, typed_cells
 from sgdsheet.draws import drawn, farther, nudged
-from sgdsheet.engines import CellError, Opened, engine, opened
+from sgdsheet.engines import CellError, Formula, Opened, engine, opened
 from sgdsheet.errors import Error
+from sgdsheet.exercises.left import Left, answered, left
 from sgdsheet.expr import Ref
 from sgdsheet.lessons import Lesson
 from sgdsheet.reference import COMPILED, Reference, float64_by_default
@@ -104,7 +105,8 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
     A formula may be right by accident: beside a bias of 0, say. So all is compared for other sets of inputs and data
     too, drawn from a fixed seed near those that stand there, in memory: the file stays as it is. Sets for which torch
     diverges, or where a rounding grows beyond what is compared, are drawn anew. A formula that is not the one that was
-    written is named; if it agrees for all sets, and for thirty more, it counts as right.
+    written is named; if it agrees for all sets, and for thirty more, it counts as right. Where an exercise is blank,
+    all is compared as if its answer stood there.
 
     Arguments:
       path: a workbook that sgdsheet made.
@@ -115,17 +117,19 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
     Raises `Error` as `read` does, and for an input that is blank or makes no sense, with its address.
     """
     saved, values, model = _calculated(Path(path), engine)
-    rows, done = compared(saved, values, model, _reference(saved, lesson), sets)
-    return Report(Path(path), engine, rows, done, saved.rewritten is not None)
+    rows, done = compared(saved, values, model, reference_of(saved, lesson), sets)
+    exercises = {each.block: each for each in left(saved)[2]}
+    rows = [_of_exercise(row, exercises[row.block], saved) if row.block in exercises else row for row in rows]
+    return Report(Path(path), engine, tuple(rows), done, saved.rewritten is not None)
 
 
 def compared(
     saved: Saved, values: Mapping[str, np.ndarray], model: Opened | None, reference: Reference, sets: int
 ) -> tuple[tuple[Row, ...], int]:
     """A row for each block, and for how many other sets of inputs they were compared: `verify` of what was read."""
-    inputs = _inputs(saved, values, reference)
+    inputs = inputs_of(saved, values, reference)
     try:
-        expected, sizes = _run(reference, inputs)
+        expected, sizes = run(reference, inputs)
     except REFUSALS as error:
         raise Error(f"{saved.path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
     texts = {spec.name for spec in reference.inputs if spec.choices}
@@ -162,10 +166,17 @@ def _calculated(path: Path, name: str) -> tuple[Saved, dict[str, np.ndarray], Op
     saved = book.read(path)
     model = opened(calculator, path)
     ranges = saved.ranges()
-    return saved, saved.arrange(model.calculate((), ranges) if model else calculator.calculate(path, ranges)), model
+    saved, answers = answered(saved, left(saved)[2])
+    if answers and not model:
+        raise Error(f"{path}: has blank exercises, whose answers {name} cannot put in; leave --engine out")
+    return (
+        saved,
+        saved.arrange(model.calculate(answers, ranges) if model else calculator.calculate(path, ranges)),
+        model,
+    )
 
 
-def _run(reference: Reference, inputs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def run(reference: Reference, inputs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Every block as torch computes it, and the sizes of those that need one."""
     with float64_by_default(), np.errstate(all="ignore"):  # a run that diverges is not this program's trouble
         expected = reference.run(inputs)
@@ -190,21 +201,15 @@ def _others(
 
     def tried(number: int, reach: float, far: bool = False) -> tuple[str, dict[str, str], set[str]] | None:
         """What a set is, how it differs, and which blocks run wild; None if torch refuses it."""
-        generator = np.random.default_rng((number, int(1000 * reach)))
-        with np.errstate(all="ignore"):  # numbers near float64's limit have no deviation
-            other = drawn(inputs, specs, reference.whole, generator, reach)
-            if far:
-                other = farther(other, specs, generator)
+        other = other_inputs(reference, inputs, number, reach, far)
         try:
-            torch, sizes = _run(reference, other)
+            torch, sizes = run(reference, other)
         except REFUSALS:
             return None
-        values = saved.arrange(model.calculate(_cells(saved, specs, other), saved.ranges()))
+        values = saved.arrange(model.calculate(typed_in(saved, specs, other), saved.ranges()))
         found = _measured(blocks, values, torch, sizes, reference, other)
-        changed = [f"{name} {_short(other[name])}" for name in specs if other[name] != inputs[name]]
-        changed[3:] = ["…"] if len(changed) > 3 else []
-        said = f"set {number}: {', '.join([*changed, *(['other data'] if reference.dims else [])])}"
-        wild = {name for name in blocks if _wild(torch[name], expected[name])}
+        said = f"set {number}: {what_changed(reference, inputs, other)}"
+        wild = {name for name in blocks if is_wild(torch[name], expected[name])}
         far_out = {name for name in blocks if np.abs(torch[name][np.isfinite(torch[name])]).max(initial=0) > SQUARED}
         differ = {name: wrong for name, (_, _, wrong) in found.items() if wrong and name not in far_out}
         return said, differ, wild | far_out
@@ -225,7 +230,26 @@ def _others(
             yield found[:2]
 
 
-def _wild(torch: np.ndarray, expected: np.ndarray) -> bool:
+def other_inputs(
+    reference: Reference, inputs: Mapping[str, Any], number: int, reach: float, far: bool = False
+) -> dict[str, Any]:
+    """The so manyth set of inputs other than those in the file, see `drawn` and `farther`."""
+    specs = {spec.name: spec for spec in reference.inputs}
+    generator = np.random.default_rng((number, int(1000 * reach)))
+    with np.errstate(all="ignore"):  # numbers near float64's limit have no deviation
+        other = drawn(inputs, specs, reference.whole, generator, reach)
+        return farther(other, specs, generator) if far else other
+
+
+def what_changed(reference: Reference, inputs: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """In words what other inputs are."""
+    names = [spec.name for spec in reference.inputs]
+    changed = [f"{name} {_short(other[name])}" for name in names if other[name] != inputs[name]]
+    changed[3:] = ["…"] if len(changed) > 3 else []
+    return ", ".join([*changed, *(["other data"] if reference.dims else [])])
+
+
+def is_wild(torch: np.ndarray, expected: np.ndarray) -> bool:
     """Whether other inputs lead where numbers grow beyond measure, or are none any more."""
     finite = np.isfinite(torch)
     if torch.shape != expected.shape or finite.sum() < np.isfinite(expected).sum():
@@ -234,7 +258,7 @@ def _wild(torch: np.ndarray, expected: np.ndarray) -> bool:
     return bool(np.abs(torch[finite]).max(initial=0) / GROWTH > largest)  # a product may overflow
 
 
-def _cells(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Ref, Any]]:
+def typed_in(saved: Saved, specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Ref, Any]]:
     """The cells that a reader may type into, with what other inputs have in them."""
     for name, value in inputs.items():
         if name in specs and specs[name].fixed:
@@ -281,7 +305,7 @@ def _enlarged(
     allowed = dict.fromkeys(off, 0.0)
     for _ in range(NUDGED):
         try:
-            near, _ = _run(reference, nudged(inputs, specs, generator))
+            near, _ = run(reference, nudged(inputs, specs, generator))
         except REFUSALS:
             continue
         for name in off:
@@ -294,7 +318,7 @@ def _enlarged(
     return allowed
 
 
-def _inputs(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> dict[str, Any]:
+def inputs_of(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> dict[str, Any]:
     """What the reader may type, by block name: a float, a text, or an array of the block's shape.
 
     Constants are taken from the file, which keeps every digit; a formula in an input cell counts with its value.
@@ -343,7 +367,7 @@ def _held(saved: Saved, values: Mapping[str, np.ndarray], name: str) -> np.ndarr
     return found.reshape(saved.contents[name].shape)
 
 
-def _reference(saved: Saved, lesson: Lesson | None) -> Reference:
+def reference_of(saved: Saved, lesson: Lesson | None) -> Reference:
     if saved.lesson == NO_LESSON:
         raise Error(f"{saved.path}: no PyTorch program stands behind this workbook, so there is nothing to verify")
     if lesson is not None and lesson.name != saved.lesson:
@@ -369,6 +393,16 @@ def _told(saved: Saved, row: Row, sets: int) -> Row:
     if moved:
         verdict = f"{verdict}; {moved}"
     return replace(row, verdict=verdict, rewritten=rewritten, moved=moved)
+
+
+def _of_exercise(row: Row, exercise: Left, saved: Saved) -> Row:
+    """The row of a block that a learner is to write: how much is written, and whether that agrees."""
+    written = sum(not isinstance(held, Formula) for held in exercise.held(saved))
+    if not written:
+        return replace(row, verdict="exercise: blank" if row.ok else f"exercise: blank; {row.verdict}", rewritten="")
+    verdict = row.verdict.removeprefix(f"formula changed at {row.rewritten}; ")
+    total = len(exercise.answers)
+    return replace(row, verdict=f"exercise: {written} of {total} cells written; {verdict}", rewritten="")
 
 
 def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
@@ -397,27 +431,33 @@ def _measure(
     block: Block, values: np.ndarray, torch: np.ndarray, size: Any, reference: Reference
 ) -> tuple[float, float, str]:
     """The largest difference, the largest relative to the block's size, and in words where they are too large."""
-    cells = _floats(values)
-    # Near float64's limit a sum overflows before it is divided: an error is right there.
-    finite = np.isfinite(torch) & ~((np.abs(torch) > HUGE) & ~np.isfinite(cells))
-    # A mask's infinity is a huge number in a cell.
-    masked = np.isinf(torch) & (np.abs(cells) > HUGE) & (np.sign(cells) == np.sign(torch))
-    wrong = np.argwhere((finite != np.isfinite(cells)) & ~masked)
+    difference, share = apart(values, torch, size, reference)
+    wrong = np.argwhere(np.isinf(difference))
     if len(wrong):
         position = tuple(wrong[0])
         where = _address(block, position)
         return np.nan, np.nan, f"{where} holds {values[position]}, torch has {torch[position]:.17g}"
-    difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
-    scale = np.full_like(torch, max(reference.least, float(np.abs(torch[finite]).max(initial=0))))
-    if size is not None:
-        scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
-    share = difference / scale
     differs, relative = float(difference.max(initial=0)), float(share.max(initial=0))
     if relative <= reference.tolerance:
         return differs, relative, ""
     position = np.unravel_index(int(share.argmax()), share.shape)
     where = _address(block, position)
-    return differs, relative, f"differs most at {where}: {cells[position]:.17g}, torch has {torch[position]:.17g}"
+    return differs, relative, f"differs most at {where}: {values[position]:.17g}, torch has {torch[position]:.17g}"
+
+
+def apart(values: np.ndarray, torch: np.ndarray, size: Any, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """How far each cell is from torch, and how far relative to the block's size; infinite where one of them is none."""
+    cells = _floats(values)
+    # Near float64's limit a sum overflows before it is divided: an error is right there.
+    finite = np.isfinite(torch) & ~((np.abs(torch) > HUGE) & ~np.isfinite(cells))
+    # A mask's infinity is a huge number in a cell.
+    masked = np.isinf(torch) & (np.abs(cells) > HUGE) & (np.sign(cells) == np.sign(torch))
+    difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
+    difference[(finite != np.isfinite(cells)) & ~masked] = np.inf
+    scale = np.full_like(torch, max(reference.least, float(np.abs(torch[finite]).max(initial=0))))
+    if size is not None:
+        scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
+    return difference, difference / scale
 
 
 def _overwritten(saved: Saved, block: Block) -> tuple[int, ...] | None:

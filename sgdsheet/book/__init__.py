@@ -4,13 +4,14 @@ from sgdsheet.book.blocks import Block, Known, Typed, columns_of, shape_text, ty
 from sgdsheet.book.chart import Series, bars, scatter
 from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
-from sgdsheet.book.read import PROGRAM, Saved, read, typed_cells
-from sgdsheet.book.sheet import NO_LESSON, Book, Sheet
+from sgdsheet.book.read import ANSWERS, PROGRAM, Saved, read, typed_cells
+from sgdsheet.book.sheet import NO_LESSON, Book, Sheet, Task
 from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, SPARSE, SQUARE, WHOLE
 from sgdsheet.book.tables import Table
 from sgdsheet.book.write import save
 
 __all__ = [
+    "ANSWERS",
     "DIVERGING",
     "HEAT",
     "INK",
@@ -32,6 +33,7 @@ __all__ = [
     "Series",
     "Sheet",
     "Table",
+    "Task",
     "Typed",
     "bars",
     "columns_of",

@@ -13,10 +13,11 @@ from sgdsheet.book.geometry import LETTER
 from sgdsheet.book.navigation import link_blocks, link_sheets
 from sgdsheet.book.register import write_register
 from sgdsheet.book.sheet import Book, Sheet
-from sgdsheet.expr import Range
+from sgdsheet.expr import Expr, Range
 
 TRY, SHEETS = 1, 11  # the columns in which what to try, and the list of sheets, begin
 _PROSE = SHEETS - 2  # the last column of the prose
+_SAYS = _PROSE - 2  # the first column of what is said of a task
 _TRY_WIDTH, _WIDTH, _COLUMNS = 20, 12.5, _PROSE - 1
 _LETTERS = int((_TRY_WIDTH + _WIDTH * _COLUMNS) * 7 / LETTER)  # in a line of prose
 _ROWS = 42  # of one screen
@@ -34,11 +35,13 @@ def finish(book: Book) -> None:
     write_register(book)
     book.arrange(lambda sheet: sheet.details)
     changed = {panel.sheet for block in book.blocks.values() for panel in block.typed}
-    kinds = {each.name: _kind(each, changed) for each in book.sheets[1:]}
-    for sheet in book.sheets[1:]:
+    changed |= {task.where.sheet for task in book.tasks}
+    shown = [sheet for sheet in book.sheets if not sheet.hidden]
+    kinds = {each.name: _kind(each, changed) for each in shown[1:]}
+    for sheet in shown[1:]:
         sheet.worksheet.sheet_properties.tabColor = style.TABS[kinds[sheet.name]]
-    _front(book, kinds)
-    link_sheets(book)
+    _front(book, shown, kinds)
+    link_sheets(shown)
     link_blocks(book)
 
 
@@ -46,7 +49,7 @@ def _kind(sheet: Sheet, changed: set[str]) -> str:
     return "details" if sheet.details else "play" if sheet.name in changed else "read"
 
 
-def _front(book: Book, kinds: dict[str, str]) -> None:
+def _front(book: Book, shown: list[Sheet], kinds: dict[str, str]) -> None:
     sheet = book.about
     sheet.width(TRY, _TRY_WIDTH)
     sheet.width(TRY + 1, _WIDTH, _PROSE)
@@ -59,6 +62,16 @@ def _front(book: Book, kinds: dict[str, str]) -> None:
     for text in book.summary:
         row = _prose(sheet, row, TRY, text)
     row = _flow(book, row + 1)
+    if book.progress is None:
+        _try(book, row)
+    else:
+        _tasks(book, row, book.progress)
+    _list(book, shown, kinds, 3)
+
+
+def _try(book: Book, row: int) -> None:
+    """What to try, each with a link to where."""
+    sheet = book.about
     sheet.write(row, 1, "What to try", style.HEADING)
     row += 1
     for text in book.things_to_try:
@@ -66,15 +79,29 @@ def _front(book: Book, kinds: dict[str, str]) -> None:
         if target:
             sheet.link(row, TRY, f"→ {target[0]}", target[1])
         row = _prose(sheet, row, TRY + 1 if target else TRY, text)
-    _list(book, kinds, 3)
 
 
-def _prose(sheet: Sheet, row: int, left: int, text: str) -> int:
+def _tasks(book: Book, row: int, progress: Expr) -> None:
+    """What is for the reader to do, each with a link to where, and how far it is done."""
+    sheet = book.about
+    sheet.write(row, TRY, "Your turn", style.HEADING)
+    sheet.write(row, TRY + 1, progress, style.HEADING)
+    row = _prose(sheet, row + 1, TRY, "Write the formulas that are missing. A cell beside each says how it is.")
+    for task in book.tasks:
+        sheet.link(row, TRY, f"→ {task.name}", task.where)
+        after = max(row + 2, _prose(sheet, row, TRY + 1, task.asks, _SAYS - 1))
+        sheet.write(row, _SAYS, "", style.PARAGRAPH)
+        sheet.says(row, _SAYS, task.says)
+        sheet.merge(row, _SAYS, _PROSE, after - 1)
+        row = after
+
+
+def _prose(sheet: Sheet, row: int, left: int, text: str, right: int = _PROSE) -> int:
     """Writes a paragraph over as many rows as it needs, and returns the row after it."""
-    letters = _LETTERS if left == TRY else int(_LETTERS - _TRY_WIDTH * 7 / LETTER)
+    letters = int(_LETTERS - ((left > TRY) * _TRY_WIDTH + (_PROSE - right) * _WIDTH) * 7 / LETTER)
     last = row + max(1, len(textwrap.wrap(text, letters))) - 1
     sheet.write(row, left, text, style.PARAGRAPH)
-    sheet.merge(row, left, _PROSE, last)
+    sheet.merge(row, left, right, last)
     return last + 1
 
 
@@ -92,17 +119,17 @@ def _flow(book: Book, row: int) -> int:
     return row + 2
 
 
-def _list(book: Book, kinds: dict[str, str], row: int) -> None:
+def _list(book: Book, shown: list[Sheet], kinds: dict[str, str], row: int) -> None:
     """The sheets, with the colours of their tabs, and the colours of the cells."""
     sheet, used = book.about, {block.role for block in book.blocks.values()}
     sheet.write(row, SHEETS, "Sheets", style.HEADING)
     room = _ROWS - row - (len(set(kinds.values())) + 2) - (len(used) + 2) - 1
-    listed = book.sheets[1 : 1 + room]
+    listed = shown[1 : 1 + room]
     for each in listed:
         row += 1
         sheet.link(row, SHEETS, each.name, Range(each.name, 1, 1, 1, 1), style.tab(kinds[each.name]))
         sheet.write(row, SHEETS + 1, each.title, style.INDENTED)
-    if more := len(book.sheets) - 1 - len(listed):
+    if more := len(shown) - 1 - len(listed):
         row += 1
         sheet.write(row, SHEETS + 1, f"and {more} more: see the tabs below", style.NOTE)
     row += 2

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from sgdsheet.book.blocks import Block, defined_name
-from sgdsheet.expr import Range, Ref, column_letters, column_number
+from sgdsheet.expr import Range, Ref, column_letters, column_number, quoted
 
 _PRIME = 2**31 - 1
 _CELL = r"(\$?)([A-Z]{1,3})(\$?)(\d{1,7})"
@@ -41,6 +41,15 @@ def shifted(formula: str, rows: int, columns: int) -> str:
         return f"{fixed_column}{letters}{fixed_row}{row if fixed_row else int(row) + rows}"
 
     return _REFERENCE.sub(moved, formula)
+
+
+def qualified(formula: str, sheet: str) -> str:
+    """The formula of a cell on `sheet` as it reads on any other: each of its references names the sheet."""
+
+    def named(match: re.Match[str]) -> str:
+        return f"{quoted(sheet)}!{match[0]}" if match["first"] and match["sheet"] is None else match[0]
+
+    return _TOKEN.sub(named, formula)
 
 
 class Formulas:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sgdsheet.book import style
 from sgdsheet.book.dependencies import reads
@@ -13,11 +13,11 @@ from sgdsheet.expr import Range
 MOST = 2  # links each way at a heading
 
 
-def link_sheets(book: Book) -> None:
-    """Writes links to the first sheet and to the neighbours right of each sheet's title."""
-    for number, sheet in enumerate(book.sheets[1:], start=1):
-        before, after = book.sheets[max(1, number - 1) : number], book.sheets[number + 1 : number + 2]
-        links = [("about", book.about), *((f"← {each.name}", each) for each in before)]
+def link_sheets(sheets: Sequence[Sheet]) -> None:
+    """Writes links to the first of the sheets and to the neighbours right of each sheet's title."""
+    for number, sheet in enumerate(sheets[1:], start=1):
+        before, after = sheets[max(1, number - 1) : number], sheets[number + 1 : number + 2]
+        links = [("about", sheets[0]), *((f"← {each.name}", each) for each in before)]
         links += [(f"{each.name} →", each) for each in after]
         edge = TITLE_LETTER * len(sheet.title) + 40
         _write(sheet, 1, edge, float("inf"), [(text, Range(each.name, 1, 1, 1, 1)) for text, each in links])

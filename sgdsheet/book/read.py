@@ -18,6 +18,7 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
 PROGRAM = "program"
+ANSWERS = "answers"
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Saved:
     text, its formula as a text that begins with `=`, or None. `rewritten` names the blocks with formulas other than
     those that were written, and where the change is; None if no formula's own form is known, in older workbooks.
     `program` holds the cells of the sheet `program`, a list a row, where there is one: a compiled model has it.
+    `answers` holds those of the sheet `answers`, which a workbook with exercises has.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class Saved:
     astray: dict[str, str]
     rewritten: dict[str, str] | None
     program: list[list[Any]]
+    answers: list[list[Any]]
 
     def ranges(self) -> list[Range]:
         """The panels of all blocks, in order, for an engine to read."""
@@ -76,10 +79,10 @@ def read(path: str | Path) -> Saved:
         if sheet not in file.sheets:
             raise Error(f"{path}: sheet {register!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
         cells[sheet] = file.cells(sheet)
-    program = file.rows(PROGRAM) if PROGRAM in file.sheets else []
+    program, answers = (file.rows(name) if name in file.sheets else [] for name in (PROGRAM, ANSWERS))
     contents = {name: _contents(block, cells) for name, block in blocks.items()}
     rewritten = _rewritten(blocks, cells, fingerprints, astray) if fingerprints else None
-    return Saved(path, lesson, blocks, contents, moved, astray, rewritten, program)
+    return Saved(path, lesson, blocks, contents, moved, astray, rewritten, program, answers)
 
 
 def _register(file: CellFile) -> tuple[str, list[list[Any]]]:

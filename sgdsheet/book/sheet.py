@@ -29,6 +29,7 @@ from sgdsheet.book.blocks import (
     shape_text,
 )
 from sgdsheet.book.chart import Chart
+from sgdsheet.book.formulas import qualified
 from sgdsheet.book.geometry import COLUMN, HEADING_LETTER, ROW, chart_pixels, column_pixels, row_pixels
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.style import Look
@@ -54,11 +55,21 @@ class Content(NamedTuple):
     known: float | None = None
 
 
+class Task(NamedTuple):
+    """Something for the reader to do: what it asks, where, and the formula that says how far it is done."""
+
+    name: str
+    asks: str
+    where: Range
+    says: Expr
+
+
 class Book:
     """A workbook in the making.
 
     `lesson` names the program that it must agree with (`NO_LESSON` for none), `inputs` are the cells that a reader may
-    change, `values` what they start with (each input's own value where it is not given).
+    change, `values` what they start with (each input's own value where it is not given). Its `tasks`, if it has any,
+    stand on the first sheet in place of what to try, below `progress`, which says how many of them are done.
     """
 
     def __init__(
@@ -82,15 +93,18 @@ class Book:
         self.styles = style.Styles(front)
         self.about = Sheet(self, front, "about")
         self.sheets = [self.about]
+        self.tasks: list[Task] = []
+        self.progress: Expr | None = None
 
-    def sheet(self, name: str, title: str, *notes: str, details: bool = False) -> Sheet:
+    def sheet(self, name: str, title: str, *notes: str, details: bool = False, hidden: bool = False) -> Sheet:
         """A new sheet with a title and lines of explanation; the first free row is its `next_row`.
 
-        One of `details` that a first reader may pass over goes to the end, and its tab is grey.
+        One of `details` that a first reader may pass over goes to the end, and its tab is grey. A `hidden` one has no
+        tab at all.
         """
         if len(name) > 31 or re.search(r"[\[\]:*?/\\]", name):
             raise Error(f"{name!r} cannot name a sheet: at most 31 characters, none of []:*?/\\")
-        sheet = Sheet(self, self.workbook.create_sheet(name), name, title, details)
+        sheet = Sheet(self, self.workbook.create_sheet(name), name, title, details or hidden, hidden)
         self.sheets.append(sheet)
         sheet.write(1, 1, title, style.TITLE)
         sheet.row_heights[1] = 27
@@ -113,8 +127,11 @@ class Book:
 class Sheet:
     """One sheet of a book. Rows and columns count from 1."""
 
-    def __init__(self, book: Book, worksheet: Worksheet, name: str, title: str = "", details: bool = False) -> None:
+    def __init__(
+        self, book: Book, worksheet: Worksheet, name: str, title: str = "", details: bool = False, hidden: bool = False
+    ) -> None:
         self.book, self.worksheet, self.name, self.title, self.details = book, worksheet, name, title, details
+        self.hidden = hidden
         self.cells: dict[int, dict[int, Content]] = {}
         self.row_heights: dict[int, float] = {}
         self.next_row = 1
@@ -125,6 +142,7 @@ class Sheet:
         self._mapped: set[str] = set()  # ranges with a heat map
         if worksheet.title != name:  # openpyxl evades a name that is taken, whatever its case
             raise Error(f"two sheets are named {name!r}")
+        worksheet.sheet_state = "veryHidden" if hidden else "visible"
         worksheet.sheet_view.showGridLines = False
         worksheet.page_setup.orientation = "landscape"
         worksheet.page_setup.paperSize = 9
@@ -138,6 +156,24 @@ class Sheet:
         """Writes a number, a text or a formula into one cell that belongs to no block."""
         self._put(row, column, value, self.book.styles.number(look))
         return Ref(self.name, row, column)
+
+    def blank(self, row: int, column: int) -> str:
+        """Takes a cell's formula away, which is for the reader to write: the cell gets the mark of one to type into.
+
+        Returns the formula, without its `=`, as it reads on another sheet.
+        """
+        content = self.cells[row][column]
+        look = style.typed(self.book.styles.look(content.style).number_format)
+        self._put(row, column, "", self.book.styles.number(look))
+        return qualified(content.value, self.name)
+
+    def says(self, row: int, column: int, formula: Expr) -> None:
+        """Writes what a formula says of a task into a cell, in its own look: in colour from the first word on."""
+        there = self.cells.get(row, {}).get(column)
+        look = self.book.styles.look(there.style) if there else style.NOTE
+        cell = self.write(row, column, formula, style.said(look))
+        for colored in style.verdicts(cell.address):
+            self.worksheet.conditional_formatting.add(cell.address, colored)
 
     def link(self, row: int, column: int, text: str, target: Range, look: Look = style.LINK) -> None:
         """A text that leads to another place in the workbook when it is clicked."""

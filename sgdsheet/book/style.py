@@ -136,6 +136,11 @@ def tab(kind: str) -> Look:
     return replace(LINK, fill=TABS[kind])
 
 
+def said(look: Look) -> Look:
+    """The look of a cell that says how far a task is done, in a place that had another."""
+    return replace(look, bold=True, italic=False, color="404040")
+
+
 class Styles:
     """Turns looks into the style numbers of one workbook, each look once."""
 
@@ -172,6 +177,10 @@ class Styles:
             self._numbers[look] = cell.style_id
         return self._numbers[look]
 
+    def look(self, number: int) -> Look:
+        """The look that has this number."""
+        return next(look for look, held in self._numbers.items() if held == number)
+
 
 def color_scale(scale: Scale, span: str) -> Rule:
     """A heat map's rule for numbers within `span`, as in `$A$1:$C$3`."""
@@ -202,6 +211,15 @@ def small_numbers(top_left: str) -> Rule:
 def _powers_of_ten(condition: str, cell: str) -> Rule:
     look = DifferentialStyle(numFmt=NumberFormat(numFmtId=200, formatCode="0.0E+00"))
     return Rule(type="expression", dxf=look, formula=[f"IF(ISNUMBER({cell}),{condition},FALSE)"])
+
+
+def verdicts(cell: str) -> list[Rule]:
+    """Blue where a cell says `right`, orange where it says what is wrong."""
+    colors = {f'{cell}="right"': "9DC3E6", f'AND({cell}<>"right",{cell}<>"not yet")': "FBD5B5"}
+    return [
+        Rule(type="expression", dxf=DifferentialStyle(fill=PatternFill(bgColor="FF" + color)), formula=[condition])
+        for condition, color in colors.items()
+    ]
 
 
 def framed(mark: str) -> Rule:

@@ -12,11 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from sgdsheet.engines.common import CellError, Value
+from sgdsheet.engines.common import CellError, Formula, Value
 from sgdsheet.errors import Error, nearest
 from sgdsheet.expr import Range, Ref
 
-__all__ = ["ENGINES", "CellError", "Engine", "Opened", "Value", "available", "engine", "opened"]
+__all__ = ["ENGINES", "CellError", "Engine", "Formula", "Opened", "Value", "available", "engine", "opened"]
 
 ENGINES = ("ironcalc", "libreoffice", "gnumeric", "excel")
 
@@ -50,9 +50,10 @@ class Engine(Protocol):
 class Opened(Protocol):
     """A workbook that an engine has loaded, to be calculated several times with other numbers in its cells."""
 
-    def calculate(self, cells: Iterable[tuple[Ref, float | str]], ranges: Sequence[Range]) -> list[np.ndarray]:
+    def calculate(self, cells: Iterable[tuple[Ref, float | str | None]], ranges: Sequence[Range]) -> list[np.ndarray]:
         """What `Engine.calculate` returns for `ranges` when these cells hold these numbers and texts instead.
 
+        A `Formula` is one for the cell to hold, None leaves the cell blank.
         The file is not changed; what a cell was given stays until it is given something else.
         """
         ...

@@ -35,6 +35,12 @@ class CellError(str):
     __slots__ = ()
 
 
+class Formula(str):
+    """A formula for a cell, with its `=`; a cell's text is a plain `str` even when it reads so."""
+
+    __slots__ = ()
+
+
 def require_workbook(path: Path) -> None:
     """Raises `Error` unless `path` is an .xlsx file: LibreOffice would make a sheet of anything."""
     kind = b""

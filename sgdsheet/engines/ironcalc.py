@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdsheet.engines.common import CellError, Value, as_array, require_sheets, require_workbook
+from sgdsheet.engines.common import CellError, Formula, Value, as_array, require_sheets, require_workbook
 from sgdsheet.errors import Error, one_line
 from sgdsheet.expr import Range, Ref
 
@@ -53,13 +53,20 @@ class Opened:
             self._model = self._ironcalc.load_from_xlsx(str(_lean(path, Path(folder))), "en", "UTC", "en")
         self._sheets = {each["name"]: number for number, each in enumerate(self._model.get_worksheets_properties())}
 
-    def calculate(self, cells: Iterable[tuple[Ref, float | str]], ranges: Sequence[Range]) -> list[np.ndarray]:
+    def calculate(self, cells: Iterable[tuple[Ref, float | str | None]], ranges: Sequence[Range]) -> list[np.ndarray]:
         model, sheets = self._model, self._sheets
         require_sheets(self._path, ranges, sheets)
         with self._explained():
             for cell, value in cells:
-                update = model.update_cell_with_text if isinstance(value, str) else model.update_cell_with_number
-                update(sheets[cell.sheet], cell.row, cell.column, value)
+                place = (sheets[cell.sheet], cell.row, cell.column)
+                if value is None:
+                    model.clear_cell_contents(*place)
+                elif isinstance(value, Formula):
+                    model.set_user_input(*place, value)
+                elif isinstance(value, str):
+                    model.update_cell_with_text(*place, value)
+                else:
+                    model.update_cell_with_number(*place, value)
             model.evaluate()
         return [self._read(range_) for range_ in ranges]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdsheet.book import Book, Input
 from sgdsheet.errors import Error, nearest
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.lessons.data import NO_DATA, Data, Source
 from sgdsheet.lessons.flow import Named
 from sgdsheet.reference import Reference
@@ -36,6 +37,7 @@ class Lesson:
       title: the first line of the workbook.
       about: paragraphs that say what the workbook is.
       things_to_try: what the reader may do with it, a line each.
+      exercises: the blocks that a learner may be asked to write, see `sgdsheet.exercises.exercise`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Lesson:
     title: str = field(default="", kw_only=True)
     about: Sequence[str] = field(default=(), kw_only=True)
     things_to_try: Sequence[str] = field(default=(), kw_only=True)
+    exercises: Sequence[Exercise] = field(default=(), kw_only=True)
 
     def book(self, values: Values, data: Values) -> Book:
         """The workbook, not yet written, from the inputs' starting values and what `load` gave."""

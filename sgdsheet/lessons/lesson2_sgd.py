@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgdsheet.book import Book
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.flow import Named, counter, descend, gradient, inputs, loss, parameter, points_sheet, steps
 from sgdsheet.lessons.lesson import Lesson
@@ -95,6 +96,36 @@ TRY = [
     "climbs out: lr_limit is 0.984.",
 ]
 
+EXERCISES = (
+    Exercise(
+        "grad_slope",
+        1,
+        "On 'sgd': how fast does the mean loss of all points, those of 'data', grow with the slope? Differentiate the "
+        "mean of (slope * x + intercept - y)^2; SUMPRODUCT helps. Write the first row and copy it down: $ keeps the "
+        "points where they are.",
+        {
+            "the sum, not the mean": lambda t: t.answer * len(t.data_x),
+            "x is missing": lambda t: t.grad_intercept,
+        },
+    ),
+    Exercise(
+        "new_slope",
+        2,
+        "One step of gradient descent: against grad_slope, as far as lr says.",
+        {
+            "it climbs: step against it": lambda t: t.slope + t.lr * t.grad_slope,
+            "lr is missing": lambda t: t.slope - t.grad_slope,
+            "the old slope is missing": lambda t: -t.lr * t.grad_slope,
+        },
+    ),
+    Exercise(
+        "loss",
+        3,
+        "The mean of (y_hat - y)^2 over all points, where y_hat = slope * x + intercept.",
+        {"the sum, not the mean": lambda t: t.answer * len(t.data_x)},
+    ),
+)
+
 LESSON2_SGD = Lesson(
     "lesson2_sgd",
     "fit y = 3x + 2 to 100 noisy points, all of them in each step, 100 steps",
@@ -123,4 +154,5 @@ LESSON2_SGD = Lesson(
     sizes=nudge_sizes,
     title="Gradient descent on 100 points",
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.book import Book, Series, scatter
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
 from sgdsheet.lessons.flow import (
     Named,
@@ -237,6 +238,37 @@ TRY = [
     "On 'charts', type 1, 5, 15, 29 into show_step: the line comes to the points within the first epoch.",
 ]
 
+EXERCISES = (
+    Exercise(
+        "grad_slope",
+        1,
+        "On 'sgd': how fast does the loss of the row's point grow with the slope? Differentiate (y_hat - y)^2, where "
+        "y_hat = slope * x + intercept. Write the first row and copy it down.",
+        {
+            "x is missing": lambda t: 2 * (t.y_hat - t.y),
+            "near it: a finite difference": lambda t: t.fd_grad_slope,
+        },
+    ),
+    Exercise(
+        "new_slope",
+        2,
+        "One step of gradient descent: against mean_grad_slope, as far as lr says.",
+        {
+            "it climbs: step against it": lambda t: t.slope + t.lr * t.mean_grad_slope,
+            "lr is missing": lambda t: t.slope - t.mean_grad_slope,
+            "the row's own, not the mean": lambda t: t.slope - t.lr * t.grad_slope,
+            "the sum, not the mean": lambda t: t.slope - t.lr * t.sum_grad_slope,
+            "the old slope is missing": lambda t: -t.lr * t.mean_grad_slope,
+        },
+    ),
+    Exercise("y_hat", 3, "What does the line say at x?", {"the intercept is missing": lambda t: t.slope * t.x}),
+    Exercise(
+        "grad_intercept",
+        3,
+        "How fast does the loss of the row's point grow with the intercept?",
+        {"there is no x in it": lambda t: 2 * t.x * (t.y_hat - t.y)},
+    ),
+)
 
 LINEAR_SGD = Lesson(
     "linear_sgd",
@@ -267,4 +299,5 @@ LINEAR_SGD = Lesson(
     sizes=sizes,
     title="Fit a line by stochastic gradient descent",
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

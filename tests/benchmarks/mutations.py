@@ -132,10 +132,10 @@ class Attack:
     def __init__(self, path: Path, seed: int) -> None:
         self.saved, self.values, model = verification._calculated(path, "ironcalc")
         self.copy = Copy(self.saved, model)
-        self.reference = remembered(verification._reference(self.saved, None))
-        self.given = verification._inputs(self.saved, self.values, self.reference)
+        self.reference = remembered(verification.reference_of(self.saved, None))
+        self.given = verification.inputs_of(self.saved, self.values, self.reference)
         self.specs = {spec.name: spec for spec in self.reference.inputs}
-        self.copy.inputs = list(verification._cells(self.saved, self.specs, self.given))
+        self.copy.inputs = list(verification.typed_in(self.saved, self.specs, self.given))
         self.rng = random.Random(f"{path.stem} {seed}")
         self.formulas = Formulas(self.saved.blocks.values())
         self._right: dict[int, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = {}
@@ -202,7 +202,7 @@ class Attack:
 
     def tried(self, trial: int) -> dict[str, np.ndarray]:
         """The values for other inputs."""
-        cells = verification._cells(self.saved, self.specs, self.other(trial))
+        cells = verification.typed_in(self.saved, self.specs, self.other(trial))
         return self.saved.arrange(self.copy.calculate(cells, self.saved.ranges()))
 
     def prepare(self) -> None:
@@ -211,7 +211,7 @@ class Attack:
             return
         for trial in range(TRIALS):
             try:
-                _, sizes = verification._run(self.reference, self.other(trial))
+                _, sizes = verification.run(self.reference, self.other(trial))
             except verification.REFUSALS:
                 sizes = {}
             self._right[trial] = self.tried(trial), sizes
