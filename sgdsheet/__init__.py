@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sgdsheet.errors import Error
 
 if TYPE_CHECKING:
-    from sgdsheet.exercises.grading import Graded, grade
     from sgdsheet.generation import generate
+    from sgdsheet.grading.grader import Graded, grade
     from sgdsheet.torch_frontend.compiled import compile
     from sgdsheet.verification import Report, read, verify
 
@@ -19,8 +19,8 @@ __all__ = ["Error", "Graded", "Report", "compile", "generate", "grade", "read", 
 _HOMES = {
     "compile": "torch_frontend.compiled",
     "generate": "generation",
-    "Graded": "exercises.grading",
-    "grade": "exercises.grading",
+    "Graded": "grading.grader",
+    "grade": "grading.grader",
     "Report": "verification",
     "read": "verification",
     "verify": "verification",

@@ -166,8 +166,8 @@ def grade(paths: Sequence[Path], own_lesson: Path | None, as_csv: bool, as_json:
 
     The exit code is 2 if a file cannot be graded; all others are graded nevertheless.
     """
-    from sgdsheet.exercises import marks
-    from sgdsheet.exercises.grading import Grader
+    from sgdsheet.grading import marks
+    from sgdsheet.grading.grader import Grader
     from sgdsheet.lessons import own
 
     if as_csv and as_json:

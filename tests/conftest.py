@@ -17,6 +17,7 @@ import sgdsheet
 from sgdsheet import book, engines
 from sgdsheet.expr import column_letters
 from sgdsheet.lessons import pictures
+from tests.exercises.learner import LESSON, POINTS
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,15 @@ def workbook(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             sgdsheet.generate(name, path)
 
     return generated
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """linear_sgd with five points and all its exercises left blank. Not to be written to."""
+    folder = tmp_path_factory.mktemp("exercise")
+    (folder / "points.csv").write_text(POINTS, encoding="utf-8")
+    sgdsheet.generate(LESSON, folder / "blank.xlsx", data=folder / "points.csv", exercise=3)
+    return folder / "blank.xlsx"
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ FLOORS = [
     ["optim"],
     ["book"],
     ["draws", "engines", "reference"],
-    ["writing"],
+    ["exercises", "writing"],
     ["torch_frontend.ops"],
     ["torch_frontend.program"],
     ["torch_frontend.sheets", "torch_frontend.tracing"],
@@ -26,6 +26,7 @@ FLOORS = [
     ["torch_frontend.user_file"],
     ["lessons"],
     ["generation", "verification"],
+    ["grading"],
     [""],  # the package itself, whose names lead to all of this
     ["cli"],
 ]

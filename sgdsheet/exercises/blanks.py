@@ -85,12 +85,17 @@ def _judge(sheet: Sheet, exercise: Exercise, cells: np.ndarray, row: int, first:
     mistakes = exercise.mistakes(Reads(lambda name: book.blocks[name].references(), answers))
     wrong = zip(*(each[cells].tolist() for each in mistakes.values()), strict=True)
     for number, (cell, answer, mistaken) in enumerate(zip(live, answers[cells].tolist(), wrong, strict=True)):
-        sheet.write(first + number, column + 1, _verdict(cell, answer, mistaken, number))
+        sheet.write(first + number, column + 1, _verdict(cell, answer, mistaken))
     span = Range(ANSWERS, first, column + 1, first + len(live) - 1, column + 1).address
-    counts = (f'COUNTIF({span},"{RIGHT}")', f"COUNT({span})", f"MIN({span})", _says(row, [WRONG, *mistakes, NO_NUMBER]))
+    ways = [WRONG, *mistakes, NO_NUMBER]
+    each_way = Range(ANSWERS, row, len(HEAD), row, len(HEAD) + len(ways) - 1).address
+    most = f"MATCH(MAX({each_way}),{each_way},0)"
+    counts = (f'COUNTIF({span},"{RIGHT}")', f"COUNT({span})", most, _says(row, ways))
     elements, start = elements_text(np.flatnonzero(cells).tolist()), Ref(ANSWERS, first, column).address
     for place, content in enumerate((block.name, len(live), *map(Verbatim, counts), elements, start), start=1):
         sheet.write(row, place, content)
+    for way in range(len(ways)):
+        sheet.write(row, len(HEAD) + way, Verbatim(f"COUNTIF({span},{way})"))
     says, begins = Verbatim(f"{ANSWERS}!F{row}"), live[0]
     sheets[begins.sheet].says(*_beside(sheets[begins.sheet], block, begins), says)
     block.words = "yours to write"
@@ -99,27 +104,26 @@ def _judge(sheet: Sheet, exercise: Exercise, cells: np.ndarray, row: int, first:
     return column + 3
 
 
-def _verdict(live: Ref, answer: Ref, wrong: Sequence[Any], number: int) -> Expr:
-    """Of one cell: `right`, nothing where it is blank, or a number that tells its place and its mistake."""
+def _verdict(live: Ref, answer: Ref, wrong: Sequence[Any]) -> Expr:
+    """Of one cell: `right`, nothing where it is blank, or the number of the way in which it is wrong."""
     held, true = (expr.formula(each, ANSWERS)[1:] for each in (live, answer))
 
     def near(value: str) -> str:
         return f"ABS({held}-({value}))<=1E-9*ABS({held})+1E-12"
 
-    place, kinds = (number + 1) * 100, len(wrong) + 1
-    found = f"{place}"
-    for kind, mistake in reversed(list(enumerate(wrong, start=1))):
+    found = "0"
+    for way, mistake in reversed(list(enumerate(wrong, start=1))):
         value = expr.formula(mistake, ANSWERS)[1:]
-        found = f"IF(IFERROR({near(value)},FALSE),{place + kind},{found})"
-    number_there = f'IF(ISNUMBER({true}),IF({near(true)},"{RIGHT}",{found}),{place})'
-    error_there = f'IF(AND(ISERROR({held}),ISERROR({true})),"{RIGHT}",{place + kinds})'
+        found = f"IF(IFERROR({near(value)},FALSE),{way},{found})"
+    number_there = f'IF(ISNUMBER({true}),IF({near(true)},"{RIGHT}",{found}),0)'
+    error_there = f'IF(AND(ISERROR({held}),ISERROR({true})),"{RIGHT}",{len(wrong) + 1})'
     return Verbatim(f'IF(ISBLANK({held}),"",IF(ISNUMBER({held}),{number_there},{error_there}))')
 
 
 def _says(row: int, texts: Sequence[str]) -> str:
-    """Of all cells of an exercise: how many are right, and what is wrong with the first that is not."""
-    kinds = ",".join(f'"{text}"' for text in texts)
-    some = f'IF(C{row}>0,C{row}&" of "&B{row}&" right, then: ","")&CHOOSE(MOD(E{row},100)+1,{kinds})'
+    """Of all cells of an exercise: how many are right, and in which way most others are wrong."""
+    ways = ",".join(f'"{text}"' for text in texts)
+    some = f'IF(C{row}>0,C{row}&" of "&B{row}&" right, else: ","")&CHOOSE(E{row},{ways})'
     so_far = f'IF(D{row}=0,C{row}&" of "&B{row}&" right, go on",{some})'
     return f'IF(C{row}=B{row},"{RIGHT}",IF(C{row}+D{row}=0,"{NOT_YET}",{so_far}))'
 

@@ -16,7 +16,7 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Ref, column_number
 
 LEVEL = "exercises of level"
-HEAD = ("block", "cells", "right", "wrong", "first wrong", "says", "elements", "answers from")
+HEAD = ("block", "cells", "right", "wrong", "most wrong", "says", "elements", "answers from", "wrong in each way")
 
 
 @dataclass(frozen=True)

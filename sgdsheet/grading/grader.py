@@ -21,8 +21,8 @@ from sgdsheet.book import ANSWERS, Saved, typed_cells
 from sgdsheet.engines import CellError
 from sgdsheet.errors import Error
 from sgdsheet.exercises.exercise import LEVELS, Exercise, Reads, chosen
-from sgdsheet.exercises.handed import Handed
 from sgdsheet.exercises.left import Left, digest, left
+from sgdsheet.grading.handed import Handed
 from sgdsheet.lessons import Lesson
 from sgdsheet.reference import COMPILED, Reference
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RIGHT, PARTLY, BLANK, TYPED, WRONG = "right", "partly", "blank", "typed number", "wrong"
 SETS = 3  # other inputs for which a formula must be right
 TRIES = 12
-BROKEN = "#ERROR!"  # what a formula holds that cannot be read
+BROKEN = CellError("#ERROR!")  # what a formula holds that cannot be read
 TEXTS = 100  # characters of a learner's formula or text that a table has room for
 
 
@@ -141,7 +141,7 @@ class Grader:
                 continue
             handed.single_out(each)
             trials = self._trials(handed, reference, inputs, each, (saved.lesson, program))
-            marks.append(_mark(saved, each, declared[each.block], reference, values[each.block], trials))
+            marks.append(_mark(saved, each, declared[each.block], reference, trials))
         return Graded(path, saved.lesson, program, level, tuple(marks), tuple(_elsewhere(saved, exercises)))
 
     def _declared(self, saved: Saved, level: int, program: str, exercises: list[Left]) -> dict[str, Exercise]:
@@ -171,12 +171,14 @@ class Grader:
     def _trials(
         self, handed: Handed, reference: Reference, inputs: Mapping[str, Any], exercise: Left, what: tuple[str, str]
     ) -> Iterator[Trial]:
-        """What an exercise's block holds for the inputs in the file, and for `SETS` others."""
+        """What an exercise's block holds for the inputs in the file, and for `SETS` others or more: until each input
+        has been another one.
+        """
         torch, sizes = expected, _ = self._torch(reference, inputs, what)
         yield Trial("", handed.values(exercise, inputs, torch, reference), torch, sizes)
-        done = 0
+        done, unchanged = 0, {spec.name for spec in reference.inputs if not spec.fixed}
         for number in range(1, TRIES + 1):
-            if done == SETS:
+            if done >= SETS and not unchanged:
                 return
             other = judge.other_inputs(reference, inputs, number, judge.REACHES[number % len(judge.REACHES)])
             try:
@@ -185,6 +187,7 @@ class Grader:
                 continue
             if not judge.is_wild(torch[exercise.block], expected[exercise.block]):
                 done += 1
+                unchanged -= {name for name in unchanged if other[name] != inputs[name]}
                 said = judge.what_changed(reference, inputs, other)
                 yield Trial(said, handed.values(exercise, other, torch, reference), torch, sizes)
 
@@ -201,10 +204,8 @@ class Grader:
         return self._known[key]
 
 
-def _mark(
-    saved: Saved, exercise: Left, declared: Exercise, reference: Reference, before: np.ndarray, trials: Iterator[Trial]
-) -> Mark:
-    """The mark of an exercise, whose cells held `before` among all others, for the trials that it is to stand."""
+def _mark(saved: Saved, exercise: Left, declared: Exercise, reference: Reference, trials: Iterator[Trial]) -> Mark:
+    """The mark of an exercise for the trials that it is to stand."""
     held, cells = exercise.held(saved), exercise.lives(saved)
     count, right = len(cells), np.array([_is_formula(each) for each in held])
     formulas = right.copy()
@@ -214,15 +215,16 @@ def _mark(
 
     if all(each is None for each in held):
         return Mark(exercise.block, declared.level, BLANK, 0, count)
-    reason, unread = "", before == BROKEN
+    reason, unread = "", exercise.cells.copy()
+    unread[exercise.cells] = [_is_open(each) for each in held]
     for trial in trials:
-        values = np.where(unread, before, trial.values)
-        answer = trial.torch[exercise.block]
-        _, share = judge.apart(values, answer, trial.sizes.get(exercise.block), reference)
+        values = trial.values
+        values[unread] = BROKEN
+        _, share = judge.apart(values, trial.torch[exercise.block], trial.sizes.get(exercise.block), reference)
         good = (share <= reference.tolerance)[exercise.cells]
         wrong = np.flatnonzero(formulas & ~good)
         if wrong.size and not reason:
-            reason = _reason(declared, exercise, values, trial.torch, int(wrong[0]), reference)
+            reason = _reason(declared, exercise, values, trial.torch, wrong, reference)
             if trial.other:
                 reason = f"right for the inputs in the file only; with {trial.other}: {reason}"
         right &= good
@@ -255,27 +257,38 @@ def _is_formula(held: Any) -> bool:
     return isinstance(held, str) and held.startswith("=")
 
 
+def _is_open(held: Any) -> bool:
+    """Whether a formula lacks a parenthesis, which the engine would add."""
+    plain = re.sub(r"\"[^\"]*\"|'[^']*'", "", held) if _is_formula(held) else ""
+    return plain.count("(") != plain.count(")")
+
+
 def _reason(
     declared: Exercise,
     exercise: Left,
     values: np.ndarray,
     torch: Mapping[str, np.ndarray],
-    at: int,
+    wrong: np.ndarray,
     reference: Reference,
 ) -> str:
-    """What is wrong with the so manyth cell: in words if it is a mistake that is known."""
+    """What is wrong with cells, given by their numbers: in words if it is a mistake that is known."""
     answer = torch[exercise.block]
-    held = values[exercise.cells][at]
+    held = values[exercise.cells][wrong[0]]
     if isinstance(held, CellError):
         return "it cannot be read as a formula" if held == BROKEN else f"it is {held}"
     if held is None or isinstance(held, str):
         return f"it is the text {held or ''!r:.{TEXTS}}"
     with np.errstate(all="ignore"):
-        for said, mistaken in declared.mistakes(Reads(torch.__getitem__, answer)).items():
-            _, share = judge.apart(values, np.asarray(mistaken, dtype=float), None, reference)
-            if share[exercise.cells][at] <= reference.tolerance:
-                return said
-    return f"it is {held:.6g}, torch has {answer[exercise.cells][at]:.6g}"
+        mistakes = declared.mistakes(Reads(torch.__getitem__, answer))
+        shares = {
+            said: judge.apart(values, np.array(each, dtype=float), None, reference)[1]
+            for said, each in mistakes.items()
+        }
+    found = {said: int((share[exercise.cells][wrong] <= reference.tolerance).sum()) for said, share in shares.items()}
+    most = max(found, key=lambda said: found[said])  # in some rows two may lead to the same number
+    if found[most]:
+        return most
+    return f"it is {held:.6g}, torch has {answer[exercise.cells][wrong[0]]:.6g}"
 
 
 def _elsewhere(saved: Saved, exercises: list[Left]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgdsheet.exercises.grading import BLANK, RIGHT, Graded
+from sgdsheet.grading.grader import BLANK, RIGHT, Graded
 
 COLUMNS = ("file", "lesson", "program", "exercise", "level", "mark", "right", "cells", "cell", "reason", "elsewhere")
 
@@ -40,7 +40,7 @@ def rows(graded: Sequence[Graded]) -> list[dict[str, Any]]:
 
 def write_csv(graded: Sequence[Graded], file: TextIO) -> None:
     """Writes the rows, with a head, as CSV."""
-    writer = csv.DictWriter[str](file, COLUMNS, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows(graded))
 
