@@ -53,13 +53,13 @@ def said(blank: Path, written: Written) -> tuple[str, dict[str, str]]:
         (
             {
                 "grad_slope": "=2*({y_hat}-{y})",
-                "y_hat": lambda row: RIGHT["y_hat"] if row < 12 else "=-{slope}*{x}-{intercept}",
+                "new_slope": lambda row: RIGHT["new_slope"] if row < 12 else f"=-({RIGHT['new_slope'][1:]})",
                 "grad_intercept": lambda row: "=1/0" if row == ROWS - 1 else None,
             },
             0,
             {
-                "grad_slope": "x is missing",
-                "y_hat": "12 of 50 right, else: the sign is wrong",
+                "grad_slope": "10 of 50 right, else: x is missing",  # where x is 1
+                "new_slope": "12 of 50 right, else: the sign is wrong",
                 "grad_intercept": "no number: a text or an error",
             },
         ),
@@ -76,12 +76,10 @@ def test_blanks_have_the_mark_and_the_answer_is_out_of_sight(blank: Path) -> Non
     assert workbook["answers"].sheet_state == "veryHidden"
     assert [sheet.title for sheet in workbook if sheet.sheet_state == "visible"][-1] == "blocks"
     for each in left(saved)[2]:
-        for cell in each.lives(saved):
-            there = workbook[cell.sheet].cell(cell.row, cell.column)
-            assert there.value is None
-            assert there.fill.fgColor.rgb == MARK
-        head = workbook[cell.sheet].cell(each.lives(saved)[0].row - 1, cell.column)
-        assert head.value.startswith("=answers!")
+        first, *_ = blanks = each.lives(saved)
+        there = [workbook[cell.sheet].cell(cell.row, cell.column) for cell in blanks]
+        assert {(cell.value, cell.fill.fgColor.rgb) for cell in there} == {(None, MARK)}
+        assert str(workbook[first.sheet].cell(first.row - 1, first.column).value).startswith("=answers!")
     shown = [str(cell.value) for sheet in workbook if sheet.title != "answers" for row in sheet for cell in row]
     words = {block.name: block.words for block in book.read(blank).blocks.values()}
     assert all(words[name] == "yours to write" for name in RIGHT)
