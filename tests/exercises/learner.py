@@ -18,7 +18,7 @@ Written = Mapping[str, Any]
 
 RIGHT: Written = {
     "grad_slope": "=2*({y_hat}-{y})*{x}",
-    "new_slope": "=IF({batch_ends}=1,{slope}-lr*{sum_grad_slope}/{in_batch},{slope})",
+    "new_slope": "={slope}-lr*{mean_grad_slope}",
     "y_hat": "={slope}*{x}+{intercept}",
     "grad_intercept": "=2*({y_hat}-{y})",
 }
