@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import HEAT, Book, Series, scatter
+from sgdsheet.book import HEAT, SPARSE, Book, Series, scatter
 from sgdsheet.expr import Call, Expr
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.flow import Column, Named, activation, check, data, gradient, headed, parameter
@@ -19,7 +19,7 @@ from sgdsheet.tensor import Array, largest, previous, smallest, span
 
 BUMPS = 12
 CURVE = 61  # curves are drawn through so many x
-PARTS = ("bias", *(f"weight {bump}" for bump in range(1, BUMPS + 1)))
+PARTS = ("bias", *(f"w{bump}" for bump in range(1, BUMPS + 1)))
 MSE = "F.mse_loss(model(x), y)"
 
 
@@ -45,51 +45,58 @@ def model_sheet(book: Book, points: Named) -> Named:
 
     Returns the bumps at every point, and what every point's y is to be. `bumps` has a row for each training point and a
     column for each bump; `across` is the same turned round, and `y` runs across. For the validation points these begin
-    with `valid_`; `curve_x` and `curve_bumps` are there to draw a curve.
+    with `valid_`; `curve_x` and `curve_bumps` are there to draw a curve. `chart` is to go onto `sheet`, the model's.
     """
     sheet = book.sheet(
         "model",
         f"The model: a curve made of {BUMPS} bumps",
-        f"y_hat = bias + weight 1 * bump 1 + weight 2 * bump 2 + … up to bump {BUMPS}. A bump is 1 at its centre and "
-        "falls to 0 on both sides: e ^ -((x - centre) / width)^2.",
+        f"y_hat = bias + w1 * bump 1 + w2 * bump 2 + … up to bump {BUMPS}. A bump is 1 at its centre and falls to 0 "
+        "on both sides: e ^ -((x - centre) / width)^2.",
         f"The parameters, what is learned, are the bias and the weights, {BUMPS + 1} numbers: how high each bump is to "
         "be. The bumps themselves stay as they are.",
     )
-    sheet.width(1, 17)
-    sheet.width(2, 9, 80)
-    top, left = sheet.next_row, BUMPS + 4
+    sheet.width(1, 13)
     share = flow.inputs(sheet, "bump_width").bump_width
     low, high = smallest(points.train.x), largest(points.train.x)
     width = check(share * (high - low), "bump_width * (largest - smallest x)")
-    width = flow.values(sheet, row=top + 1, width=width).width
+    width = flow.values(sheet, row=sheet.next_row - 1, width=width).width
+    details = book.sheet(
+        "bumps",
+        "How much of each bump there is at each point",
+        "A row a point, a column a bump; and the same turned on its side, so that every sum is one short formula.",
+        details=True,
+    )
+    details.width(1, 9)
+    details.width(2, 7, 80)
+    row, left = details.next_row, BUMPS + 4
 
     def put(row: int, left: int, name: str, each: Column) -> Array:
-        made = headed(sheet, row, left, name, replace(each, absolute=True), across=np.ndim(each.formula) == 1)
+        made = headed(details, row, left, name, replace(each, absolute=True), across=np.ndim(each.formula) == 1)
         if made.ndim == 2:
-            sheet.heat_map(made, HEAT)
+            details.heat_map(made, HEAT)
         return made
 
     def bumps_at(x: Array) -> Array:
         return tensor.exp(-(((x[:, None] - centres) / width) ** 2))
 
     words = "evenly from the smallest x to the largest"
-    centres = put(top + 23, 2, "bump_centre", check(axis(low, high, BUMPS)[0], words))
-    model, row = {}, top + 27
+    centres = put(row, 2, "bump_centre", check(axis(low, high, BUMPS)[0], words))
+    model, row = {}, row + 4
     for part, prefix, which in (("train", "", "training"), ("valid", "valid_", "validation")):
         words = f"how much of each bump at each {which} point"
-        bumps = put(row, 2, f"{prefix}bumps", activation(bumps_at(points[part].x), words, "x"))
-        turned = put(row, left, f"{prefix}bumps_across", activation(bumps.T, "the same turned round", "x.T"))
+        bumps = put(row, 2, f"{prefix}bumps", activation(bumps_at(points[part].x), words, "x", SPARSE))
+        turned = put(row, left, f"{prefix}bumps_across", activation(bumps.T, "the same turned round", "x.T", SPARSE))
         y = data(points[part].y, f"the {which} points' y", "y")
         y = put(row + BUMPS + 3, left, f"{prefix}y_across", y)
         model |= {f"{prefix}bumps": bumps, f"{prefix}across": turned, f"{prefix}y": y}
         row += max(len(bumps) + 3, BUMPS + 7)
     curve_x = check(axis(low, high, CURVE)[0], "", "torch.linspace", absolute=True)
-    curve_x = headed(sheet, row, 1, "curve_x", curve_x, note=False)
-    curve_bumps = activation(bumps_at(curve_x), "the same along the curve, to draw it")
+    curve_x = headed(details, row, 1, "curve_x", curve_x, note=False)
+    curve_bumps = activation(bumps_at(curve_x), "the same along the curve, to draw it", "", SPARSE)
     curve_bumps = put(row, 2, "curve_bumps", curve_bumps)
     lines = [Series(f"bump {bump}", curve_x, each) for bump, each in enumerate(curve_bumps.T, start=1)]
-    sheet.chart(top + 3, 1, scatter("The bumps", "x", "how much of each bump", lines, width=24, height=10))
-    return Named(**model, curve_x=curve_x, curve_bumps=curve_bumps)
+    chart = scatter("The bumps", "x", "how much of each bump", lines, width=20, height=14, y_range=(0, 1))
+    return Named(**model, curve_x=curve_x, curve_bumps=curve_bumps, sheet=sheet, chart=chart)
 
 
 def predict(param: Array, bumps: Array) -> Array:
@@ -131,10 +138,16 @@ def training(model: Named, batches: Array, lr: Any, momentum: Any = None) -> dic
 
     words = "the new_param of the row above; 0 at first"
     columns: dict[str, Any] = {
-        "param": parameter(lambda t: previous(t.new_param, 0), words, "model.bias, model.weight", parts=PARTS),
-        "y_hat": activation(y_hat, "bias + each weight * its bump, added up", "model(x)", parts=names),
+        "param": parameter(
+            lambda t: previous(t.new_param, 0), words, "model.bias, model.weight", parts=PARTS, folded=True
+        ),
+        "y_hat": activation(y_hat, "bias + each weight * its bump, added up", "model(x)", parts=names, folded=True),
         "grad_y_hat": gradient(
-            lambda t: 2 * (t.y_hat - y) / count, "2 * (y_hat - y) / how many points", "y_hat.grad", parts=names
+            lambda t: 2 * (t.y_hat - y) / count,
+            "2 * (y_hat - y) / how many points",
+            "y_hat.grad",
+            parts=names,
+            folded=True,
         ),
         "grad": gradient(grad, "each grad_y_hat * the bump at its point, added up", "model.weight.grad", parts=PARTS),
     }
@@ -145,7 +158,7 @@ def training(model: Named, batches: Array, lr: Any, momentum: Any = None) -> dic
             "state['momentum_buffer']",
             parts=PARTS,
         )
-    words = f"param - lr * {step}"
+    words = f"param, the new_param of the row above, - lr * {step}"
     new = parameter(lambda t: t.param - lr * t[step], words, "the same after optimizer.step()", parts=PARTS)
     return {**columns, "new_param": new}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.book import DIVERGING, Book, Input, Series, scatter
-from sgdsheet.lessons import bumps
+from sgdsheet.lessons import bumps, flow
 from sgdsheet.lessons.bumps import CURVE, MSE, PARTS, mean_loss, predict_torch, shuffled
 from sgdsheet.lessons.flow import Named, activation, check, columns, counter, inputs, labels, loss, steps
 from sgdsheet.lessons.schedules import one_cycle
@@ -15,15 +15,16 @@ from sgdsheet.tensor import Array, equal, floor, largest, previous, smallest, wh
 
 EPOCHS = 8
 SEED = 4
-FINE = "0.000000"
+FINE = "0.00000"
+FAR = 30  # the column right of the first screen, for what charts draw
 COLORS = {"constant": 3, "one_cycle": 2}
 LABELS = {"constant": "constant rate", "one_cycle": "one-cycle"}
 INPUTS = (
-    Input("cycle_lr", 0.3, "the constant rate, and the highest of one-cycle (max_lr)", above=0),
+    Input("cycle_lr", 0.05, "the constant rate, and the highest of one-cycle (max_lr)", above=0),
     Input("pct_start", 0.3, "the share of the steps that go up", minimum=0.05, maximum=0.95),
     Input("div_factor", 25, "begin at cycle_lr divided by this", minimum=1),
     Input("final_div_factor", 10000, "end at that beginning divided by this", minimum=1),
-    Input("cycle_momentum", "no", "whether there is a momentum", choices=("no", "yes")),
+    Input("cycle_momentum", "yes", "whether there is a momentum", choices=("no", "yes")),
     Input("base_momentum", 0.85, "the lowest momentum", above=0, below=1),
     Input("max_momentum", 0.95, "the highest momentum", above=0, below=1),
 )
@@ -34,14 +35,13 @@ def one_cycle_sheet(book: Book, points: Named, model: Named) -> None:
     sheet = book.sheet(
         "one-cycle",
         "One-cycle: up, and down again to almost nothing",
-        "The same points and bumps, but each step looks at a single point, in a new order each epoch. Its gradient is "
-        "only a guess at the gradient of all. With a high constant rate the run follows each guess far, to the end.",
-        "One-cycle begins with a low rate, goes up to cycle_lr to get far, and then down, so that the guesses average "
-        "out and the run settles. It is OneCycleLR of torch.optim.lr_scheduler, with its cosines.",
-        "With cycle_momentum there is a momentum, too, and it goes the other way: down, then up. (Momentum keeps a "
-        "part of the last step.) The constant run then has the momentum half way between.",
+        "Each step looks at a single point: its gradient is only a guess, and a high constant rate follows each "
+        "guess far, to the end. One-cycle (OneCycleLR of torch) goes up to cycle_lr to get far, then down to settle.",
+        "Momentum, which keeps a part of the last step, goes the other way: down, then up. The constant run has the "
+        "momentum half way between.",
     )
-    cell = inputs(sheet, *(spec.name for spec in INPUTS))
+    sheet.width(1, 13)
+    cell = inputs(sheet, *(spec.name for spec in INPUTS), across=True)
     top, count = sheet.next_row, len(model.y)
     total, rate, low = count * EPOCHS, cell.cycle_lr, cell.cycle_lr / cell.div_factor
     base, most = cell.base_momentum, cell.max_momentum
@@ -49,76 +49,79 @@ def one_cycle_sheet(book: Book, points: Named, model: Named) -> None:
     def momentum(formula: Any) -> Any:
         return lambda t: where(equal(cell.cycle_momentum, "yes"), formula(t), 0)
 
+    ends = sheet.table(top, 2, len(LABELS))
+    labels(sheet, ends.first, 1, LABELS.values())
     t = steps(
         sheet,
         total,
-        row=top + 47,
-        freeze=2,
-        width=15,
-        cycle_step=counter(lambda t: previous(t.cycle_step + 1, 1), "counts the steps"),
-        cycle_epoch=counter(lambda t: floor((t.cycle_step - 1) / count) + 1, "passes over the data"),
+        row=sheet.next_row,
+        freeze=None,
+        cycle_step=counter(lambda t: previous(t.cycle_step + 1, 1), "counts the steps", width=13),
         lr_constant=check([rate] * total, "cycle_lr", "group['lr']", digits=FINE),
         lr_one_cycle=check(
             lambda t: one_cycle(t.cycle_step, total, cell.pct_start, (low, rate, low / cell.final_div_factor)),
-            "cycle_lr / div_factor, up to cycle_lr, down",
+            "up to cycle_lr, then down",
             "OneCycleLR: group['lr']",
             digits=FINE,
         ),
         momentum_constant=check(
-            momentum(lambda t: np.array([(base + most) / 2] * total)), "0, or half way between", "group['momentum']"
+            momentum(lambda t: np.array([(base + most) / 2] * total)), "half way between", "group['momentum']", width=12
         ),
         momentum_one_cycle=check(
             momentum(lambda t: one_cycle(t.cycle_step, total, cell.pct_start, (most, base, most))),
-            "0, or max_momentum, down, up",
+            "max_momentum, down, up",
             "group['momentum']",
+            width=12,
         ),
+        loss_constant=loss(None, "mean loss of all training points", MSE),
+        loss_one_cycle=loss(None, "mean loss of all training points", MSE),
+        cycle_epoch=counter(lambda t: floor((t.cycle_step - 1) / count) + 1, "passes over the data", folded=True),
     )
     params = {run: steps_sheet(book, run, t[f"lr_{run}"], t[f"momentum_{run}"], model) for run in LABELS}
-
-    def mean_losses(run: str) -> Any:
-        formulas = [mean_loss(param, model.across, model.y) for param in params[run]]
-        return loss(formulas, "mean loss of all training points, after the step", MSE)
-
-    losses = columns(t.table, loss_constant=mean_losses("constant"), loss_one_cycle=mean_losses("one_cycle"))
+    for run, rows in params.items():
+        t.table.fill(f"loss_{run}", [mean_loss(param, model.across, model.y) for param in rows])
     last = {run: rows[-1] for run, rows in params.items()}
 
     def curve(run: str) -> Any:
         words = f"the curve of {LABELS[run]} after its last step"
-        return activation(bumps.predict(last[run], model.curve_bumps), words, "model(curve_x)")
+        return activation(bumps.predict(last[run], model.curve_bumps), words, "model(curve_x)", folded=True)
 
     drawn = columns(
-        sheet.table(t.head, t.table.next_column + 1, CURVE),
-        cycle_curve_x=check(model.curve_x, "x"),
+        sheet.table(t.head, FAR, CURVE),
+        cycle_curve_x=check(model.curve_x, "x", folded=True),
         curve_constant=curve("constant"),
         curve_one_cycle=curve("one_cycle"),
     )
-    sheet.width(1, 21)
-    ends = sheet.table(top, 2, len(LABELS))
-    labels(sheet, ends.first, 1, LABELS.values())
-    epoch = [losses[f"loss_{run}"][-count:] for run in LABELS]
+    epoch = [t[f"loss_{run}"][-count:] for run in LABELS]
     valid = [mean_loss(param, model.valid_across, model.valid_y) for param in last.values()]
     columns(
         ends,
-        width=17,
-        end_training=loss([each[-1] for each in epoch], "loss of all training points after the last step", MSE),
-        last_lowest=loss(list(map(smallest, epoch)), "the smallest in the last epoch", MSE),
-        last_highest=loss(list(map(largest, epoch)), "the largest in the last epoch", MSE),
-        end_validation=loss(valid, "loss of the validation points after the last step", MSE),
+        end_training=loss([each[-1] for each in epoch], "training loss, last step", MSE),
+        last_lowest=loss(list(map(smallest, epoch)), "smallest in the last epoch", MSE),
+        last_highest=loss(list(map(largest, epoch)), "largest in the last epoch", MSE),
+        end_validation=loss(valid, "validation loss, last step", MSE),
     )
+    size: dict[str, Any] = {"width": 12, "height": 8.5}
 
-    def chart(row: int, left: int, title: str, y_title: str, t: Named, prefix: str, log: bool = False) -> None:
-        lines = [Series(LABELS[run], step, t[f"{prefix}_{run}"], width=2, color=color) for run, color in COLORS.items()]
-        sheet.chart(row, left, scatter(title, "step", y_title, lines, width=16, height=10, log=log))
+    def chart(title: str, y_title: str, prefix: str, log: bool = False) -> Any:
+        lines = [
+            Series(LABELS[run], t.cycle_step, t[f"{prefix}_{run}"], width=2, color=color)
+            for run, color in COLORS.items()
+        ]
+        return scatter(title, "step", y_title, lines, log=log, x_range=(0, total), **size)
 
-    below, step = top + 6, t.cycle_step
-    chart(below, 1, "The learning rate", "learning rate", t, "lr")
-    chart(below, 6, "The loss of all training points", "mean loss (powers of ten)", losses, "loss", log=True)
-    chart(below + 20, 1, "The momentum", "momentum", t, "momentum")
-    lines = [
+    drawn_lines = [
         Series(LABELS[run], drawn.cycle_curve_x, drawn[f"curve_{run}"], color=COLORS[run], width=2.25) for run in LABELS
     ]
-    title = "The curves after the last step"
-    sheet.chart(below + 20, 6, scatter(title, "x", "y", [*bumps.clouds(points), *lines], width=16, height=10))
+    flow.charts(
+        sheet,
+        chart("The learning rate", "learning rate", "lr"),
+        chart("The momentum", "momentum", "momentum"),
+        chart("The loss of all training points", "mean loss (powers of ten)", "loss", log=True),
+        scatter("The curves after the last step", "x", "y", [*bumps.clouds(points), *drawn_lines], **size),
+        row=top,
+        left=sheet.column_from(sheet.left_of(t.table.next_column) + 10),
+    )
 
 
 def steps_sheet(book: Book, run: str, lr: Array, momentum: Array, model: Named) -> Array:
@@ -127,6 +130,7 @@ def steps_sheet(book: Book, run: str, lr: Array, momentum: Array, model: Named) 
         f"{LABELS[run]} steps",
         f"{LABELS[run].capitalize()}: one row a step",
         "Each step looks at one training point. Its learning rate and its momentum stand on sheet 'one-cycle'.",
+        details=True,
     )
     order = shuffled(len(model.y), EPOCHS, SEED).reshape(-1, 1)
     t = steps(
@@ -136,10 +140,10 @@ def steps_sheet(book: Book, run: str, lr: Array, momentum: Array, model: Named) 
         parts=PARTS,
         freeze=3,
         short=True,
-        width=9.5,
+        width=6.5,
         point=counter(order[:, 0] + 1, "which training point"),
         loss=loss(
-            lambda t: bumps.step_losses(t, model, order), "(y_hat - y)^2 of this point, before the step", MSE, width=13
+            lambda t: bumps.step_losses(t, model, order), "(y_hat - y)^2 of this point, before the step", MSE, width=10
         ),
         **bumps.training(model, order, lr, momentum),
     )

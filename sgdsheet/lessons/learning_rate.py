@@ -13,13 +13,13 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, PRECISE, Book, Input, Series, Sheet, scatter, typed
-from sgdsheet.book.style import HEADING, TEXT
+from sgdsheet.book.style import HEADING, PROSE, WRAPPED_NOTE
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call
 from sgdsheet.lessons import bumps, cycle, flow, rate_finder
 from sgdsheet.lessons.bumps import CURVE, MSE, predict, predict_torch
 from sgdsheet.lessons.data import Data, Source, check_columns, read_csv
-from sgdsheet.lessons.flow import Named, activation, check, columns, counter, data, labels, loss, parameter, steps
+from sgdsheet.lessons.flow import Column, Named, activation, check, columns, counter, data, loss, parameter, steps
 from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.tensor import Array, both, equal, finite_or, greater, index, less, less_equal, mean, previous, where
 
@@ -28,6 +28,9 @@ FEWEST = 9  # points, so that the steps of the finder have mini-batches to choos
 MOST = 100  # points: a step has two columns for each of them
 BETTER = 0.9999  # an error is the best so far where it is below this share of the one before, not just by rounding
 FAR = 1e300  # the best error of a run that has had none yet
+APPLIES = '"applies";;"·"'  # the number format of a rule: 1 or 0
+LARGE = "[>=1000]0.0E+0;0.000"  # of a loss, which is never below 0
+HIGH = 232  # pixels that a chart of 'rules' takes
 WORSE, FALLING = 1.1, 0.05  # what the rules call worse, and still falling
 
 # What each run is called, the sheet that its numbers stand on, and how many epochs it has (few: the reader says).
@@ -81,26 +84,29 @@ RULES = {
 
 
 def build(book: Book, given: Mapping[str, Any]) -> None:
-    """The sheets `rules`, `data`, `model`, the runs `high`, `low`, `good`, `curves`, `finder`, and `one-cycle`."""
+    """The sheets `rules`, `data`, `model`, the runs `high`, `low`, `good`, `finder`, `one-cycle`, and their details."""
     rules = book.sheet(
         "rules",
         "What the losses tell: five runs and their rules of thumb",
         "All runs fit the same curve to the same points and begin alike. An epoch is one pass over all training "
-        "points, here a single step. Each training loss is taken before its step, each validation loss after it.",
-        "The validation error is the mean distance, up or down, between the curve and the validation points. The table "
-        "says how each run ended; on its right a framed 1 stands where a rule applies.",
+        "points, here a single step. Change a rate, or after how many epochs the third run stops.",
     )
     points = data_sheet(book, given)
     model = bumps.model_sheet(book, points)
-    cell = flow.inputs(rules, "lr_high", "lr_low", "lr_good", "few")
+    inputs_row = rules.next_row + 1
+    cell = Named(
+        **vars(flow.inputs(rules, "lr_high", "lr_low", row=inputs_row, left=2, across=True)),
+        **vars(flow.inputs(rules, "few", "lr_good", row=inputs_row, left=4, across=True)),
+    )
     runs = {
         "high": run_sheet(book, "high", "A rate that is too high", cell.lr_high, model, EPOCHS),
         "low": run_sheet(book, "low", "A rate that is too low", cell.lr_low, model, EPOCHS),
         "good": run_sheet(book, "good", "A good rate, for many epochs", cell.lr_good, model, MANY),
     }
     curves = curves_sheet(book, runs, cell.few, model)
-    rules_table(rules, runs, cell)
-    panels(rules, points, runs, curves)
+    rules_sheet(rules, inputs_row, points, runs, curves, cell)
+    fitted = curve_chart("The good run's curve", points, curves, "good", width=20, height=14)
+    flow.charts(model.sheet, model.chart, fitted)
     rate_finder.finder_sheet(book, model)
     cycle.one_cycle_sheet(book, points, model)
 
@@ -135,9 +141,8 @@ def run_sheet(book: Book, run: str, title: str, lr: Any, model: Named, epochs: i
     sheet = book.sheet(
         run,
         f"{title}: one row an epoch",
-        f"The rate is lr_{run} on sheet 'rules'. The losses come first. How they come about stands on their right: the "
-        "parameters, the prediction for each training point, the gradients, the new parameters.",
-        "A new best error counts where it is smaller by more than a ten-thousandth.",
+        f"The rate is lr_{run} on sheet 'rules'. A training loss is taken before its step, a validation loss after "
+        "it. The validation error is the mean distance, up or down, between the curve and the validation points.",
     )
     all_points = np.tile(np.arange(len(model.y)), (epochs, 1))
 
@@ -151,33 +156,36 @@ def run_sheet(book: Book, run: str, title: str, lr: Any, model: Named, epochs: i
         parts=bumps.PARTS,
         freeze=2,
         short=True,
-        width=9.5,
-        epoch=counter(lambda t: previous(t.epoch + 1, 1), "counts the epochs"),
-        training_loss=loss(lambda t: bumps.step_losses(t, model, all_points), "mean of (y_hat - y)^2", MSE),
+        width=6,
+        epoch=counter(lambda t: previous(t.epoch + 1, 1), "counts", width=7),
+        training_loss=loss(lambda t: bumps.step_losses(t, model, all_points), "mean of (y_hat - y)^2", MSE, width=8),
         validation_loss=loss(
             lambda t: [mean(missed**2) for missed in t.valid_y_hat - model.valid_y],
-            "the same for the validation points, after the step",
+            "the same, validation points",
             "F.mse_loss(model(valid_x), valid_y)",
+            width=9,
         ),
         validation_error=loss(
             lambda t: [mean(tensor.abs(missed)) for missed in t.valid_y_hat - model.valid_y],
-            "mean of |y_hat - y|, validation points, after the step",
+            "mean of |y_hat - y|",
             "F.l1_loss(model(valid_x), valid_y)",
+            width=9,
         ),
         better=counter(
             lambda t: finite_or(where(less(t.validation_error, BETTER * previous(t.best_error, FAR)), 1, 0), 0),
-            "1 where the error is the best so far",
-            width=13,
+            "1 where the error is the best so far, by more than a ten-thousandth",
+            folded=True,
         ),
-        best_error=check(best("best_error", "validation_error", FAR), "the smallest error so far"),
-        best_epoch=counter(best("best_epoch", "epoch", 1), "its epoch"),
-        best_training=check(best("best_training", "training_loss", 0), "the training loss of that epoch"),
+        best_error=check(best("best_error", "validation_error", FAR), "the smallest error so far", folded=True),
+        best_epoch=counter(best("best_epoch", "epoch", 1), "its epoch", folded=True),
+        best_training=check(best("best_training", "training_loss", 0), "the training loss of that epoch", folded=True),
         **bumps.training(model, all_points, lr),
         valid_y_hat=activation(
             lambda t: [predict(param, model.valid_bumps) for param in t.new_param],
             "y_hat of the validation points, by new_param",
             "model(valid_x)",
             parts=[f"point {number}" for number in range(1, len(model.valid_y) + 1)],
+            folded=True,
         ),
     )
     sheet.heat_map(t.new_param, DIVERGING)
@@ -190,8 +198,9 @@ def curves_sheet(book: Book, runs: Mapping[str, Named], few: Any, model: Named) 
         "What the charts on 'rules' draw",
         "The curve of each run after its last epoch, and the good run's losses up to the epoch that you typed into "
         "few; #N/A keeps the others out of the chart.",
+        details=True,
     )
-    sheet.width(1, 12)
+    sheet.width(1, 10)
     top, good = sheet.next_row, runs["good"]
     words = "the good run's bias and weights after epoch few"
     few_param = parameter(flow.row_of(good.new_param, few), words, "model.weight")
@@ -219,8 +228,75 @@ def curves_sheet(book: Book, runs: Mapping[str, Named], few: Any, model: Named) 
     return Named(**vars(t), **vars(losses))
 
 
-def rules_table(sheet: Sheet, runs: Mapping[str, Named], cell: Named) -> None:
-    """A table of what the losses of each run say, and which rules apply."""
+def rules_sheet(
+    sheet: Sheet, inputs_row: int, points: Named, runs: Mapping[str, Named], curves: Named, cell: Named
+) -> None:
+    """A column for each run: its rate, its losses, which rules apply, its curve, what that means, and its numbers."""
+    sheet.width(1, 31)
+    sheet.width(2, 41, 1 + len(RUNS))
+    row = sheet.next_row
+    for column, heading in enumerate((heading for heading, *_ in RULES.values()), start=2):
+        sheet.write(inputs_row - 1, column, heading, HEADING)
+    charts = [losses_chart(run, runs, curves) for run in RUNS]
+    for column, chart in enumerate(charts, start=2):
+        sheet.chart(row, column, chart)
+    row = sheet.row_from(sheet.top_of(row) + HIGH)
+    facts, rules = rules_of(runs, cell)
+    row = across(sheet, row, rules)
+    for column, run in enumerate(RUNS, start=2):
+        chart = curve_chart("Its curve after the last epoch", points, curves, run, width=7.6, height=6)
+        sheet.chart(row, column, chart)
+    row = sheet.row_from(sheet.top_of(row) + HIGH)
+    for line in range(3):
+        texts = [texts[line] for _, *texts in RULES.values()]
+        for column, text in enumerate(texts, start=2):
+            sheet.write(row, column, text, PROSE)
+        sheet.row_heights[row] = 15.5 * max(len(textwrap.wrap(text, 43)) for text in texts) + 4
+        row += 1
+    across(sheet, row + 1, facts)
+    sheet.print_on_one_page()
+
+
+def across(sheet: Sheet, row: int, blocks: Mapping[str, Column]) -> int:
+    """Blocks with a number for each run, a row each, beside their names and words. Returns the next free row."""
+    t = Named()
+    for name, each in blocks.items():
+        says = f"{name.replace('_', ' ')}: {each.words}"
+        sheet.write(row, 1, says, WRAPPED_NOTE)
+        sheet.row_heights[row] = 13.5 * len(textwrap.wrap(says, 38)) + 3
+        made = flow.place(sheet, row, 2, name, replace(each, formula=flow.formulas(each, t)), across=True)
+        if each.digits == APPLIES:
+            sheet.mark(made, made)
+        setattr(t, name, made)
+        row += 1
+    return row
+
+
+def losses_chart(run: str, runs: Mapping[str, Named], curves: Named) -> Any:
+    label, home, end = RUNS[run]
+    names = ("epoch", "training_loss", "validation_loss", "validation_error")
+    epoch, *losses = (runs[home][name][:end] for name in names)
+    if end is None:
+        epoch, *losses = curves.few_epoch, curves.few_training, curves.few_validation
+    shown = zip(names[1 : 4 if run == "many" else 3], losses, strict=False)
+    series = [
+        Series(name.replace("_", " "), epoch, each, width=2.25, color=color) for color, (name, each) in enumerate(shown)
+    ]
+    log = run == "high"
+    title, y_title = f"{label.capitalize()}: the losses", "loss (powers of ten)" if log else "loss"
+    ends = None if log else (0, 1)
+    return scatter(
+        title, "epoch", y_title, series, width=7.6, height=6, log=log, y_range=ends, x_range=(0, end or EPOCHS)
+    )
+
+
+def curve_chart(title: str, points: Named, curves: Named, run: str, width: float, height: float) -> Any:
+    line = Series("curve", curves.drawn_x, curves[f"{run}_curve"], color=6, width=2.25)
+    return scatter(title, "x", "y", [*bumps.clouds(points), line], width=width, height=height)
+
+
+def rules_of(runs: Mapping[str, Named], cell: Named) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the losses of each run say, and which rules apply to it."""
 
     def at(name: str, back: bool = False) -> Array:
         """A column of each run in its last epoch, or a quarter of its epochs before."""
@@ -234,85 +310,39 @@ def rules_table(sheet: Sheet, runs: Mapping[str, Named], cell: Named) -> None:
         return np.array(found)
 
     def rule(applies: Any, words: str, otherwise: int = 0) -> Any:
-        return counter(lambda t: finite_or(where(applies(t), 1, 0), otherwise), words)
+        return counter(finite_or(where(applies, 1, 0), otherwise), words, digits=APPLIES)
 
-    def worse(t: Named) -> Any:
-        return greater(t.last_error, WORSE * t.lowest_error)
-
-    fell = "how much it fell in the last quarter: 1 - last / then"
+    training, validation, error = at("training_loss"), at("validation_loss"), at("validation_error")
+    lowest, then = at("best_error"), at("best_training")
+    fell_training = 1 - training / at("training_loss", back=True)
+    fell_validation = 1 - validation / at("validation_loss", back=True)
+    worse = greater(error, WORSE * lowest)
+    fell = "how much it fell in the last quarter, 1 - last / then"
     facts: dict[str, Any] = {
         "rate": check([cell[f"lr_{home}"] for _, home, _ in RUNS.values()], "the learning rate", digits=PRECISE),
         "epochs": counter([cell.few if end is None else end for _, _, end in RUNS.values()], "how many it ran"),
-        "last_training": loss(at("training_loss"), "last training loss"),
-        "last_validation": loss(at("validation_loss"), "last validation loss"),
-        "fell_training": check(lambda t: 1 - t.last_training / at("training_loss", back=True), fell, digits="0.0%"),
-        "fell_validation": check(
-            lambda t: 1 - t.last_validation / at("validation_loss", back=True), fell, digits="0.0%"
-        ),
-        "last_error": loss(at("validation_error"), "last validation error"),
-        "lowest_error": check(at("best_error"), "the smallest one"),
+        "last_training": loss(training, "training loss, at the end", digits=LARGE),
+        "last_validation": loss(validation, "validation loss, at the end", digits=LARGE),
+        "fell_training": check(fell_training, fell, digits="0%"),
+        "fell_validation": check(fell_validation, fell, digits="0%"),
+        "last_error": loss(error, "validation error, at the end", digits=LARGE),
+        "lowest_error": check(lowest, "the smallest one"),
         "lowest_epoch": counter(at("best_epoch"), "in this epoch"),
-        "training_then": loss(at("best_training"), "training loss of that epoch"),
+        "training_then": loss(then, "training loss of that epoch", digits=LARGE),
     }
     # Losses too large for any number are an error in a cell: the first rule applies then, the others do not.
     rules: dict[str, Any] = {
         "rate_too_high": rule(
-            lambda t: both(worse(t), greater(t.last_training, t.training_then)),
-            "error 10% above its lowest, training loss grew; or no number",
-            otherwise=1,
+            both(worse, greater(training, then)), "error 10% above its lowest, training loss grew", otherwise=1
         ),
         "train_longer": rule(
-            lambda t: both(greater(t.fell_training, FALLING), greater(t.fell_validation, FALLING)),
+            both(greater(fell_training, FALLING), greater(fell_validation, FALLING)),
             "both losses fell by over 5% in the last quarter",
         ),
-        "training_above": rule(
-            lambda t: greater(t.last_training, t.last_validation), "training loss above validation loss: more to learn"
-        ),
-        "too_many_epochs": rule(
-            lambda t: both(worse(t), greater(t.training_then, t.last_training)),
-            "error 10% above its lowest, training loss fell",
-        ),
+        "training_above": rule(greater(training, validation), "training loss above validation loss"),
+        "too_many_epochs": rule(both(worse, greater(then, training)), "error 10% above its lowest, training loss fell"),
     }
-    table = sheet.table(sheet.next_row, 2, len(RUNS))
-    labels(sheet, table.first, 1, (label for label, _, _ in RUNS.values()))
-    t = columns(table, **{name: replace(each, title=name.replace("_", " ")) for name, each in (facts | rules).items()})
-    for name in rules:
-        sheet.mark(t[name], t[name])
-    sheet.row_heights[table.head + 1] = 66
-    sheet.width(1, 18)
-    sheet.width(2, 12, table.next_column - 1)
-    sheet.print_on_one_page(upright=True)
-
-
-def panels(sheet: Sheet, points: Named, runs: Mapping[str, Named], curves: Named) -> None:
-    """For each run a chart of its losses, one of its curve, and its rule of thumb beside them."""
-    top = sheet.next_row
-    for number, (run, (heading, *lines)) in enumerate(RULES.items()):
-        row = top + number * 18
-        label, home, end = RUNS[run]
-        names = ("epoch", "training_loss", "validation_loss", "validation_error")
-        epoch, *losses = (runs[home][name][:end] for name in names)
-        if end is None:
-            epoch, *losses = curves.few_epoch, curves.few_training, curves.few_validation
-        shown = zip(names[1 : 4 if run == "many" else 3], losses, strict=False)
-        series = [
-            Series(name.replace("_", " "), epoch, each, width=2.25, color=color)
-            for color, (name, each) in enumerate(shown)
-        ]
-        log = run == "high"
-        title, y_title = f"{label.capitalize()}: the losses", "loss (powers of ten)" if log else "loss"
-        limits = None if log else (0, None)
-        chart = scatter(title, "epoch", y_title, series, width=12, height=8, log=log, y_range=limits)
-        sheet.write(row, 1, heading, HEADING)
-        sheet.chart(row + 1, 1, chart)
-        line = Series("curve", curves.drawn_x, curves[f"{run}_curve"], color=6, width=2.25)
-        chart = scatter("Its curve after the last epoch", "x", "y", [*bumps.clouds(points), line], width=11, height=8)
-        sheet.chart(row + 1, 6, chart)
-        row += 2
-        for text in lines:
-            wrapped = textwrap.wrap(text, 52)
-            labels(sheet, row, 11, wrapped, TEXT)
-            row += len(wrapped) + 1
+    return facts, rules
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -469,14 +499,14 @@ LEARNING_RATE = Lesson(
     things_to_try=[
         "On 'rules', set lr_high to 0.7. It works, and is so fast that 40 epochs are already too many. At 0.8 it "
         "works no more, and at 1E+9 the losses become too large for any number.",
-        "On 'rules', set lr_low to 0.1: now it is only a little slow. Watch the table of rules.",
+        "On 'rules', set lr_low to 0.1: now it is only a little slow. Watch which rules apply.",
         "On 'rules', set few to 10, then to 20: when do the rules no longer ask for more epochs?",
         "On 'model', set bump_width to 0.05. Narrow bumps catch each training point and say little of what lies "
         "between: lowest error doubles.",
         "On 'finder', type each suggestion into lr_good on 'rules'. A tenth is the careful one: 40 epochs are then "
         "not enough.",
         "On 'finder', set smoothing to 0: a single lucky mini-batch now decides, and both suggestions are far too low.",
-        "On 'one-cycle', set cycle_lr to 0.4: the constant rate goes wild, while one-cycle still settles.",
-        "On 'one-cycle', choose yes for cycle_momentum and set cycle_lr to 0.05.",
+        "On 'one-cycle', set cycle_lr to 0.1: the constant rate explodes, while one-cycle still settles.",
+        "On 'one-cycle', choose no for cycle_momentum and set cycle_lr to 0.3: the same without momentum.",
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, Book, Input, Series, scatter
 from sgdsheet.expr import Call
+from sgdsheet.lessons import flow
 from sgdsheet.lessons.bumps import MSE, PARTS, reference_training, shuffled, step_losses, training
 from sgdsheet.lessons.flow import Named, check, columns, counter, inputs, loss, steps, values
 from sgdsheet.tensor import Array, equal, finite_or, index, less_equal, minimum, previous, span, where
@@ -17,6 +18,7 @@ STEPS = 100
 BATCH = 4
 WARM_UP = 20  # steps that count for nothing: their smoothed loss is the mean of too few
 LOOK_BACK = 10
+FAR = 30  # the column right of the first screen, for what the chart draws
 FINE = "0.000000"
 INPUTS = (
     Input("lr_from", 0.001, "the rate of the first step", above=0),
@@ -38,17 +40,15 @@ def finder_sheet(book: Book, model: Named) -> None:
     sheet = book.sheet(
         "finder",
         "Find the learning rate in one short run",
-        f"The rate is far too low at first and grows with each of {STEPS} steps. First the loss hardly moves, then it "
-        "falls, and at last, where the rate is too high, it shoots up. There the finder stops: no more steps.",
-        f"Each step looks at {BATCH} training points only, a mini-batch, so the loss jumps. Read the smoothed loss: a "
-        "mean in which older losses count less and less.",
-        "It suggests two rates: where the smoothed loss falls fastest, and a tenth of the rate where it is lowest. A "
-        "good rate is near them. What this run has learned is thrown away.",
+        f"The rate grows with each of {STEPS} steps. First the loss hardly moves, then it falls, and at last, where "
+        f"the rate is too high, it shoots up. A step looks at {BATCH} points only, so read the smoothed loss.",
+        "Two rates are suggested: where the smoothed loss falls fastest, and a tenth of the rate where it is "
+        "lowest. What this run has learned is thrown away.",
     )
-    sheet.width(1, 21)
+    sheet.width(1, 19)
     top = sheet.next_row
     cell = inputs(sheet, *(spec.name for spec in INPUTS))
-    below, beta, ratio = sheet.next_row, cell.smoothing, cell.lr_to / cell.lr_from
+    below, beta, ratio = sheet.next_row - 1, cell.smoothing, cell.lr_to / cell.lr_from
     warm, looks_back = (np.arange(1, STEPS + 1) > first for first in (WARM_UP, WARM_UP + LOOK_BACK))
 
     def if_running(t: Named, then: Any, otherwise: Any) -> Any:
@@ -68,16 +68,18 @@ def finder_sheet(book: Book, model: Named) -> None:
 
     def shown(name: str) -> Any:
         words = f"{name} while running, for the chart: up to twice that of step {WARM_UP}"
-        return loss(lambda t: if_running(t, minimum(t[name], 2 * t.smoothed[WARM_UP - 1]), Call("NA")), words)
+        return loss(
+            lambda t: if_running(t, minimum(t[name], 2 * t.smoothed[WARM_UP - 1]), Call("NA")), words, folded=True
+        )
 
     t = steps(
         sheet,
         STEPS,
         "finder_",
-        row=top + 24,
-        freeze=3,
+        row=below + 6,
+        freeze=None,
         short=True,
-        step=counter(lambda t: previous(t.step + 1, 1), "counts the steps"),
+        step=counter(lambda t: previous(t.step + 1, 1), "counts the steps", width=19),
         rate=check(
             lambda t: cell.lr_from * ratio ** ((t.step - 1) / (STEPS - 1)),
             "lr_from * (lr_to / lr_from) ^ share of the way",
@@ -87,14 +89,15 @@ def finder_sheet(book: Book, model: Named) -> None:
         average=check(
             lambda t: beta * previous(t.average, 0) + (1 - beta) * t.loss,
             "smoothing * the one above + (1 - smoothing) * loss",
+            folded=True,
         ),
         smoothed=loss(lambda t: t.average / (1 - beta**t.step), "average / (1 - smoothing ^ step)"),
-        lowest=check(lowest, f"smallest smoothed loss so far, from step {WARM_UP} on"),
+        lowest=check(lowest, f"smallest smoothed loss so far, from step {WARM_UP} on", folded=True),
         running=counter(running, f"1 while smoothed is up to 4 * lowest, after step {WARM_UP}"),
         lr=check(
             lambda t: if_running(t, t.rate, 0), "the rate while running, then 0", torch="group['lr']", digits=FINE
         ),
-        fall=check(fall, f"smoothed - that of {LOOK_BACK} rows above, once that counts"),
+        fall=check(fall, f"smoothed - that of {LOOK_BACK} rows above, once that counts", folded=True),
         shown_loss=shown("loss"),
         shown_smoothed=shown("smoothed"),
     )
@@ -115,13 +118,12 @@ def finder_sheet(book: Book, model: Named) -> None:
         lowest_lr=check(lambda v: index(t.rate, v.lowest_step), "the rate there"),
         suggested_tenth=check(lambda v: v.lowest_lr / 10, "a tenth of that"),
     )
-    height, title = [0, t.smoothed[WARM_UP - 1]], "lines in the chart"
     mark = columns(
-        sheet.table(below + 6, 1, 2),
+        sheet.table(t.head, FAR, 2),
         "mark_",
-        height=check(height, f"up to smoothed of step {WARM_UP}", width=21, title=title),
-        steepest=check([fact.suggested_steepest] * 2, "suggested_steepest", width=15),
-        tenth=check([fact.suggested_tenth] * 2, "suggested_tenth", width=15),
+        height=check([0, t.smoothed[WARM_UP - 1]], f"up to smoothed of step {WARM_UP}", folded=True),
+        steepest=check([fact.suggested_steepest] * 2, "suggested_steepest", folded=True),
+        tenth=check([fact.suggested_tenth] * 2, "suggested_tenth", folded=True),
     )
     lines = [
         Series("loss", t.rate, t.shown_loss, color=5, width=1.25),
@@ -130,7 +132,8 @@ def finder_sheet(book: Book, model: Named) -> None:
         Series("suggested_tenth", mark.tenth, mark.height, color=2, width=1.75),
     ]
     title, x_title = "The loss as the rate grows", "learning rate (powers of ten)"
-    sheet.chart(top, 6, scatter(title, x_title, "loss", lines, width=22, height=11, log_x=True, y_range=(0, None)))
+    chart = scatter(title, x_title, "loss", lines, width=23, height=15, log_x=True, y_range=(0, None))
+    flow.charts(sheet, chart, row=top, left=sheet.column_from(sheet.left_of(t.table.next_column) + 120))
 
 
 def steps_sheet(book: Book, lr: Array, model: Named) -> list[Any]:
@@ -139,6 +142,7 @@ def steps_sheet(book: Book, lr: Array, model: Named) -> list[Any]:
         "finder steps",
         "The finder's run: one row a step",
         f"Each step looks at a mini-batch of {BATCH} training points, by the learning rate on sheet 'finder'.",
+        details=True,
     )
     looked = batches(len(model.y))
     names = [f"{number} of {looked.shape[1]}" for number in range(1, looked.shape[1] + 1)]
@@ -148,7 +152,7 @@ def steps_sheet(book: Book, lr: Array, model: Named) -> list[Any]:
         "finder_",
         parts=PARTS,
         short=True,
-        width=9.5,
+        width=6.5,
         points=counter(looked + 1, "which training points", parts=names),
         **training(model, looked, lr),
     )
