@@ -96,12 +96,13 @@ def one_cycle_sheet(book: Book, points: Named, model: Named) -> None:
     valid = [mean_loss(param, model.valid_across, model.valid_y) for param in last.values()]
     columns(
         ends,
+        width=12,
         end_training=loss([each[-1] for each in epoch], "training loss, last step", MSE),
         last_lowest=loss(list(map(smallest, epoch)), "smallest in the last epoch", MSE),
         last_highest=loss(list(map(largest, epoch)), "largest in the last epoch", MSE),
         end_validation=loss(valid, "validation loss, last step", MSE),
     )
-    size: dict[str, Any] = {"width": 12, "height": 8.5}
+    size: dict[str, Any] = {"width": 11.2, "height": 8.5}
 
     def chart(title: str, y_title: str, prefix: str, log: bool = False) -> Any:
         lines = [
