@@ -34,6 +34,7 @@ from sgdsheet.lessons.network import LEFT, explain, maps_sheet
 from sgdsheet.tensor import Array, equal, floor, index, mean, minimum, mod, span
 
 WIDE = 17  # the columns for a heading
+FAR = 28  # the column right of the first screen, for what a chart draws
 DIMS = 4  # dimensions of the two shapes that are tried against each other
 RIGHT = replace(LABEL, horizontal="right")
 AT = ("at_image", "at_channel", "at_row", "at_column")
@@ -69,36 +70,39 @@ def ranks_sheet(book: Book, given: Values) -> Array:
         "point at one of its numbers.",
         "Its shape says how many places each dimension has: a tensor of shape 3 x 4 has 3 * 4 = 12 numbers.",
     )
-    row = band(sheet, "Rank 0: a number", "No index: a temperature, a loss. Its shape is ().", 5)
+    sheet.width(LEFT, 4.7, LEFT + 2 * WIDE + 2)
+    top = sheet.next_row
+    row = band(sheet, "Rank 0: a number", "No index: a temperature, a loss. Its shape is ().", 4)
     words = book.inputs["number"].meaning
     put(sheet, "number", book.typed("number"), row, LEFT, "torch.tensor(number)", words, digits=PRECISE, role="input")
-    row = band(sheet, "Rank 1: a vector", "One index: the temperatures of four days.", 5)
+    row = band(sheet, "Rank 1: a vector", "One index: the temperatures of four days.", 4)
     put_data(sheet, "vector", given, row, LEFT, "one number a day")
-    row = band(sheet, "Rank 2: a matrix", "Two indices, row and column: three towns on four days.", 7)
-    put_data(sheet, "matrix", given, row, LEFT, "towns x days", SEQUENTIAL)
+    row = band(sheet, "Rank 2: a matrix", "Two indices, row and column: three towns on four days.", 6)
+    put_data(sheet, "matrix", given, row, LEFT, "towns x days; the darker a cell, the warmer", SEQUENTIAL)
     text = "Three indices: channel, row, column. The channels say how much red, green and blue light there is."
-    row = band(sheet, "Rank 3: a picture", text, 9)
-    words = "channels x rows x columns: red, green, blue. A flower in front of the sky"
+    row = band(sheet, "Rank 3: a picture", text, 8)
+    words = "channels x rows x columns: a flower in front of the sky. The stronger a colour, the more of its light"
     picture = put_data(sheet, "picture", given, row, LEFT, words)
     light(sheet, picture)
 
     text = "Four indices: which picture comes first. A network is given many at once: a batch. Here it is the picture "
-    row = band(sheet, "Rank 4: a batch", text + "above and its negative. A frame marks the cell that you choose.", 15)
+    row = band(sheet, "Rank 4: a batch", text + "above and its negative. A frame marks the cell that you choose.", 13)
     words = "pictures x channels x rows x columns: the picture, and 1 - picture"
     batch = np.stack([picture, 1 - picture])
     batch = put(sheet, "pictures", batch, row, LEFT, "torch.stack([picture, 1 - picture])", words)
     light(sheet, batch)
-    chosen = list(vars(inputs(sheet, *AT)).values())
+
+    left = LEFT + WIDE + 2
+    sheet.write(top, left - 1, "Each index that you give takes one dimension away", HEADING)
+    chosen = list(vars(inputs(sheet, *AT, row=top + 2, left=left - 1)).values())
+    sheet.width(left - 1, 11)
     for channel in range(len(LIGHTS)):
         sheet.frame(batch[:, channel], *place_of(batch, chosen))
     torch = [f"pictures[{', '.join(AT[:count])}]" for count in range(5)]
-    text = "Each index that you give takes one dimension away: with one, rank 3 is left."
-    row = band(sheet, "One dimension less", text, 8)
-    light(sheet, put(sheet, "one_picture", rest(batch, chosen[:1]), row, LEFT, torch[1]))
-    row = band(sheet, "And so on", "Two indices leave rank 2, three rank 1, four a number.", 8)
-    put(sheet, "one_channel", rest(batch, chosen[:2]), row, LEFT, torch[2], room=5)
-    put(sheet, "one_row", rest(batch, chosen[:3]), row, LEFT + 6, torch[3], room=5)
-    put(sheet, "one_number", rest(batch, chosen), row, LEFT + 12, torch[4], room=5)
+    light(sheet, put(sheet, "one_picture", rest(batch, chosen[:1]), top + 8, left, torch[1]))
+    put(sheet, "one_channel", rest(batch, chosen[:2]), top + 16, left, torch[2], scale=HEAT)
+    put(sheet, "one_row", rest(batch, chosen[:3]), top + 24, left, torch[3], scale=HEAT)
+    put(sheet, "one_number", rest(batch, chosen), top + 28, left, torch[4])
     return picture
 
 
@@ -125,18 +129,18 @@ def order_sheet(book: Book, given: Values) -> None:
         book,
         "order",
         "The same cells in another order",
-        "Nothing is computed here: each cell is one of the twelve on top. The colours show where each has gone, and a "
-        "frame marks the one that you follow.",
+        "Nothing is computed here: each cell is one of the twelve on top. The colours show where each has gone, "
+        "from the lightest, the smallest, to the darkest; a frame marks the one that you follow.",
         "In memory the twelve stand in one row, as in flat. A view only says how that row is cut into pieces.",
     )
     follow = inputs(sheet, "follow").follow
-    row = band(sheet, "Twelve cells", "Three rows of four: type other numbers if you like.", 7)
+    row = band(sheet, "Twelve cells", "Three rows of four: type other numbers if you like.", 6)
     cells = put_data(sheet, "cells", given, row, LEFT, "type here", HEAT)
     i, j = floor(follow / 4), mod(follow, 4)
     sheet.frame(cells, *place_of(cells, (i, j)))
 
     def show(name: str, heading: str, text: str, torch: str, array: Array, *indices: Any) -> None:
-        row = band(sheet, heading, text, 5 if array.ndim == 1 else 7)
+        row = band(sheet, heading, text, {1: 4, 2: 7, 3: 5}[array.ndim])
         array = put(sheet, name, array, row, LEFT, torch, scale=HEAT, digits=PRECISE)
         sheet.frame(array, *place_of(array, indices))
 
@@ -166,7 +170,9 @@ def reductions_sheet(book: Book, given: Values, picture: Array) -> None:
     sheet.width(1, 16)
     sheet.width(2, 13, 20)
     top = sheet.next_row
-    rain = data(typed(given["rain"]), "mm of rain: towns x quarters", "rain", PRECISE)
+    rain = data(
+        typed(given["rain"]), "mm of rain, towns x quarters: type here. The darker, the more rain", "rain", PRECISE
+    )
     rain = labelled(sheet, "rain", rain, top, 1, TOWNS, QUARTERS)
     sheet.heat_map(rain, SEQUENTIAL)
     below, beside = top + 3 + len(TOWNS) + 1, 2 + len(QUARTERS) + 1
@@ -231,11 +237,12 @@ def dot_product_sheet(book: Book, given: Values) -> None:
         ),
     )
     lines = []
-    for name, arrow, column in (("u", u, 2), ("v", v, 5)):
+    for name, arrow, column in (("u", u, FAR), ("v", v, FAR + 3)):
         line, words = np.array([[0, 0], arrow], dtype=object), f"from 0, 0 to {name}"
-        line = put(sheet, f"{name}_arrow", line, row + 13, column, "", words, None, 0, PRECISE, "check")
+        line = put(sheet, f"{name}_arrow", line, row, column, "", words, None, 0, PRECISE, "check")
         lines.append(Series(name, line[:, 0], line[:, 1], points=True, width=3))
-    chart = scatter("u and v", "to the right", "up", lines, width=12, height=12, x_range=(-5, 5), y_range=(-5, 5))
+    sheet.fold(FAR, FAR + 4)
+    chart = scatter("u and v", "to the right", "up", lines, width=15, height=14, x_range=(-5, 5), y_range=(-5, 5))
     sheet.chart(row, 8, chart)
 
 
@@ -251,13 +258,13 @@ def matrix_product_sheet(book: Book, given: Values) -> None:
     sheet.width(1, 14)
     cell = inputs(sheet, "at_shopper", "at_shop")
     top, left = sheet.next_row, 3 + len(GOODS)
-    prices = data(typed(given["prices"]), "goods x shops", "prices", PRECISE)
+    prices = data(typed(given["prices"]), "goods x shops: type here", "prices", PRECISE)
     prices = labelled(sheet, "prices", prices, top, left, GOODS, SHOPS)
     labels(sheet, top + 1, 1, FRAMED, TEXT)
     row = top + 3 + len(GOODS) + 1
-    lists = data(typed(given["lists"]), "shoppers x goods: how much of each", "lists", PRECISE)
+    lists = data(typed(given["lists"]), "shoppers x goods, how much of each: type here", "lists", PRECISE)
     lists = labelled(sheet, "lists", lists, row, 1, SHOPPERS, GOODS)
-    bills = activation(tensor.matmul(lists, prices), "lists @ prices", "lists @ prices", SHORT)
+    bills = activation(tensor.matmul(lists, prices), "lists @ prices; the darker, the dearer", "lists @ prices", SHORT)
     bills = labelled(sheet, "bills", bills, row, left, SHOPPERS, SHOPS)
     sheet.heat_map(bills, SEQUENTIAL)
     framed_row, framed_column = place_of(bills, (cell.at_shopper, cell.at_shop))
@@ -281,8 +288,8 @@ def matrix_product_sheet(book: Book, given: Values) -> None:
     framed = Call("INDEX", span(bills), cell.at_shopper + 1, cell.at_shop + 1)
     values(
         sheet,
-        pairs_sum=activation(tensor.sum(t.pairs), "the sum of the pairs", f"{i} @ {j}"),
-        framed=activation(framed, "what stands in the frame: the same", "(lists @ prices)[at_shopper, at_shop]"),
+        pairs_sum=activation(tensor.sum(t.pairs), "the sum of the pairs", f"{i} @ {j}", SHORT),
+        framed=activation(framed, "what stands in the frame: the same", "(lists @ prices)[at_shopper, at_shop]", SHORT),
     )
 
 
@@ -293,8 +300,11 @@ def broadcasting_sheet(book: Book, given: Values) -> None:
         "Broadcasting: calculating with different shapes",
         "Two tensors of one shape are added number by number. If a dimension of one has size 1 and that of the other "
         "does not, then the one is repeated along it until both have the same shape.",
-        "Nothing is really copied: each cell refers to the one number again and again. Click on a few to see it.",
+        "Nothing is really copied: each cell refers to the one number again and again. Click on a few to see it. The "
+        "darker a cell, the larger its number; blue is below 0.",
     )
+    sheet.width(LEFT, 5, 60)
+    beside = sheet.next_row + 9
 
     def show(name: str, array: Any, column: int, torch: str, scale: Scale | None, digits: str = SHORT) -> Array:
         return put(sheet, name, array, row, LEFT + column, torch, scale=scale, room=5, digits=digits)
@@ -323,27 +333,27 @@ def broadcasting_sheet(book: Book, given: Values) -> None:
     means = show("row_mean", list(map(mean, square)), 5, "square.mean(dim=1)", None)
     show("intended", square - means[:, None], 10, "square - row_mean[:, None]", DIVERGING)
     show("mistaken", square - means, 15, "square - row_mean", DIVERGING)
-    fitting(book, sheet)
+    fitting(book, sheet, beside, LEFT + 19)
 
 
-def fitting(book: Book, sheet: Sheet) -> None:
-    """Two shapes that the reader types, and whether they fit."""
-    row = sheet.next_row
-    sheet.write(row, 1, "Do two shapes fit?", HEADING)
+def fitting(book: Book, sheet: Sheet, row: int, left: int) -> None:
+    """Two shapes that the reader types, and whether they fit, beside the rest."""
+    sheet.write(row, left, "Do two shapes fit?", HEADING)
     note = "Type a size into each yellow cell; where a shape has fewer than four dimensions, type 1 in front of it."
-    sheet.write(row + 1, 1, note, NOTE)
+    sheet.write(row + 1, left, note, NOTE)
+    cells = left + 3  # beside their names
     sizes = np.empty((2, DIMS), dtype=object)
     for position, shape in enumerate(SIZES):
-        sheet.write(row + 2 + position, 1, f"shape_{shape}", LABEL)
+        sheet.write(row + 2 + position, left, f"shape_{shape}", LABEL)
         for dim, name in enumerate(size_names(shape)):
             size = flow.Column("input", book.typed(name), book.inputs[name].meaning, digits=WHOLE)
-            sizes[position, dim] = place(sheet, name, size, row + 2 + position, LEFT + dim).item()
+            sizes[position, dim] = place(sheet, name, size, row + 2 + position, cells + dim).item()
     a, b = sizes
 
     def whole(name: str, array: Any, offset: int, words: str, torch: str) -> Array:
-        sheet.write(row + offset, 1, name, LABEL)
-        sheet.write(row + offset, LEFT + DIMS, words, NOTE)
-        return place(sheet, name, check(array, words, torch, WHOLE), row + offset, LEFT)
+        sheet.write(row + offset, left, name, LABEL)
+        sheet.write(row + offset, cells + DIMS, words, NOTE)
+        return place(sheet, name, check(array, words, torch, WHOLE), row + offset, cells)
 
     fits = tensor.where(tensor.either(equal(a, b), equal(minimum(a, b), 1)), 1, 0)
     words = "1 where both sizes are the same or one of them is 1, else 0"
@@ -366,21 +376,21 @@ def batch_sheet(book: Book, given: Values) -> None:
         "makes three lines at once, as a layer of a network does.",
     )
     sheet.width(1, 15)
-    sheet.width(2, 12, 13)
+    sheet.width(2, 9, 13)
     top, count = sheet.next_row, len(given["data_x"])
     parts, names = ("slope", "intercept"), ("line 0", "line 1", "line 2")
     a = flow.parameter(typed(given["a"]), "a line", "a", PRECISE, absolute=True)
     a = labelled(sheet, "a", a, top, 1, (), parts)
     lines = flow.parameter(typed(given["lines"]), "three lines, one a column", "lines", PRECISE, absolute=True)
-    lines = labelled(sheet, "lines", lines, top, 5, parts, names)
+    lines = labelled(sheet, "lines", lines, top, 6, parts, names)
 
-    table = sheet.table(top + 19, 1, count)
+    table = sheet.table(top + 15, 1, count)
     sheet.repeat_rows(table.head, table.first - 1)
     t = flow.columns(
         table,
-        width=13,
+        width=9,
         data_x=data(typed(given["data_x"]), "what is known", "x", width=15),
-        data_y=data(typed(given["data_y"]), "what to predict", "y", width=15),
+        data_y=data(typed(given["data_y"]), "what to predict", "y"),
         x=activation(
             lambda t: np.stack([t.data_x, np.ones_like(t.data_x)], axis=1),
             "data_x and a 1",
@@ -403,7 +413,7 @@ def batch_sheet(book: Book, given: Values) -> None:
     grad = flow.gradient(grad, "2 * x.T @ error / n: how mse changes with slope and intercept", "a.grad")
     in_row(sheet, "grad", grad, top + 6, 1)
     mses = [mean(column**2) for column in t.errors.T]
-    in_row(sheet, "mses", loss(mses, "one a line", "((x @ lines - y[:, None]) ** 2).mean(dim=0)"), top + 5, 5)
+    in_row(sheet, "mses", loss(mses, "one a line", "((x @ lines - y[:, None]) ** 2).mean(dim=0)"), top + 5, 6)
 
     sheet.write(top + 8, 1, "One point at a time", HEADING)
     point = minimum(inputs(sheet, "point", row=top + 9).point, count - 1) + 1  # with other data there may be fewer
@@ -420,9 +430,16 @@ def batch_sheet(book: Book, given: Values) -> None:
     )
     cloud = Series("points", t.data_x, t.data_y, points=True, line=False)
     line = Series("x @ a", t.data_x, t.y_hat, color=3, width=2.5)
-    sheet.chart(top, 10, scatter("One line: x @ a", "x", "y", [cloud, line], width=12))
     three = [Series(name, t.data_x, t.y_hats[:, k], color=k + 1) for k, name in enumerate(names)]
-    sheet.chart(top, 16, scatter("Three lines: x @ lines", "x", "y", [cloud, *three], width=12))
+    size: dict[str, Any] = {"width": 18, "height": 9.6}
+    flow.charts(
+        sheet,
+        scatter("One line: x @ a", "x", "y", [cloud, line], **size),
+        scatter("Three lines: x @ lines", "x", "y", [cloud, *three], **size),
+        across=1,
+        row=top,
+        left=sheet.column_from(sheet.left_of(table.next_column) + 10),
+    )
 
 
 def band(sheet: Sheet, heading: str, text: str, height: int) -> int:
