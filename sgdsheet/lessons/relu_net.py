@@ -677,7 +677,7 @@ def mlp_maps(sheet: Sheet, top: int, left: int, x: Array, net: Net, cell: Named)
 
     counts = visits((x[:, 0], along, half), (x[:, 1], down, half), edges=True)
     counts = check(counts, "how many points each cell of the map holds", digits="0;-0;")
-    sheet.dot(y_hat, flow.headed(sheet, top + 4, far, "map_points", counts))
+    sheet.dot(y_hat, place(sheet, top + 3, far, "map_points", counts))
     sheet.fold(far, far + MAP - 1)
 
 

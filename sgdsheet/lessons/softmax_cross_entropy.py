@@ -10,12 +10,13 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, HEAT, PRECISE, SHORT, SPARSE, WHOLE, Book, Input, Series, Sheet, bars, scatter
-from sgdsheet.book.style import LABEL, NOTE
+from sgdsheet.book.style import HEADING, LABEL, NOTE
+from sgdsheet.expr import Call
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
 from sgdsheet.lessons.flow import Named, activation, check, counter, data, gradient, inputs, loss, typed, values
 from sgdsheet.lessons.lesson import Lesson
-from sgdsheet.tensor import Array, argmax, equal, exp, index, largest, log, maximum, mean, one_hot, where
+from sgdsheet.tensor import Array, argmax, equal, exp, index, largest, log, maximum, mean, one_hot, span, where
 from sgdsheet.tensor import sum as total
 
 ANIMALS = ("cat", "dog", "bird", "fish", "horse")
@@ -84,6 +85,8 @@ def one_example_sheet(book: Book, logits: Any) -> tuple[Named, Any]:
     top = sheet.next_row
     table = sheet.table(top, 2, len(ANIMALS))
     labels = names(sheet, table.first, ANIMALS)
+    sheet.write(top - 2, 4, Call("INDEX", span(labels), cell.label + 1), HEADING)
+    sheet.write(top - 3, 4, "it really is a", NOTE)
     t = flow.columns(
         table,
         width=10,
@@ -319,8 +322,8 @@ def mistake_sheet(book: Book) -> None:
     def formulas(z: Any, p: Any) -> dict[str, Any]:
         entropy, squared = "F.binary_cross_entropy_with_logits(z, 1)", "F.mse_loss(F.sigmoid(z), 1)"
         return {
-            "cross_entropy": loss(binary_cross_entropy(-1 * z, z), "-log(p)", entropy),
-            "squared_error": loss((1 - p) ** 2, "(1 - p)^2", squared),
+            "cross_entropy": loss(binary_cross_entropy(-1 * z, z), "-log(p): cross-entropy", entropy),
+            "squared_error": loss((1 - p) ** 2, "(1 - p)^2: squared error", squared),
             "grad_cross_entropy": gradient(p - 1, "p - 1", "z.grad"),
             "grad_squared_error": gradient(-2 * (1 - p) * p * (1 - p), "-2 * (1 - p) * p * (1 - p)", "z.grad"),
         }
