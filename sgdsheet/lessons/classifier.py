@@ -41,7 +41,7 @@ BRUSH = 28 / 7  # a cell to paint is so many characters wide: 28 pixels
 DOT = '0;-0;"\u00b7"'
 PAINTED = 17  # the digit that is painted at first, among the held-out ones
 MISREAD = 6  # as many of the digits that are read wrongly are shown
-NUMBER, IS, READ = '"no. "0;', '"is a "0;;"is a "0', '"read as "0;;"read as "0'  # nothing where there is none
+NUMBER, IS, READ = '"no. "0;;', '"is a "0;;"is a "0', '"read as "0;;"read as "0'  # nothing where there is none
 RELU = f"sum of window * filter / {FULL}, + bias; 0 where that is below 0"
 TORCH_RELU = "F.relu(F.conv2d(x, conv.weight, conv.bias))"
 
@@ -201,7 +201,7 @@ def accuracy_sheet(sheet: Sheet, t: Named, pixels: Array) -> None:
         tensor.where(tensor.greater_equal(wrong, k), Call("MATCH", k, tensor.span(t.wrong_so_far), 0), -1)
         for k in range(1, MISREAD + 1)
     ]
-    says: dict[str, Any] = {"across": True, "number_format": "0;"}
+    says: dict[str, Any] = {"across": True, "number_format": "0;;0"}
     number = sheet.place("misread_number", number, "check", below, LEFT, words="its number, for digit", **says)
 
     def of_it(column: Array) -> list[Any]:

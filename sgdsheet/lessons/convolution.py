@@ -287,7 +287,7 @@ TRY = [
     "On 'convolution', change label: it shows another digit. Is it read rightly?",
     "Choose another filter_1 from its drop-down: 'blur', 'outline', 'left edge'. What does its map find?",
     "Choose 'own 1' as filter_1 and type numbers of your own into its 3 by 3 cells in presets.",
-    "Click a cell of a map: its formula names the nine cells of the picture, and the filter.",
+    "On 'convolution', click a cell of conv1: its formula names the nine cells of the picture, and the filter.",
     "On 'pictures', type 1 into some cells, or 0: draw, and look at 'convolution' again.",
     "On 'dropout', set p to 0, then 0.2, 0.5 and 0.9: more and more cells are dropped, and those that stay grow.",
 ]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sgdsheet.errors import Error
 from sgdsheet.lessons.data import Source
-from sgdsheet.lessons.pictures import digits, held_out, load_picture, read_digits, read_picture
+from sgdsheet.lessons.pictures import LARGE, digits, enlarged, held_out, load_picture, read_digits, read_picture
 
 HALF = np.array([[0, 255], [0, 255]], dtype=np.uint8)  # dark on the left, light on the right
 
@@ -122,6 +122,19 @@ def test_digits() -> None:
     assert (pixels.min(), pixels.max()) == (0, 16)
     assert set(labels) == set(range(10))
     assert held_out(len(labels)).sum() == 359
+
+
+def test_large_digits_are_clear_ones_that_no_weight_was_trained_on() -> None:
+    pixels, labels = digits()
+    chosen = list(LARGE)
+    assert labels[chosen].tolist() == list(range(10))
+    assert held_out(len(labels))[chosen].all()
+    large = enlarged(pixels[chosen])
+    assert large.shape == (10, 28, 28)
+    np.testing.assert_array_equal(large, large.round(1))
+    assert (large.min(), large.max()) == (0, 1)
+    small = large[:, 2:26, 2:26].reshape(10, 8, 3, 8, 3).mean((2, 4)) * 16
+    assert np.abs(small - pixels[chosen]).mean() < 1.5, "each is still the digit that it was"
 
 
 def test_a_csv_of_digits(tmp_path: Path) -> None:
