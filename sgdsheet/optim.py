@@ -627,7 +627,8 @@ class Variant:
     """An optimiser with flags that decide its formulas, and with the hyperparameters that it begins with on a sheet.
 
     Those that are not in `start` begin with torch's defaults; those in `without` keep them and have no cell. `limits`
-    says what makes sense for one of them where that is less than otherwise.
+    says what makes sense for one of them where that is less than otherwise. `summary` says what it is in a sentence,
+    where that is not what the optimiser's says.
     """
 
     name: str
@@ -635,6 +636,7 @@ class Variant:
     start: dict[str, float] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -733,9 +735,25 @@ def _first(lr: Any) -> Any:
 
 PLAIN, SCALED, ADAM = "steps along the gradient", "steps scaled by past gradients", "Adam and its relatives"
 SGDS = (
-    Variant("SGD", without=("momentum", "dampening")),
-    Variant("Momentum", start={"momentum": 0.9}),
-    Variant("Nesterov", {"nesterov": True}, {"momentum": 0.9}, ("dampening",), {"momentum": {"above": 0}}),
+    Variant(
+        "SGD",
+        without=("momentum", "dampening"),
+        summary="Plain stochastic gradient descent: each step goes lr times the gradient downhill, and forgets it.",
+    ),
+    Variant(
+        "Momentum",
+        start={"momentum": 0.9},
+        summary="Each step goes by a buffer that keeps a share, momentum, of all earlier gradients: it gathers speed "
+        "and rolls on like a ball.",
+    ),
+    Variant(
+        "Nesterov",
+        {"nesterov": True},
+        {"momentum": 0.9},
+        ("dampening",),
+        {"momentum": {"above": 0}},
+        "Momentum that looks ahead: the step goes by the buffer as it will be after one more gradient like this.",
+    ),
 )
 OPTIMIZERS: dict[str, Optimizer] = {
     each.name: each

@@ -68,7 +68,8 @@ def scatter(
     """
     chart = ScatterChart()
     chart.scatterStyle = "lineMarker"
-    _dress(chart, title, (x_title, x_range), (y_title, y_range), len(series), width, height)
+    named = sum(each.label != "" for each in series)
+    _dress(chart, title, (x_title, x_range), (y_title, y_range), named, width, height)
     if log:
         chart.y_axis.scaling.logBase = 10
         chart.y_axis.number_format = "0E+0"

@@ -10,17 +10,20 @@ import numpy as np
 
 from sgdsheet.book import Book, Input, Series, Sheet, scatter, typed
 from sgdsheet.book.style import TEXT
+from sgdsheet.expr import Call, Range
 from sgdsheet.hyperparameters import arguments
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import check_columns, csv_columns, noisy_line
-from sgdsheet.lessons.flow import Column, Named, check, counter, data, gradient, inputs, loss, parameter, steps
+from sgdsheet.lessons.flow import Column, Named, check, counter, data, gradient, inputs, loss, parameter, state, steps
 from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.lessons.schedules import cosine, one_cycle
+from sgdsheet.lessons.surface import inside, reference_inside, reference_valley, valley
 from sgdsheet.optim import OPTIMIZERS as CATALOGUE
 from sgdsheet.optim import Optimizer, Variant
 from sgdsheet.tensor import both, equal, finite_or, floor, greater, greater_equal, mean, minimum, mod, previous, where
 
 EPOCHS = 6
+PATH_STEPS = 100  # of the two paths, without momentum and with it
 PARTS = ("intercept", "slope")
 FAR = 1e300  # stands for the mean squared gradient of an epoch that diverged beyond all numbers
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle", "anneal")
@@ -31,41 +34,56 @@ RUNS = {
     for variant in optimizer.variants or (Variant(optimizer.name),)
 }
 
+FOLDED = ("mu_next", "rho_inf", "rho_t", "lowest", "highest", "r")  # what a sheet has no room for in its first screen
+RACERS = ("racer_1", "racer_2", "racer_3", "racer_4")
+FIRST = [*dict.fromkeys([name for name in ("SGD", "Momentum", "RMSprop", "Adam") if name in RUNS] + [*RUNS] * 4)]
+
 
 def build(book: Book, given: Mapping[str, Any]) -> None:
-    """The sheets `setup`, `race`, and one for each optimiser."""
+    """The sheets `setup`, `race`, `two paths`, `average_grad`, and one for each optimiser."""
     check_columns(given, 1_000_000 // EPOCHS, "optimizers")
     book.summary = about(len(given["data_x"]))
     setup = setup_sheet(book, given)
+    setup.land = valley(book, setup.x, setup.y, *setup.start)
     race = book.sheet(
         "race",
-        "The race",
-        "The mean loss over all points before each step, and the way of the parameters. Each learning rate is on the "
-        "optimiser's own sheet.",
+        "The race: choose four",
+        "The mean loss over all points before each step, and the ways over the valley of the loss. Each learning rate "
+        "is on the optimiser's own sheet.",
     )
-    race_sheet(race, {name: optimizer_sheet(book, *run, setup) for name, run in RUNS.items()}, setup)
+    two_paths_sheet(book, setup)
+    averages = book.sheet(
+        "average_grad",
+        "average_grad: a running mean of the gradient, and torch's momentum_buffer",
+        "momentum_buffer is 1 / (1 - beta) times average_grad. Dampened by beta it is average_grad itself but for step "
+        "1, where torch takes the whole gradient: they differ by beta^step * the first gradient, soon by nothing.",
+    )
+    runs: dict[str, Named] = {}
+    for name, run in RUNS.items():
+        runs[name] = optimizer_sheet(book, *run, setup, runs)
+    average_sheet(averages, next(iter(runs.values())).grad[:, 1])
+    race_sheet(book, race, runs, setup)
 
 
 def setup_sheet(book: Book, given: Mapping[str, Any]) -> Named:
     sheet = book.sheet(
         "setup",
         "What all share: the start, the schedule, the points",
-        "The schedule says by what each optimiser's own learning rate is multiplied at each step.",
-        "torch.optim.lr_scheduler: step is StepLR, exponential ExponentialLR, cosine CosineAnnealingLR, one-cycle "
-        "OneCycleLR (momentum left alone), anneal ReduceLROnPlateau with patience 0.",
+        "The schedule says by what each optimiser's own learning rate is multiplied at each step. It is torch's StepLR,"
+        " ExponentialLR, CosineAnnealingLR, OneCycleLR (momentum left alone) or ReduceLROnPlateau (anneal).",
     )
-    start = inputs(sheet, "start_intercept", "start_slope")
-    cell = inputs(sheet, *(spec.name for spec in SCHEDULE))
+    sheet.width(1, 11, 11)
+    cell = inputs(sheet, "start_intercept", "start_slope", *(spec.name for spec in SCHEDULE), across=True)
     row, points = sheet.next_row, len(given["data_x"])
     total, first = points * EPOCHS, 1 / cell.div_factor
     known = steps(
         sheet,
         points,
         freeze=None,
+        width=11,
         data_x=data(typed(given["data_x"]), "what is known", "x", absolute=True),
         data_y=data(typed(given["data_y"]), "what to predict", "y", absolute=True),
     )
-    sheet.width(1, 20)
 
     def chosen(t: Named) -> Any:
         factor: Any = np.array(1, dtype=object)
@@ -78,8 +96,11 @@ def setup_sheet(book: Book, given: Mapping[str, Any]) -> Named:
         total,
         row=row,
         left=4,
+        freeze=1,
+        width=11,
         step=counter(lambda t: previous(t.step + 1, 1), "counts the steps"),
         epoch=counter(lambda t: floor((t.step - 1) / points) + 1, "passes over the data"),
+        factor=check(chosen, "of the schedule that was chosen; 1 for constant and anneal"),
         factor_step=check(
             lambda t: cell.step_gamma ** floor((t.epoch - 1) / cell.step_size), "step_gamma ^ whole step_sizes so far"
         ),
@@ -89,24 +110,146 @@ def setup_sheet(book: Book, given: Mapping[str, Any]) -> Named:
             lambda t: one_cycle(t.step, total, cell.pct_start, (first, 1, first / cell.final_div_factor)),
             "up from 1/div_factor, then down",
         ),
-        factor=check(chosen, "the one that was chosen; 1 for constant and anneal"),
     )
-    curves = [Series(schedule, t.step, t[factor_name(schedule)]) for schedule in SCHEDULES[1:5]]
+    curves = [Series(name, t.step, t[factor_name(name)], width=1.25) for name in SCHEDULES[1:5]]
+    curves.append(Series("the chosen one", t.step, t.factor, color=6, width=3))
     title = "What the schedule makes of the learning rate"
-    sheet.chart(row, 12, scatter(title, "step", "factor", curves, height=10))
-    return Named(x=known.data_x, y=known.data_y, start=[*vars(start).values()], step=t.step, factor=t.factor, cell=cell)
+    chart = scatter(title, "step", "factor", curves, width=18, height=13, x_range=(0, total), y_range=(0, 1))
+    sheet.chart(t.first, 12, chart)
+    start = [cell.start_intercept, cell.start_slope]
+    return Named(x=known.data_x, y=known.data_y, start=start, step=t.step, factor=t.factor, cell=cell)
 
 
 def factor_name(schedule: str) -> str:
     return f"factor_{schedule.replace('-', '_')}"
 
 
-def optimizer_sheet(book: Book, optimizer: Optimizer, variant: Variant, setup: Named) -> Named:
+def two_paths_sheet(book: Book, setup: Named) -> None:
+    sheet = book.sheet(
+        "two paths",
+        "What momentum looks like: two paths, without and with it",
+        "Both go by the mean gradient of all points, with the same learning rate. Plain SGD forgets each gradient; the "
+        "buffer keeps a share of all before, so that the path gathers speed and rolls past the bottom like a ball.",
+    )
+    cell = inputs(sheet, "path_lr", "path_momentum", across=True)
+    x, y = setup.x, setup.y
+
+    def errors(param: Any) -> list[Any]:
+        return [slope * x + intercept - y for intercept, slope in param]
+
+    def grads(param: Any) -> Any:
+        return [[2 * mean(error), 2 * mean(error * x)] for error in errors(param)]
+
+    def way(param: Any) -> Any:
+        return np.stack([*inside(setup.land, param[:, 0], param[:, 1]).values()], axis=1)
+
+    t = steps(
+        sheet,
+        PATH_STEPS,
+        "path_",
+        parts=PARTS,
+        freeze=2,
+        short=True,
+        step=counter(np.arange(1, PATH_STEPS + 1), "row"),
+        param=parameter(
+            lambda t: previous(t.new_param, setup.start), "new_param above", "param", parts=PARTS, width=11
+        ),
+        loss=loss(lambda t: [mean(error**2) for error in errors(t.param)], "mean of (y_hat - y)^2", "loss"),
+        grad=gradient(lambda t: grads(t.param), "2 * mean of (y_hat - y), of x * (y_hat - y)", "grad", parts=PARTS),
+        momentum_buffer=state(
+            lambda t: cell.path_momentum * previous(t.momentum_buffer, np.zeros(2)) + t.grad,
+            "momentum * buffer above + grad",
+            "state['momentum_buffer']",
+            parts=PARTS,
+        ),
+        new_param=parameter(
+            lambda t: t.param - cell.path_lr * t.momentum_buffer, "param - lr * buffer", "after the step", parts=PARTS
+        ),
+        plain_param=parameter(
+            lambda t: previous(t.plain_param - cell.path_lr * t.plain_grad, setup.start),
+            "without momentum",
+            parts=PARTS,
+            folded=True,
+        ),
+        plain_loss=loss(lambda t: [mean(error**2) for error in errors(t.plain_param)], "without", folded=True),
+        plain_grad=gradient(lambda t: grads(t.plain_param), "without momentum", parts=PARTS, folded=True),
+        way=parameter(lambda t: way(t.param), "as the picture shows it", parts=PARTS, folded=True),
+        plain_way=parameter(lambda t: way(t.plain_param), "as the picture shows it", parts=PARTS, folded=True),
+    )
+    plain, yours = "momentum 0", "your momentum"
+    ways = [
+        *setup.land.series,
+        Series(plain, t.plain_way[:, 0], t.plain_way[:, 1], points=True, color=0),
+        Series(yours, t.way[:, 0], t.way[:, 1], points=True, color=3),
+    ]
+    losses = [Series(plain, t.step, t.plain_loss, color=0), Series(yours, t.step, t.loss, color=3)]
+    left = t.table.next_column + 1
+    sheet.width(left - 1, 2)
+    sheet.chart(t.first, left, scatter("The two paths", "intercept", "slope", ways, width=21, height=9.6))
+    title, log = "Their losses", "mean loss (powers of ten)"
+    chart = scatter(title, "step", log, losses, log=True, x_range=(0, PATH_STEPS), width=21, height=5.6)
+    sheet.chart(t.first + 19, left, chart)
+
+
+def average_sheet(sheet: Sheet, grad: Any) -> None:
+    cell = inputs(sheet, "beta", across=True)
+    t = steps(
+        sheet,
+        len(grad),
+        freeze=2,
+        average_step=counter(np.arange(1, len(grad) + 1), "step", title="step"),
+        noisy_grad=gradient(grad, "the slope's, of one point a step: sheet 'SGD'", ".grad", width=13),
+        average_grad=state(
+            lambda t: cell.beta * previous(t.average_grad, 0) + (1 - cell.beta) * t.noisy_grad,
+            "beta * average_grad + (1 - beta) * grad; from 0",
+            "Adam's exp_avg with beta1 = beta",
+            width=15,
+        ),
+        average_unbiased=state(
+            lambda t: t.average_grad / (1 - cell.beta**t.average_step), "average_grad / (1 - beta^step)", width=14
+        ),
+        momentum_buffer=state(
+            lambda t: cell.beta * previous(t.momentum_buffer, 0) + t.noisy_grad,
+            "beta * momentum_buffer + grad",
+            "state['momentum_buffer'], momentum=beta",
+            width=15,
+        ),
+        dampened_buffer=state(
+            lambda t: (
+                cell.beta * previous(t.dampened_buffer, 0)
+                + where(equal(t.average_step, 1), 1, 1 - cell.beta) * t.noisy_grad
+            ),
+            "the same with (1 - beta) * grad, but the whole grad at step 1",
+            "state['momentum_buffer'], momentum=beta, dampening=beta",
+            width=15,
+        ),
+    )
+    left = t.table.next_column + 1
+    sheet.width(left - 1, 2)
+    lines = [
+        Series("grad, one point each", t.average_step, t.noisy_grad, points=True, line=False, color="BFBFBF"),
+        Series("average_grad", t.average_step, t.average_grad, color=0, width=2.5),
+        Series("dampened_buffer", t.average_step, t.dampened_buffer, color=3, width=1.25),
+    ]
+    ends: dict[str, Any] = {"x_range": (0, len(grad)), "width": 24}
+    sheet.chart(
+        t.first, left, scatter("Gradients, and their running mean", "step", "gradient", lines, height=9, **ends)
+    )
+    lines = [Series("momentum_buffer", t.average_step, t.momentum_buffer, color=2)]
+    chart = scatter("momentum_buffer: 1 / (1 - beta) times as large", "step", "buffer", lines, height=6.5, **ends)
+    sheet.chart(t.first + 18, left, chart)
+
+
+def optimizer_sheet(
+    book: Book, optimizer: Optimizer, variant: Variant, setup: Named, before: Mapping[str, Named]
+) -> Named:
+    """The sheet of one optimiser, beside the first of those `before` it."""
     name, points = variant.name, len(setup.x)
     flags = "".join(f" with {flag}=True" for flag in variant.flags)
     title = f"{name}: {optimizer.module}.{optimizer.name}{flags}"
-    sheet = book.sheet(name, title, optimizer.summary, optimizer.source)
-    cell = inputs(sheet, *hyperparameters(optimizer, variant), prefix=f"{name}_")
+    sheet = book.sheet(name, title, variant.summary or optimizer.summary, optimizer.source)
+    cell = inputs(sheet, *hyperparameters(optimizer, variant), prefix=f"{name}_", across=True)
+    chart_row = sheet.next_row
 
     def error(t: Named) -> Any:
         return t.param[:, 1] * t.x + t.param[:, 0] - t.y
@@ -132,20 +275,22 @@ def optimizer_sheet(book: Book, optimizer: Optimizer, variant: Variant, setup: N
         sheet,
         len(setup.step),
         f"{name}_",
+        row=chart_row + 17,
         parts=PARTS,
-        freeze=2,
+        freeze=None,
         short=True,
-        step=counter(setup.step, "counts the steps"),
-        x=data(np.tile(setup.x, EPOCHS), "the point's x", "x"),
-        y=data(np.tile(setup.y, EPOCHS), "the point's y", "y"),
+        width=8,
+        step=counter(setup.step, "row"),
+        x=data(np.tile(setup.x, EPOCHS), "the point's x", "x", width=10.5),
+        y=data(np.tile(setup.y, EPOCHS), "the point's y", "y", width=10.5),
         lr_now=check(
             lambda t: cell.lr * where(equal(setup.cell.schedule, "anneal"), t.anneal_factor, setup.factor),
-            "lr * the schedule's factor",
+            "lr * factor",
             "group['lr']",
-            "0.000000",
+            width=10.5,
         ),
         param=parameter(
-            lambda t: previous(t.new_param, setup.start), "the new_param of the row above", "param", parts=PARTS
+            lambda t: previous(t.new_param, setup.start), "new_param above", "param", parts=PARTS, width=10
         ),
         loss=loss(lambda t: error(t) ** 2, "(slope * x + intercept - y)^2", "loss"),
         grad=gradient(
@@ -158,15 +303,25 @@ def optimizer_sheet(book: Book, optimizer: Optimizer, variant: Variant, setup: N
         mean_loss=loss(
             lambda t: [mean((slope * setup.x + intercept - setup.y) ** 2) for intercept, slope in t.param],
             "mean loss over all points",
+            folded=True,
+        ),
+        way=parameter(
+            lambda t: np.stack([*inside(setup.land, t.param[:, 0], t.param[:, 1]).values()], axis=1),
+            "as the picture shows it",
+            parts=PARTS,
+            folded=True,
         ),
         sum_sq_grad=check(
             lambda t: where(begins(t), 0, previous(t.sum_sq_grad, 0)) + (t.grad[:, 0] ** 2 + t.grad[:, 1] ** 2) / 2,
             "mean square of both gradients, added up within the epoch",
+            folded=True,
         ),
-        best_sq_grad=check(best, "the smallest epoch's mean so far; 0 in the first epoch"),
-        anneal_factor=check(factor, "* anneal_rate after an epoch that was no better"),
+        best_sq_grad=check(best, "the smallest epoch's mean so far; 0 in the first epoch", folded=True),
+        anneal_factor=check(factor, "* anneal_rate after an epoch that was no better", folded=True),
     )
-    sheet.width(1, 26)
+    sheet.repeat_rows(t.head, t.first - 1)
+    shown = dict([*before.items()][:1]) | {name: t}
+    flow.charts(sheet, *race_charts(shown, setup, 19.8, 8.6), row=chart_row)
 
     def rows(block: str) -> Any:
         return t[block].reshape(len(setup.step), -1)
@@ -195,7 +350,8 @@ def recurrence(optimizer: Optimizer, variant: Variant) -> dict[str, Any]:
     def note(block: str, array: Any, words: str) -> Any:
         role = "optimiser state" if block in start else "parameter" if block == "new_param" else "activation"
         torch = f"state['{block}']" if block in start else "param, after the step" if block == "new_param" else ""
-        found[block] = Column(role, None, words, torch, parts=PARTS if np.size(array) > 1 else ())
+        parts = PARTS if np.size(array) > 1 else ()
+        found[block] = Column(role, None, words, torch, parts=parts, folded=block in FOLDED)
         return array
 
     ones = np.ones(len(PARTS))
@@ -216,35 +372,69 @@ def hyperparameters(optimizer: Optimizer, variant: Variant) -> dict[str, float]:
     return {name: start for name, start in starts.items() if name not in variant.without}
 
 
-def race_sheet(sheet: Sheet, runs: dict[str, Named], setup: Named) -> None:
-    top = sheet.next_row
-    table = sheet.table(top, 2, len(runs), PARTS)
-    flow.labels(sheet, table.first, 1, runs, TEXT)
+def race_charts(runs: Mapping[Any, Named], setup: Named, width: float, height: float) -> list[Any]:
+    """The losses and the ways over the valley of some runs, by their names or the cells that hold them."""
+    look: dict[str, Any] = {"width": width, "height": height}
+    colors = [0, 3, 2, 1]
+    curves = [
+        Series(name, setup.step, run.mean_loss, color=color)
+        for color, (name, run) in zip(colors, runs.items(), strict=False)
+    ]
+    ways = [
+        Series(name, run.way[:, 0], run.way[:, 1], color=color, width=1.25)
+        for color, (name, run) in zip(colors, runs.items(), strict=False)
+    ]
+    log: dict[str, Any] = {"log": True, "x_range": (0, len(setup.step))}
+    return [
+        scatter("The loss of all points", "step", "mean loss (powers of ten)", curves, **log, **look),
+        scatter("The way over the valley of the loss", "intercept", "slope", [*setup.land.series, *ways], **look),
+    ]
+
+
+def race_sheet(book: Book, sheet: Sheet, runs: Mapping[str, Named], setup: Named) -> None:
+    sheet.width(1, 16, 4)
+    sheet.width(5, 4, 40)
+    racers = [*vars(inputs(sheet, *RACERS, across=True)).values()]
+    top, left = sheet.next_row, sheet.column_from(1280)
+    table = sheet.table(top, left + 1, len(runs), PARTS)
+    sheet.width(left, 16)
+    flow.labels(sheet, table.first, left, runs, TEXT)
+    names = Range(sheet.name, table.first, left, table.first + len(runs) - 1, left, absolute=True)
     last = np.array([run.new_param[-1] for run in runs.values()], dtype=object)
     flow.columns(
         table,
         race_param=parameter(last, "after the last step", "param", parts=PARTS, title="param"),
         race_loss=loss(
             lambda t: [mean((slope * setup.x + intercept - setup.y) ** 2) for intercept, slope in t.race_param],
-            "mean loss over all points, after the last step",
+            "over all points",
             title="mean loss",
         ),
     )
-    sheet.width(1, 20)
-    sheet.width(2, 13, 24)
+    details = book.sheet(
+        "race steps", "What the charts of the race draw", "Of the four that were chosen.", details=True
+    )
+    places: dict[str, Any] = {
+        f"{racer}_number": counter(Call("MATCH", cell, names, 0), "its place in the list on 'race'", absolute=True)
+        for racer, cell in zip(RACERS, racers, strict=True)
+    }
+    numbers = flow.values(details, **places)
+    t = steps(details, len(setup.step), parts=PARTS, race_step=counter(setup.step, "step"))
+    shown = {}
+    for racer, cell in zip(RACERS, racers, strict=True):
+        number = numbers[f"{racer}_number"]
 
-    def pair(title: str, shown: dict[str, Named], row: int, left: int, apart: int, width: float, height: float) -> None:
-        curves = [Series(name, run.step, run.mean_loss, width=1.5) for name, run in shown.items()]
-        ways = [Series(name, run.param[:, 0], run.param[:, 1], width=1.5) for name, run in shown.items()]
-        losses, way = f"Mean loss: {title}", f"The way of the parameters: {title}"
-        look: dict[str, Any] = {"width": width, "height": height}
-        sheet.chart(row, left, scatter(losses, "step", "mean loss (powers of ten)", curves, log=True, **look))
-        sheet.chart(row, left + apart, scatter(way, "intercept", "slope", ways, **look))
+        def chosen(block: str, number: Any = number) -> Any:
+            return np.frompyfunc(lambda *each: Call("CHOOSE", number, *each), len(runs), 1)(
+                *(run[block] for run in runs.values())
+            )
 
-    pair("all optimisers", runs, top, 6, 9, 22, 17)
-    for position, family in enumerate(FAMILIES):
-        shown = {name: run for name, run in runs.items() if RUNS[name][0].family == family}
-        pair(family, shown, top + 36 + 21 * position, 2, 8, 19, 10)
+        shown[cell] = flow.columns(
+            t.table,
+            f"{racer}_",
+            mean_loss=loss(chosen("mean_loss"), "its mean loss over all points"),
+            way=parameter(chosen("way"), "its way, as the picture shows it", parts=PARTS),
+        )
+    flow.charts(sheet, *race_charts(shown, setup, 16.6, 16), row=top)
 
 
 def reference(v: Named) -> dict[str, Any]:
@@ -261,14 +451,75 @@ def reference(v: Named) -> dict[str, Any]:
     blocks: dict[str, Any] = {"step": step, "epoch": (step - 1) // len(v.data_x) + 1}
     blocks |= {factor_name(schedule): factors(schedule, v) for schedule in SCHEDULES[1:5]}
     blocks["factor"] = blocks.get(factor_name(v.schedule), torch.ones(len(step)))
+    blocks |= reference_valley(v.data_x, v.data_y, v.start_intercept, v.start_slope)
+    blocks |= reference_two_paths(v, blocks)
     last = []
     for name, (optimizer, variant) in RUNS.items():
         run = reference_run(optimizer, variant, v)
         blocks |= {f"{name}_{block}": array for block, array in run.items()}
         last.append(run["new_param"][-1])
+        seen = reference_inside(blocks, *run["param"].T)
+        blocks[f"{name}_way"] = torch.stack([seen["intercept"], seen["slope"]], 1)
     blocks["race_param"] = torch.stack(last)
     blocks["race_loss"] = torch.stack([mse_loss(slope * v.data_x + intercept, v.data_y) for intercept, slope in last])
+    blocks |= {"race_step": step, **reference_average(v.beta, blocks[f"{next(iter(RUNS))}_grad"][:, 1])}
+    for racer in RACERS:
+        blocks[f"{racer}_number"] = [*RUNS].index(v[racer]) + 1
+        blocks |= {f"{racer}_{block}": blocks[f"{v[racer]}_{block}"] for block in ("mean_loss", "way")}
     return blocks
+
+
+def reference_two_paths(v: Named, land: Mapping[str, Any]) -> dict[str, Any]:
+    """The sheet `two paths`: torch.optim.SGD with momentum and without it."""
+    import torch
+    from torch.nn.functional import mse_loss
+
+    blocks: dict[str, Any] = {"path_step": torch.arange(1, PATH_STEPS + 1)}
+    for prefix, momentum in (("path_", v.path_momentum), ("path_plain_", 0.0)):
+        param = torch.tensor([v.start_intercept, v.start_slope], requires_grad=True)
+        optimizer = torch.optim.SGD([param], lr=v.path_lr, momentum=momentum)
+
+        def loss_of(_: int, note: Any, param: Any = param) -> Any:
+            return mse_loss(param[1] * v.data_x + param[0], v.data_y)
+
+        def after(_: int, note: Any, param: Any = param, optimizer: Any = optimizer) -> None:
+            note(momentum_buffer=optimizer.state[param].get("momentum_buffer", param.grad))
+
+        run = flow.descend({"param": param}, optimizer, range(PATH_STEPS), loss_of, after)
+        seen = reference_inside(land, *run.param.T)
+        blocks |= {f"{prefix}{name}": run[name] for name in ("param", "loss")}
+        blocks |= {f"{prefix}grad": run.grad_param, f"{prefix}way": torch.stack([seen["intercept"], seen["slope"]], 1)}
+        if prefix == "path_":
+            blocks |= {"path_momentum_buffer": run.momentum_buffer, "path_new_param": run.new_param}
+    return blocks
+
+
+def reference_average(beta: float, grads: Any) -> dict[str, Any]:
+    """The sheet `average_grad`: what torch's optimisers remember of the same gradients."""
+    import torch
+
+    def remembered(optimizer: Any, param: Any, name: str) -> Any:
+        found = []
+        for grad in grads:
+            param.grad = grad.clone()
+            optimizer.step()
+            found.append(optimizer.state[param].get(name, grad).clone())
+        return torch.stack(found)
+
+    def buffers(dampening: float) -> Any:
+        param = torch.tensor(0.0, requires_grad=True)
+        return remembered(torch.optim.SGD([param], lr=0, momentum=beta, dampening=dampening), param, "momentum_buffer")
+
+    param, step = torch.tensor(0.0, requires_grad=True), torch.arange(1, len(grads) + 1)
+    average = remembered(torch.optim.Adam([param], lr=0, betas=(beta, 0.999)), param, "exp_avg")
+    return {
+        "average_step": step,
+        "noisy_grad": grads,
+        "average_grad": average,
+        "average_unbiased": average / (1 - beta**step),
+        "momentum_buffer": buffers(0),
+        "dampened_buffer": buffers(beta),
+    }
 
 
 def reference_run(optimizer: Optimizer, variant: Variant, v: Named) -> dict[str, Any]:
@@ -376,13 +627,15 @@ def about(points: int) -> list[str]:
 
 
 TRY = [
-    "On 'race', see who is fastest. Then give the slow ones another learning rate on their own sheets.",
-    "On 'Momentum', set momentum to 0, to 0.5, to 0.99: from plain SGD to a ball that rolls past the bottom.",
-    "On 'Adam', look at bias_correction1: without it the first steps would be ten times too small. Make beta1 smaller "
-    "and see how it matters less.",
-    "On 'setup', choose another schedule: all learning rates follow it. 'anneal' halves a learning rate whenever the "
-    "mean squared gradient of an epoch is no longer the smallest so far.",
-    "Change a point on 'setup' to an outlier: which optimisers are thrown off, and which shrug?",
+    "On 'two paths', set path_momentum to 0: the two paths are one. With 0, 0.5, 0.8, 0.95 the loss is 0.415, 0.093, "
+    "0.061, 0.074 after 100 steps. Some momentum speeds it up, too much rolls past the bottom again and again.",
+    "On 'race', choose RAdam as racer_2: it ends at a loss of 1.301, SGD at 0.108. Give RAdam a learning rate of 0.3 on "
+    "its own sheet: 0.079.",
+    "On 'Momentum', set momentum to 0: it goes SGD's way. With 0.5 it ends at 0.069, with 0.99 at 3.577.",
+    "On 'average_grad', set beta to 0, 0.5, 0.98: the mean follows every gradient, then less and less.",
+    "On 'Adam', bias_correction1 begins at 0.1: without it the first step would be ten times too small. With a beta1 "
+    "of 0.5 it begins at 0.5, and is 0.938 at step 4.",
+    "On 'setup', choose one-cycle as schedule: all learning rates follow it. Momentum ends at 0.065, not at 0.198.",
 ]
 SCHEDULE = (
     Input("schedule", "constant", "how the learning rate changes over the run", choices=SCHEDULES),
@@ -398,8 +651,15 @@ OPTIMIZERS = Lesson(
     "optimizers",
     f"{len(RUNS)} optimisers on the same data, a sheet each, a choice of schedules, and their race",
     (
-        Input("start_intercept", 0, "where every optimiser starts: the intercept"),
-        Input("start_slope", 0, "where every optimiser starts: the slope"),
+        Input("start_intercept", -1, "where every optimiser starts: the intercept"),
+        Input("start_slope", 4, "where every optimiser starts: the slope"),
+        *(
+            Input(racer, FIRST[number % len(FIRST)], "who runs in the race", choices=tuple(RUNS))
+            for number, racer in enumerate(RACERS)
+        ),
+        Input("path_lr", 0.03, "the learning rate of both paths", minimum=0),
+        Input("path_momentum", 0.9, "how much of the buffer is kept", minimum=0, below=1),
+        Input("beta", 0.9, "how much of the running mean is kept", minimum=0, below=1),
         *SCHEDULE,
         *(
             Input(f"{run}_{name}", value, meaning, **variant.limits.get(name, limits))
