@@ -418,7 +418,7 @@ def race_sheet(book: Book, sheet: Sheet, runs: Mapping[str, Named], setup: Named
         for racer, cell in zip(RACERS, racers, strict=True)
     }
     numbers = flow.values(details, **places)
-    t = steps(details, len(setup.step), parts=PARTS, race_step=counter(setup.step, "step"))
+    t = steps(details, len(setup.step), freeze=None, parts=PARTS, race_step=counter(setup.step, "step"))
     shown = {}
     for racer, cell in zip(RACERS, racers, strict=True):
         number = numbers[f"{racer}_number"]
@@ -627,10 +627,10 @@ def about(points: int) -> list[str]:
 
 
 TRY = [
-    "On 'two paths', set path_momentum to 0: the two paths are one. With 0, 0.5, 0.8, 0.95 the loss is 0.415, 0.093, "
+    "On 'two paths', set path_momentum to 0: the paths are one. With 0, 0.5, 0.8, 0.95 the loss is 0.415, 0.093, "
     "0.061, 0.074 after 100 steps. Some momentum speeds it up, too much rolls past the bottom again and again.",
-    "On 'race', choose RAdam as racer_2: it ends at a loss of 1.301, SGD at 0.108. Give RAdam a learning rate of 0.3 on "
-    "its own sheet: 0.079.",
+    "On 'race', choose RAdam as racer_2: it ends at a loss of 1.301, SGD at 0.108. With a learning rate of 0.3 on its "
+    "own sheet: 0.079.",
     "On 'Momentum', set momentum to 0: it goes SGD's way. With 0.5 it ends at 0.069, with 0.99 at 3.577.",
     "On 'average_grad', set beta to 0, 0.5, 0.98: the mean follows every gradient, then less and less.",
     "On 'Adam', bias_correction1 begins at 0.1: without it the first step would be ten times too small. With a beta1 "

@@ -142,7 +142,7 @@ def reference_inside(land: Mapping[str, Any], intercept: Any, slope: Any) -> dic
     best, reach = (torch.stack([land[f"{what}_intercept"], land[f"{what}_slope"]]) for what in ("best", "reach"))
     beyond = ((way - best).abs() / reach).amax(1, keepdim=True).clamp(min=1)
     seen = best + (way - best) / beyond
-    seen = torch.where(seen.isfinite(), seen, best + reach)
+    seen = torch.where((way.isfinite() & seen.isfinite()).all(1, keepdim=True), seen, best + reach)
     return {"intercept": seen[:, 0], "slope": seen[:, 1]}
 
 

@@ -12,6 +12,7 @@ import pytest
 import sgdsheet
 
 Workbook = Callable[[str], Path]
+Play = Callable[..., dict[str, np.ndarray]]
 Edit = Callable[[str, Mapping[Any, Any]], Path]
 
 
@@ -19,24 +20,41 @@ def bad(path: Path, engine: str = "ironcalc") -> dict[str, str]:
     return {row.block: row.verdict for row in sgdsheet.verify(path, engine).rows if not row.ok}
 
 
-def test_what_the_lesson_says(workbook: Workbook, tmp_path: Path) -> None:
-    blocks = sgdsheet.read(workbook("minibatch"))
-    after_one = {name: blocks[f"{name}_epoch_loss"][0] for name in ("small", "medium", "all")}
-    at_the_end = {name: blocks[f"{name}_epoch_loss"][-1] for name in ("small", "medium", "all")}
-    assert after_one["small"] < after_one["medium"] < after_one["all"]
-    assert at_the_end["medium"] < at_the_end["small"] < at_the_end["all"]
-    assert blocks["spread_ratio"] == pytest.approx(8**0.5, rel=0.15)
+@pytest.mark.parametrize(
+    ("changes", "run", "first", "last"),
+    [
+        ({}, "small", 0.315, 0.314),
+        ({}, "medium", 1.826, 0.258),
+        ({}, "all", 8.197, 1.371),
+        ({"small_lr": 0.01}, "small", 2.619, 0.257),
+        ({"all_lr": 0.5}, "all", 2.308, 0.257),
+        ({"all_lr": 1.1}, "all", 6.908, 179.225),
+    ],
+)
+def test_the_figures_of_what_to_try(play: Play, changes: dict[str, float], run: str, first: float, last: float) -> None:
+    losses = play("minibatch", changes)[f"{run}_epoch_loss"]
+    assert [losses[0], losses[-1]] == pytest.approx([first, last], abs=6e-4)
 
-    path = tmp_path / "made.xlsx"
-    sgdsheet.generate("minibatch", path, small_lr=0.01, all_lr=0.5)
-    blocks = sgdsheet.read(path)
-    assert blocks["small_epoch_loss"][0] > after_one["small"]
-    assert blocks["small_epoch_loss"][-1] < at_the_end["small"]
-    assert blocks["all_epoch_loss"][-1] < 0.27
-    sgdsheet.generate("minibatch", path, all_lr=1.1, noise_intercept=1.04, noise_slope=1.84)
-    blocks = sgdsheet.read(path)
-    assert blocks["all_epoch_loss"][-1] > blocks["all_epoch_loss"][0]
-    assert abs(blocks["full_grad_slope"]) < 0.02 < 0.4 < blocks["spread_small"]
+
+def test_the_noise_stays_at_the_bottom(play: Play) -> None:
+    assert play("minibatch")["spread_ratio"] == pytest.approx(8**0.5, rel=0.15)
+    blocks = play("minibatch", {"noise_intercept": 1.04, "noise_slope": 1.84})
+    assert abs(blocks["full_grad_slope"]) < 0.02
+    assert blocks["spread_small"] == pytest.approx(0.66, abs=6e-3)
+    np.testing.assert_array_equal(blocks["full_line"], blocks["full_grad_slope"])
+
+
+def test_every_map_has_its_headings_and_the_dots_of_its_run(play: Play) -> None:
+    blocks = play("minibatch")
+    for run, prefix in (("small", ""), ("medium", "medium_"), ("all", "all_")):
+        np.testing.assert_array_equal(blocks[f"{prefix}map_intercept"], blocks["map_intercept"])
+        seen = np.argwhere(blocks[f"{run}_visits"])
+        half = (np.diff(blocks["map_slope"])[0] / 2, np.diff(blocks["map_intercept"])[0] / 2)
+        for row, column in seen:
+            near = (np.abs(blocks[f"{run}_slope"] - blocks["map_slope"][row]) <= half[0] + 1e-12) & (
+                np.abs(blocks[f"{run}_intercept"] - blocks["map_intercept"][column]) <= half[1] + 1e-12
+            )
+            assert near.sum() == blocks[f"{run}_visits"][row, column]
 
 
 def test_the_best_line_is_numpys(workbook: Workbook) -> None:
