@@ -257,6 +257,7 @@ def noise_sheet(book: Book, size: int, x: Any, y: Any) -> None:
         point_grad_slope=gradient(
             2 * x * (cell.noise_slope * x + cell.noise_intercept - y), "2 * x * (y_hat - y)", "slope.grad", width=12
         ),
+        full_line=gradient(None, "full_grad_slope, for the line", "slope.grad", width=12),
     )
     some = steps(
         sheet,
@@ -268,7 +269,6 @@ def noise_sheet(book: Book, size: int, x: Any, y: Any) -> None:
         batch_grad_slope=gradient(
             [mean(one.point_grad_slope[b]) for b in parts], "mean over the batch", "slope.grad", width=12
         ),
-        full_line=gradient(None, "full_grad_slope, for the line", "slope.grad", width=12),
     )
     found = flow.values(
         sheet,
@@ -285,11 +285,11 @@ def noise_sheet(book: Book, size: int, x: Any, y: Any) -> None:
         ),
         spread_ratio=check(lambda t: t.spread_small / t.spread_medium, "how much smaller that is", digits="0.0"),
     )
-    some.table.fill("full_line", np.full(len(parts), found.full_grad_slope + 0, dtype=object))
+    one.table.fill("full_line", np.full(len(x), found.full_grad_slope + 0, dtype=object))
     clouds = [
         Series("one point", one.point, one.point_grad_slope, points=True, line=False, color=5),
         Series(f"mini-batch of {size}", some.batch_first, some.batch_grad_slope, points=True, line=False, color=3),
-        Series("all points", some.batch_first, some.full_line, color=6, width=2.5),
+        Series("all points", one.point, one.full_line, color=6, width=2.5),
     ]
     ends = (0, len(x))
     chart = scatter("Gradients of the slope", "point", "gradient", clouds, width=29, height=15.5, x_range=ends)
@@ -348,7 +348,7 @@ def reference(v: Named) -> dict[str, Any]:
         "batch_first": torch.tensor([b.start + 1 for b in parts]),
         "batch_grad_slope": means,
         "full_grad_slope": grads.mean(),
-        "full_line": grads.mean().expand(len(parts)),
+        "full_line": grads.mean().expand(len(x)),
         "spread_small": one,
         "spread_medium": some,
         "spread_ratio": one / some,
