@@ -48,7 +48,7 @@ TEN, BAND = 10, SIDE + 4  # pictures in a row, and the rows that each takes with
 DOT = '0;-0;"\u00b7"'  # a dot for no ink
 GRADIENT = '0.000;-0.000;"\u00b7"'
 GOOD = '[Blue]"\u2713";;[Red]"\u2717"'  # a tick for 1, a cross for 0
-CAPTION = replace(LABEL, size=9, horizontal="left")
+CAPTION = replace(LABEL, size=9, horizontal="left", shrink=True)
 PARAMETER_ROWS = 2 + FILTERS * (KERNEL + 1) + 1
 SECTION = replace(HEADING, size=14, underline=True)
 # What belongs to a parameter: its role, what it is in torch, its number format.

@@ -25,6 +25,7 @@ from sgdsheet.lessons.pictures import LARGE, digits, enlarged, load_picture
 from sgdsheet.tensor import Array, greater_equal, index, where
 
 FILTERS = 2
+RIGHT = '[Blue]"and that is right";;[Red]"and that is wrong"'  # 1 or 0
 WIDE = 20 / 7  # the cells of 'dropout', for two decimals
 CHOSEN = "top edge", "left edge"  # at first, and when the weights were trained
 SHAPES = {
@@ -74,6 +75,9 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     answer = answer_sheet(book, net.dense(pool, weight, bias), cell.label)
     said = answer.predicted, tensor.largest(answer.softmax)
     net.large_answer(front, first, beside, *said)
+    right = where(tensor.equal(answer.predicted, cell.label), 1, 0)
+    front.write(first + 2, beside + 5, right, replace(LABEL, number_format=RIGHT, horizontal="left", shrink=True))
+    front.merge(first + 2, beside + 5, beside + 14)
     net.large_answer(drawn, drawn.next_row, LEFT, *said, "is what the network reads in the picture that label shows")
     dropout_sheet(book, pool, weight, bias, cell.label, answer)
 
