@@ -47,7 +47,7 @@ TORCH_RELU = "F.relu(F.conv2d(x, conv.weight, conv.bias))"
 
 
 def build(book: Book, given: Mapping[str, Any]) -> None:
-    """The sheets `classifier`, `accuracy`, `weights`, `answers`, `held out`."""
+    """The sheets `classifier`, `accuracy`, `weights`, `one by one`, `held out`."""
     count, digit = len(given["held_label"]), book.values["digit"]
     if not 1 <= int(digit) <= count:
         raise Error(f"classifier: input 'digit': expected one of the {count} held-out digits, got {digit}")
@@ -63,12 +63,12 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     accuracy = book.sheet(
         "accuracy",
         "How many of the held-out digits are read rightly?",
-        "None of these digits was used in training. The network says the digit with the largest logit ('answers' has "
+        "None of these digits was used in training. The network says the digit with the largest logit ('one by one' has "
         "them all).",
     )
     weights = weights_sheet(book)
     answers = book.sheet(
-        "answers",
+        "one by one",
         "What the network says of each held-out digit",
         "Their pictures, and the maps that the filters make of them, are on 'held out'.",
     )
@@ -123,7 +123,7 @@ def held_out_sheet(book: Book, pixels: Array, weights: Named) -> Named:
         "held out",
         "The held-out digits go through the network",
         "Each digit with its six maps after convolution and ReLU, and after max-pooling. What the dense layer makes of "
-        "them is on 'answers'.",
+        "them is on 'one by one'.",
     )
     sheet.width(1, 7)
     sheet.width(2, 4.5, 120)
