@@ -63,8 +63,8 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     accuracy = book.sheet(
         "accuracy",
         "How many of the held-out digits are read rightly?",
-        "None of these digits was used in training. The network says the digit with the largest logit ('one by one' has "
-        "them all).",
+        "None of these digits was used in training. The network says the digit with the largest logit. All of them are "
+        "on 'one by one'.",
     )
     weights = weights_sheet(book)
     answers = book.sheet(
