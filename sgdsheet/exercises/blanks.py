@@ -86,7 +86,8 @@ def _judge(sheet: Sheet, exercise: Exercise, cells: np.ndarray, row: int, first:
     wrong = zip(*(each[cells].tolist() for each in mistakes.values()), strict=True)
     for number, (cell, answer, mistaken) in enumerate(zip(live, answers[cells].tolist(), wrong, strict=True)):
         sheet.write(first + number, column + 1, _verdict(cell, answer, mistaken))
-    span = Range(ANSWERS, first, column + 1, first + len(live) - 1, column + 1).address
+    ends = [Ref(ANSWERS, end, column + 1).address for end in (first, first + len(live) - 1)]
+    span = ":".join(ends)  # a range even of one cell: COUNTIF wants one
     ways = [WRONG, *mistakes, NO_NUMBER]
     each_way = Range(ANSWERS, row, len(HEAD), row, len(HEAD) + len(ways) - 1).address
     most = f"MATCH(MAX({each_way}),{each_way},0)"

@@ -10,6 +10,7 @@ import numpy as np
 from sgdsheet.book import HEAT, SHORT, WHOLE, Book, Input, Sheet, typed
 from sgdsheet.book.style import NOTE, Look
 from sgdsheet.book.style import flow as box
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
 from sgdsheet.lessons.flow import Column, Named, activation, check, data, gradient, headed, inputs, loss, parameter
@@ -193,6 +194,40 @@ STARTS: dict[str, Any] = {
     "w_v": [[1, 0, 0, 2], [0, 2, 0, 1], [0, 1, 1, 0]],
     "target": [[1, 2, 1, 2], [1, 2, 2, 1], [0, 3, 1, 1]],
 }
+EXERCISES = (
+    Exercise(
+        "grad_output",
+        1,
+        "How fast does the loss, the mean of (output - target)^2 over all twelve cells, grow with each of them?",
+        {
+            "the mean: divide by 12": lambda t: 2 * (t.output - t.target),
+            "the target is missing": lambda t: 2 * t.output / 12,
+        },
+    ),
+    Exercise(
+        "new_w_v",
+        2,
+        "One step of gradient descent for the weights of the values.",
+        {
+            "it climbs: step against it": lambda t: t.w_v + t.lr * t.grad_w_v,
+            "lr is missing": lambda t: t.w_v - t.grad_w_v,
+            "the old weights are missing": lambda t: -t.lr * t.grad_w_v,
+        },
+    ),
+    Exercise(
+        "scores",
+        3,
+        "How well does each word's query (a row of q) fit each word's key (a row of k)? A dot product each.",
+        {"rows and columns are exchanged": lambda t: t.answer.T},
+    ),
+    Exercise(
+        "output",
+        3,
+        "Each word's mixture of the values: the rows of v, each by its weight.",
+        {"the scores, not the weights": lambda t: matmul(t.scores, t.v)},
+    ),
+)
+
 ATTENTION_BY_HAND = Lesson(
     "attention_by_hand",
     "self-attention of three words on one screen, forward and backward, in small whole numbers",
@@ -206,4 +241,5 @@ ATTENTION_BY_HAND = Lesson(
     title="Attention, by hand",
     about=ABOUT,
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdsheet.book import PRECISE, SHORT, Book, Input, Series, Sheet, scatter, typed
 from sgdsheet.book.style import HEADING, NOTE, Look
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
@@ -442,6 +443,44 @@ STARTS: dict[str, Any] = {
     "beta": [0, 1],
     "target": [[-1, 1], [0, -1], [0, 4], [-1, 0], [0, 2], [1, 1], [1, 1], [2, -1]],
 }
+EXERCISES = (
+    Exercise(
+        "grad_gamma",
+        1,
+        "On 'backward': how fast does the loss grow with each gamma? y has it times x_hat, in each of the eight rows.",
+        {"x_hat is missing": lambda t: t.grad_beta, "the sum, not the mean": lambda t: t.answer / len(t.grad_y)},
+    ),
+    Exercise(
+        "new_gamma",
+        2,
+        "On 'backward': one step of gradient descent for gamma.",
+        {
+            "it climbs: step against it": lambda t: t.gamma + t.lr * t.grad_gamma,
+            "lr is missing": lambda t: t.gamma - t.grad_gamma,
+            "the old gamma is missing": lambda t: -t.lr * t.grad_gamma,
+        },
+    ),
+    Exercise(
+        "x_hat",
+        3,
+        "On 'forward': what is centred, measured in standard deviations.",
+        {
+            "std is missing": lambda t: t.centred,
+            "the variance, not its root": lambda t: t.centred / t.used_var,
+        },
+    ),
+    Exercise(
+        "grad_x",
+        3,
+        "On 'backward': x has three ways to the loss: through itself, through the variance and through the mean.",
+        {
+            "two ways are missing": lambda t: t.direct,
+            "the way through the mean is missing": lambda t: t.direct + t.through_var,
+            "the way through the variance is missing": lambda t: t.direct + t.through_mean,
+        },
+    ),
+)
+
 BATCH_NORM = Lesson(
     "batch_norm",
     "batch normalisation: forward, the three ways back, running statistics, training against evaluation",
@@ -464,4 +503,5 @@ BATCH_NORM = Lesson(
     title="Batch normalisation",
     about=ABOUT,
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

@@ -14,6 +14,7 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, Book, Input, Sheet
 from sgdsheet.book.style import HEADING, LABEL, NOTE
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons import flow
 from sgdsheet.lessons import network as net
@@ -296,6 +297,35 @@ TRY = [
     "On 'dropout', set p to 0, then 0.2, 0.5 and 0.9: more and more cells are dropped, and those that stay grow.",
 ]
 DIMS = {"pictures": 4, "presets": 3, "conv1_bias": 1, "conv2_weight": 4, "conv2_bias": 1, **net.DENSE, "draw": 3}
+EXERCISES = (
+    Exercise(
+        "conv1",
+        1,
+        "On 'convolution': the yellow cell of the first map. Lay the first filter over the picture so that its middle "
+        "is over the same place: multiply, add up (SUMPRODUCT), add the map's bias.",
+        {"the bias is missing": lambda t: t.answer - t.conv1_bias[:, None, None]},
+        at=(0, 12, 12),
+    ),
+    Exercise(
+        "pool",
+        2,
+        "On 'layer 2': the yellow cell of max-pooling, from four cells of relu2.",
+        at=(0, 6, 6),
+    ),
+    Exercise(
+        "softmax",
+        3,
+        "On 'answer': each exp_logits as a share of all.",
+        {"their total is missing": lambda t: t.exp_logits},
+    ),
+    Exercise(
+        "loss",
+        3,
+        "On 'answer': minus the log_softmax of the label.",
+        {"softmax, not its logarithm": lambda t: -(t.one_hot * t.softmax).sum()},
+    ),
+)
+
 CONVOLUTION = Lesson(
     "convolution",
     "a digit goes through two convolutions, pooling and a dense layer to ten probabilities",
@@ -313,4 +343,5 @@ CONVOLUTION = Lesson(
     title="A picture goes through a convolutional network",
     about=ABOUT,
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from sgdsheet.book import DIVERGING, HEAT, SHORT, SPARSE, WHOLE, Book, Input, Series, Sheet, Typed, bars, scatter, typed
 from sgdsheet.book.style import HEADING, LABEL, NOTE, Look
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call, Range, choose, compare
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
@@ -507,6 +508,37 @@ STARTS: dict[str, Any] = {
         [0, 0, 0, 0, 0, 0, 0],
     ],
 }
+EXERCISES = (
+    Exercise(
+        "first_product",
+        1,
+        "On 'lookup': the person's 1st number times the film's.",
+        {"added, not multiplied": lambda t: t.found_person[0] + t.found_film[0]},
+    ),
+    Exercise(
+        "found_predicted",
+        1,
+        "On 'lookup': the rating that is expected: both products, both biases and the mean rating.",
+        {"the mean rating is missing": lambda t: t.first_product + t.second_product + t.both_biases},
+    ),
+    Exercise(
+        "person",
+        2,
+        "On 'training', the first yellow block: one step of gradient descent for all people's numbers. weight_decay "
+        "draws each to 0, as if weight_decay times the number were added to its gradient.",
+        {
+            "weight_decay is missing": lambda t: np.stack([t.start_person - t.lr * t.grad_person[0]] * len(t.answer)),
+            "it climbs: step against it": lambda t: np.stack([2 * t.start_person - t.answer[0]] * len(t.answer)),
+        },
+        at=0,
+    ),
+    Exercise(
+        "found_person",
+        3,
+        "On 'lookup': the one-hot row times the table: 1 for the person who is looked up, 0 for all others.",
+    ),
+)
+
 EMBEDDINGS = Lesson(
     "embeddings",
     "who likes which film: embeddings of people and films learned from ratings with gaps, and the gaps filled",
@@ -525,4 +557,5 @@ EMBEDDINGS = Lesson(
     title="Films that you would like: embeddings",
     about=ABOUT,
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

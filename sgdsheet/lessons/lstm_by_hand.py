@@ -9,6 +9,7 @@ import numpy as np
 
 from sgdsheet.book import PRECISE, SHORT, WHOLE, Book, Input, Sheet, typed
 from sgdsheet.book.style import HEADING, LABEL, NOTE, Look
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call, Range
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
@@ -279,6 +280,41 @@ STARTS: dict[str, Any] = {
     "w_candidate": [[2, -1, 1, 0, 0], [-1, 2, 0, 1, 0]],
     "w_output": [[1, 1, 0, 0, 0], [0, 1, 0, 1, 0]],
 }
+EXERCISES = (
+    Exercise(
+        "grad_candidate",
+        1,
+        "How fast does the loss grow with each candidate? The cell has it times the input gate. Three steps in time, "
+        "two units.",
+        {
+            "the input gate is missing": lambda t: t.grad_cell,
+            "that is the input gate's": lambda t: t.grad_cell * t.candidate,
+        },
+    ),
+    Exercise(
+        "new_w_forget",
+        2,
+        "One step of gradient descent for the forget gate's weights.",
+        {
+            "it climbs: step against it": lambda t: t.w_forget + t.lr * t.grad_w_forget,
+            "lr is missing": lambda t: t.w_forget - t.grad_w_forget,
+            "the old weights are missing": lambda t: -t.lr * t.grad_w_forget,
+        },
+    ),
+    Exercise(
+        "cell",
+        3,
+        "What the unit keeps: the cell before times forget, plus candidate times input. Before the first step it is 0.",
+        {"what was there before is missing": lambda t: t.input * t.candidate},
+    ),
+    Exercise(
+        "hidden",
+        3,
+        "What the unit shows: the tanh of its cell, times output.",
+        {"tanh is missing": lambda t: t.output * t.cell, "output is missing": lambda t: tanh(t.cell)},
+    ),
+)
+
 LSTM_BY_HAND = Lesson(
     "lstm_by_hand",
     "an LSTM on one screen: four named gates over three steps in time, and the gradients back through them",
@@ -293,4 +329,5 @@ LSTM_BY_HAND = Lesson(
     title="An LSTM, by hand",
     about=ABOUT,
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdsheet.book import Book, Input, Series, Sheet, scatter, typed
 from sgdsheet.book.style import TEXT
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call, Range
 from sgdsheet.hyperparameters import arguments
 from sgdsheet.lessons import flow
@@ -647,6 +648,50 @@ SCHEDULE = (
     Input("final_div_factor", 10000, "one-cycle: end at that beginning divided by this", minimum=1),
     Input("anneal_rate", 0.5, "anneal: multiply by this after an epoch that was no better", above=0, below=1),
 )
+EXERCISES = (
+    Exercise(
+        "Momentum_momentum_buffer",
+        1,
+        "On 'Momentum': what the optimiser remembers. The buffer of the row above, which is 0 before the first, times "
+        "momentum, plus decayed_grad times grad_weight. Write the first row, then the second, and copy that down.",
+        {
+            "the old buffer is missing": lambda t: t.Momentum_grad_weight[:, None] * t.Momentum_decayed_grad,
+            "that is decayed_grad": lambda t: t.Momentum_decayed_grad,
+        },
+    ),
+    Exercise(
+        "Momentum_new_param",
+        2,
+        "On 'Momentum': the step, by lr_now and the buffer.",
+        {
+            "it climbs: step against it": lambda t: 2 * t.Momentum_param - t.answer,
+            "the gradient, not the buffer": lambda t: (
+                t.Momentum_param - t.Momentum_lr_now[:, None] * t.Momentum_decayed_grad
+            ),
+            "lr_now is missing": lambda t: t.Momentum_param - t.Momentum_momentum_buffer,
+            "the old param is missing": lambda t: t.answer - t.Momentum_param,
+        },
+    ),
+    Exercise(
+        "Adam_new_param",
+        3,
+        "On 'Adam': the step. exp_avg begins at 0, so divide it by bias_correction1; then by denom, which has its own "
+        "correction in it; and go against it, as far as lr_now says.",
+        {
+            "bias_correction1 is missing": lambda t: (
+                t.Adam_param - t.Adam_lr_now[:, None] * t.Adam_exp_avg / t.Adam_denom
+            ),
+            "times bias_correction1: divide": lambda t: (
+                t.Adam_param - (t.Adam_lr_now * t.Adam_bias_correction1)[:, None] * t.Adam_exp_avg / t.Adam_denom
+            ),
+            "the gradient, not exp_avg": lambda t: (
+                t.Adam_param - (t.Adam_lr_now / t.Adam_bias_correction1)[:, None] * t.Adam_decayed_grad / t.Adam_denom
+            ),
+            "it climbs: step against it": lambda t: 2 * t.Adam_param - t.answer,
+        },
+    ),
+)
+
 OPTIMIZERS = Lesson(
     "optimizers",
     f"{len(RUNS)} optimisers on the same data, a sheet each, a choice of schedules, and their race",
@@ -674,4 +719,5 @@ OPTIMIZERS = Lesson(
     sizes=sizes,
     title="Optimisers, step by step",
     things_to_try=TRY,
+    exercises=EXERCISES,
 )

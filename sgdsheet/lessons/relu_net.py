@@ -14,6 +14,7 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, NUMBER, PRECISE, SHORT, WHOLE, Book, Input, Series, Sheet, scatter, style, typed
 from sgdsheet.book.style import HEADING, LABEL, LINES, NOTE, Look
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy, read_csv
@@ -906,6 +907,45 @@ INPUTS = (
     *MLP_INPUTS,
 )
 DIMS = {name: np.ndim(numbers) for name, numbers in load(Source()).items()}
+EXERCISES = (
+    Exercise(
+        "one_step_grad_z",
+        1,
+        "On 'one step': the gradient goes back through relu. Where relu let z pass, grad_z is grad_hidden; where it "
+        "gave 0, nothing passes.",
+        {
+            "nothing passes where relu gave 0": lambda t: t.one_step_grad_hidden,
+            "that is relu's slope: times what?": lambda t: where(greater(t.one_step_hidden, 0), 1, 0),
+            "relu of the gradient, not of z": lambda t: maximum(t.one_step_grad_hidden, 0),
+        },
+    ),
+    Exercise(
+        "one_step_new_weight1",
+        2,
+        "On 'one step': each weight's step against its gradient, as far as lr says.",
+        {
+            "it climbs: step against it": lambda t: t.one_step_weight1 + t.lr * t.one_step_grad_weight1,
+            "lr is missing": lambda t: t.one_step_weight1 - t.one_step_grad_weight1,
+            "the old weight is missing": lambda t: -t.lr * t.one_step_grad_weight1,
+        },
+    ),
+    Exercise(
+        "one_step_hidden",
+        3,
+        "On 'one step': relu of z.",
+        {
+            "z, without relu": lambda t: t.one_step_z,
+            "relu's slope, not relu": lambda t: where(greater(t.one_step_z, 0), 1, 0),
+        },
+    ),
+    Exercise(
+        "one_step_grad_hidden",
+        3,
+        "On 'one step': how fast does the loss grow with each hidden number? y_hat has it times weight2.",
+        {"weight2 is missing": lambda t: t.one_step_grad_y_hat[:, None] + 0 * t.one_step_weight2},
+    ),
+)
+
 RELU_NET = Lesson(
     "relu_net",
     "two neurons with and without ReLU, by hand and trained, and a small network that bends a plane",
@@ -939,4 +979,5 @@ RELU_NET = Lesson(
         "On 'mlp', choose none for mlp_activation: the map fades to 0 everywhere, and the loss stays at 1.",
         "On 'mlp', set map_from to -7 and map_to to 7 to see how the bends go on.",
     ],
+    exercises=EXERCISES,
 )

@@ -11,6 +11,7 @@ import numpy as np
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, HEAT, PRECISE, SHORT, SPARSE, WHOLE, Book, Input, Series, Sheet, bars, scatter
 from sgdsheet.book.style import HEADING, LABEL, NOTE
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import Call
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data
@@ -491,6 +492,44 @@ STARTS: dict[str, Any] = {
     "batch_logits": BATCH_LOGITS,
     "batch_label": [0, 1, 2, 0, 1, 1],
 }
+EXERCISES = (
+    Exercise(
+        "grad",
+        1,
+        "On 'one example': how fast does the loss grow with each scaled logit? All the way back it comes to one "
+        "subtraction, of two columns that stand there.",
+        {
+            "the label is missing": lambda t: t.softmax,
+            "softmax is missing": lambda t: -t.one_hot,
+            "log_softmax has no place here": lambda t: t.log_softmax - t.one_hot,
+        },
+    ),
+    Exercise(
+        "batch_grad",
+        2,
+        "On 'batch': the same for each row, but the loss is now the mean of the rows' losses.",
+        {
+            "the rows' mean: divide by their number": lambda t: t.batch_softmax - t.batch_target,
+            "the target is missing": lambda t: t.batch_softmax / len(t.batch_losses),
+        },
+    ),
+    Exercise(
+        "softmax",
+        3,
+        "On 'one example': each exp_scaled as a share of total.",
+        {
+            "their total is missing": lambda t: t.exp_scaled,
+            "the scaled, not their powers": lambda t: t.scaled / t.total,
+        },
+    ),
+    Exercise(
+        "batch_losses",
+        3,
+        "On 'batch': the loss of each row, from its target and its log_softmax.",
+        {"softmax, not its logarithm": lambda t: -(t.batch_target * t.batch_softmax).sum(-1)},
+    ),
+)
+
 SOFTMAX_CROSS_ENTROPY = Lesson(
     "softmax_cross_entropy",
     "from logits to probabilities, the loss and its gradient; the sigmoid; what a confident mistake costs",
@@ -510,4 +549,5 @@ SOFTMAX_CROSS_ENTROPY = Lesson(
     title="Softmax and cross-entropy",
     about=ABOUT,
     things_to_try=TRY,
+    exercises=EXERCISES,
 )
