@@ -39,6 +39,9 @@ def blank(book: Book, exercises: Sequence[Exercise], level: int) -> None:
 
     Raises `Error` for a block that is not there, or holds no formulas.
     """
+    names = [each.block for each in exercises]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise Error(f"block {twice!r} is to be blank twice")
     held = [_cells(book, each) for each in exercises]
     sheet = book.sheet(ANSWERS, "The answers", "sgdsheet reads this: leave it as it is.", hidden=True)
     top = sheet.next_row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ import torch
 
 from sgdsheet.book import Book
 from sgdsheet.errors import Error
+from sgdsheet.exercises.blanks import blank
+from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.expr import quoted
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.finite import require_finite, watcher
@@ -40,10 +43,14 @@ class Compiled:
     program: Program = field(repr=False)
     values: Mapping[str, np.ndarray] = field(repr=False)
     title: str
+    exercise: tuple[str, ...] = ()
 
     def book(self) -> Book:
         """The workbook, not yet written."""
-        return build(self.program, self.values, self.title)[0]
+        book = build(self.program, self.values, self.title)[0]
+        if self.exercise:
+            blank(book, [Exercise(name, 1, _task(book, name)) for name in self.exercise], 1)
+        return book
 
     def save(self, path: str | Path) -> Written:
         """Writes the workbook, every formula with its value; an existing file is replaced when the new one is complete.
@@ -65,7 +72,17 @@ class Compiled:
                     "which is not what torch computes; please report this"
                 )
 
-        return write(book, path, check)
+        if not self.exercise:
+            return write(book, path, check)
+        with tempfile.TemporaryDirectory() as folder:  # the answers are checked before they are taken away
+            write(book, Path(folder) / "answers.xlsx", check)
+        return write(self.book(), path)
+
+
+def _task(book: Book, name: str) -> str:
+    """What to ask of whoever is to write a block's formulas."""
+    block = book.blocks.get(name)
+    return f"In PyTorch this is {block.torch}." if block and block.torch else "Write its formulas."
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,7 @@ def compile(
     title: str | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    exercise: Sequence[str] = (),
 ) -> Compiled:
     """A PyTorch model's forward pass, backward pass and optimiser steps as a workbook of live formulas.
 
@@ -116,6 +134,8 @@ def compile(
       title: the workbook's title; the model's class by default.
       clip_norm, clip_value: clips the gradients before each step, as `torch.nn.utils.clip_grad_norm_` or
         `clip_grad_value_` does with all of the model's parameters.
+      exercise: names of blocks, as in `["0/grad/2.weight"]`, whose formulas are left blank for a learner to write. The
+        workbook says how each is, and `sgdsheet.grade` marks it.
 
     The same steps are made by the model, loss, optimizer and scheduler themselves, in float64, and compared. Afterwards
     all of them are as they were before. Dropout's masks and other random numbers are those that these steps draw with
@@ -138,7 +158,11 @@ def compile(
         block = first_difference(program, values, blocks, ran)
     if block is not None:
         raise Error(difference(block, blocks, ran, optimizer))
-    return Compiled(program, values, title or f"{type(model).__name__}, step by step")
+    exercise = (exercise,) if isinstance(exercise, str) else tuple(exercise)
+    made = Compiled(program, values, title or f"{type(model).__name__}, step by step", exercise=exercise)
+    if exercise:
+        made.book()  # which refuses a name that is none
+    return made
 
 
 @torch.inference_mode(False)
@@ -154,6 +178,7 @@ def survey(
     title: str | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    exercise: Sequence[str] = (),
 ) -> Survey:
     """What `compile` would make of the same arguments, without computing or building anything."""
     given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value))
