@@ -252,19 +252,18 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
     relu = net.feature(relu_maps(shown.picture[None], weights)[0], RELU, TORCH_RELU + "[0]", SPARSE)
     relu = net.maps(sheet, row=below, relu_maps=relu).relu_maps
     pool = net.feature(tensor.max_pool2d(relu[None], POOL)[0], net.LARGEST, "F.max_pool2d(relu, 2)[0]", SPARSE)
-    m = net.maps(sheet, row=below + 2 + MAP + 1, pool=pool)
+    m = net.maps(sheet, row=below + 2 + MAP, pool=pool)
     t = net.maps(
         sheet,
-        row=below + 2 + MAP + 1,
+        row=below + 2 + MAP,
         left=m.right + 1,
         digits=net.count(np.arange(CLASSES), "the ten answers", note=False),
         logits=net.signed(scores(m.pool[None], weights)[0], "a score", "model(x)[0]"),
         exp_logits=net.feature(
             lambda t: tensor.exp(t.logits - tensor.largest(t.logits)),
             "e ^ (logit - largest)",
-            "",
-            SHORT,
-            None,
+            digits=SHORT,
+            scale=None,
             note=False,
         ),
         probability=net.feature(
