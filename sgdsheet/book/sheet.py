@@ -34,7 +34,7 @@ from sgdsheet.book.geometry import COLUMN, HEADING_LETTER, ROW, chart_pixels, co
 from sgdsheet.book.inputs import Input
 from sgdsheet.book.style import Look
 from sgdsheet.book.tables import Table
-from sgdsheet.book.text import broken
+from sgdsheet.book.text import NARROW, broken
 from sgdsheet.book.validation import rule
 from sgdsheet.errors import Error
 from sgdsheet.expr import Expr, Range, Ref
@@ -350,8 +350,8 @@ class Sheet:
             at = (row + 1, column + offset) if across else (row + offset, column + 1)
             label = labels[offset] if labels else name
             if across:
-                self.write(row, column + offset, broken(label), style.LABEL_ABOVE)
-                if "\n" in broken(label):
+                self.write(row, column + offset, broken(label, NARROW), style.LABEL_ABOVE)
+                if "\n" in broken(label, NARROW):
                     self.row_heights[row] = 30
             else:
                 self.write(row + offset, column, label, style.LABEL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-BREAK = 10  # letters of a name on one line, where it may go on below
+BREAK, NARROW = 10, 7  # letters of a name on one line, where it may go on below; above a counter's column
 
 
 def broken(name: str, letters: int = BREAK) -> str:
