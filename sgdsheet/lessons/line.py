@@ -29,6 +29,7 @@ from sgdsheet.lessons.flow import (
 from sgdsheet.lessons.surface import (
     FAR,
     axis,
+    closed_maps,
     inside,
     reference_axis,
     reference_inside,
@@ -233,11 +234,11 @@ def by_hand_sheet(book: Book, drawn: Sheet, x: Any, y: Any, run: Named) -> None:
         "mine": (np.array([cell.hand_intercept]), np.array([cell.hand_slope]), "1 in the cell of your line"),
         "visits": (path.path_intercept, path.path_slope, "how many of SGD's steps fall into each cell of the map"),
     }
-    marks = []
-    for number, (name, (across, below, words)) in enumerate(ways.items()):
-        seen = visits((across, along, half_intercept), (below, down, half_slope), edges=name == "mine")
-        row = top + (number + 1) * (GRID + 4) + 12
-        marks.append(sheet.headed(name, seen, "check", row, left, words=words, number_format="0;-0;"))
+    maps = {
+        name: (visits((across, along, half_intercept), (below, down, half_slope), edges=name == "mine"), words)
+        for name, (across, below, words) in ways.items()
+    }
+    marks = closed_maps(sheet, top, left + GRID + 1, maps)
     sheet.mark(grid, marks[0])
     sheet.dot(grid, marks[1])
     sheet.heat_map(grid)

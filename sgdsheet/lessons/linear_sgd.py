@@ -57,7 +57,7 @@ def sgd_sheet(book: Book, data_x: Any, data_y: Any) -> Named:
         points * EPOCHS,
         freeze=2,
         step=counter(lambda t: previous(t.step + 1, 1), "row"),
-        x=data(np.tile(data_x, EPOCHS), "the point's x", "x", width=8),
+        x=data(np.tile(data_x, EPOCHS), "the point's x", "x", width=10.5),
         y=data(np.tile(data_y, EPOCHS), "the point's y", "y", width=8),
         intercept=parameter(
             lambda t: previous(t.new_intercept, book.typed("intercept")), "new_intercept above", "model.bias"

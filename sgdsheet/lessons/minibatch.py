@@ -27,6 +27,7 @@ from sgdsheet.lessons.lesson import Lesson
 from sgdsheet.lessons.surface import (
     FAR,
     axis,
+    closed_maps,
     inside,
     reference_axis,
     reference_inside,
@@ -195,7 +196,8 @@ def paths_sheet(book: Book, runs: Mapping[str, Named], label: Mapping[str, str],
     says: dict[str, Any] = {"number_format": "0.0"}
     down = sheet.place("map_slope", down, "parameter", row + 2, 2, words="each row's slope", **says)
     losses: Any = None
-    for number, (name, run) in enumerate(runs.items()):
+    grids = []
+    for number, name in enumerate(runs):
         column, prefix = left + number * (GRID + 1), f"{name}_" if number else ""
         sheet.width(column + GRID, 2)
         sheet.write(row, column, f"{label[name]}: mean loss of all points", LABEL)
@@ -208,12 +210,17 @@ def paths_sheet(book: Book, runs: Mapping[str, Named], label: Mapping[str, str],
         words = "mean loss of each line"
         grid = sheet.place(f"{prefix}loss_map", losses, "loss", row + 2, column, words=words, torch=MSE, **says)
         losses = grid if not number else losses
-        words = "how many steps of the run fall into each cell"
-        seen = visits((run.path_intercept, across, half_intercept), (run.path_slope, down, half_slope))
-        at = row + GRID + 30
-        seen = sheet.headed(f"{name}_visits", seen, "check", at, column, words=words, number_format="0;-0;")
-        sheet.dot(grid, seen)
         sheet.heat_map(grid)
+        grids.append(grid)
+    maps = {
+        f"{name}_visits": (
+            visits((run.path_intercept, across, half_intercept), (run.path_slope, down, half_slope)),
+            "how many steps of the run fall into each cell",
+        )
+        for name, run in runs.items()
+    }
+    for grid, seen in zip(grids, closed_maps(sheet, row + 2, left + 3 * (GRID + 1), maps), strict=True):
+        sheet.dot(grid, seen)
 
     land = valley(book, x, y, start.intercept, start.slope)
     ways = list(land.series)

@@ -291,7 +291,7 @@ def optimizer_sheet(
             width=10.5,
         ),
         param=parameter(
-            lambda t: previous(t.new_param, setup.start), "new_param above", "param", parts=PARTS, width=10
+            lambda t: previous(t.new_param, setup.start), "new_param above", "param", parts=PARTS, width=11
         ),
         loss=loss(lambda t: error(t) ** 2, "(slope * x + intercept - y)^2", "loss"),
         grad=gradient(
@@ -435,7 +435,7 @@ def race_sheet(book: Book, sheet: Sheet, runs: Mapping[str, Named], setup: Named
             mean_loss=loss(chosen("mean_loss"), "its mean loss over all points"),
             way=parameter(chosen("way"), "its way, as the picture shows it", parts=PARTS),
         )
-    flow.charts(sheet, *race_charts(shown, setup, 16.6, 16), row=top)
+    flow.charts(sheet, *race_charts(shown, setup, 16.6, 18), row=top)
 
 
 def reference(v: Named) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import Book, Series
+from sgdsheet.book import Book, Series, Sheet
+from sgdsheet.book.style import MORE
 from sgdsheet.expr import Call, compare
 from sgdsheet.lessons.flow import Named, check, columns, counter, loss, parameter, steps, values
 from sgdsheet.tensor import Array, abs, finite_or, maximum, mean, span, sqrt
@@ -56,6 +57,23 @@ def reference_visits(across: tuple[Any, Any, Any], down: tuple[Any, Any, Any], *
     return inside[1].T @ inside[0]
 
 
+def closed_maps(sheet: Sheet, top: int, left: int, maps: Mapping[str, tuple[Any, str]]) -> list[Array]:
+    """Marks for maps, blocks whose first row is at `top`, in closed columns from `left` on. Returns their references.
+
+    `maps` has by name what each block holds, of shape (rows, columns), and its words.
+    """
+    placed, column = [], left
+    for name, (marks, words) in maps.items():
+        placed.append(sheet.headed(name, marks, "check", top - 2, column, words=words, number_format="0;-0;"))
+        column += np.shape(marks)[1] + 1
+    sheet.width(left, 4, column - 1)
+    sheet.fold(left, column - 1)
+    sheet.width(column, 12)
+    sheet.write(top - 2, column, f"+ {len(placed)} more maps", MORE)
+    sheet.write(top - 1, column, "click the +", MORE)
+    return placed
+
+
 def valley(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> Named:
     """The sheet `valley`: the line with the smallest loss, and around it lines of equal loss, as on a map of hills.
 
@@ -101,6 +119,7 @@ def valley(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> Named:
         cosine=check(np.cos(ANGLES), "of the angle"),
         sine=check(np.sin(ANGLES), "of the angle"),
     )
+    sheet.width(1, 16)
     v.series = []
     for n, level in enumerate(LEVELS, start=1):
         size = level**0.5 * v.radius
