@@ -11,11 +11,11 @@ from sgdsheet.book import Book, Series, Sheet
 from sgdsheet.book.style import MORE
 from sgdsheet.expr import Call, compare
 from sgdsheet.lessons.flow import Named, check, columns, counter, loss, parameter, steps, values
-from sgdsheet.tensor import Array, abs, finite_or, maximum, mean, span, sqrt
+from sgdsheet.tensor import Array, abs, cos, finite_or, maximum, mean, span, sqrt
 
 FAR = 1e300  # where a run that diverged beyond all numbers is on its path
 LEVELS = (1.0, 1 / 4, 1 / 16)  # the lines of equal loss: so much of the start's height above the bottom
-ANGLES = 2 * np.pi * np.arange(37) / 36
+ANGLES = 10 * np.arange(37)  # of the points of such a line, in degrees
 AROUND = 1.6  # the picture of a valley reaches so many times as far as its outermost line
 FLAT = 1e-12  # points that have all the same x have no one best line: their variance counts as so much
 
@@ -115,9 +115,9 @@ def valley(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> Named:
         sheet,
         len(ANGLES),
         freeze=None,
-        angle=counter(np.arange(len(ANGLES)) * 10, "once around, in degrees"),
-        cosine=check(np.cos(ANGLES), "of the angle"),
-        sine=check(np.sin(ANGLES), "of the angle"),
+        angle=counter(ANGLES, "once around, in degrees"),
+        cosine=check(lambda t: cos(t.angle * Call("PI") / 180), "of the angle"),
+        sine=check(lambda t: cos((t.angle - 90) * Call("PI") / 180), "of the angle"),
     )
     sheet.width(1, 16)
     v.series = []
@@ -172,10 +172,12 @@ def reference_valley(x: Any, y: Any, intercept: float, slope: float) -> dict[str
 
     design = torch.stack([torch.ones_like(x), x], 1)
     best = torch.linalg.lstsq(design, y.unsqueeze(1)).solution.squeeze(1)
+    best = best.where(x.var().isfinite(), torch.nan)  # as in a cell, where the squares of such points are too large
     low, high = (mse_loss(design @ at, y) for at in (best, torch.tensor([intercept, slope])))
     radius = (high - low).clamp(min=0).sqrt()
     hessian: Any = torch.autograd.functional.hessian(lambda p: mse_loss(design @ p, y), torch.zeros(2))
-    circle = torch.tensor(np.stack([np.cos(ANGLES), np.sin(ANGLES)]))
+    angle = torch.deg2rad(torch.tensor(ANGLES, dtype=torch.float64))
+    circle = torch.stack([angle.cos(), angle.sin()])
     ellipse = torch.linalg.solve_triangular(torch.linalg.cholesky(hessian / 2).T, circle, upper=True)
     blocks = {
         "mean_x": x.mean(),
@@ -185,7 +187,7 @@ def reference_valley(x: Any, y: Any, intercept: float, slope: float) -> dict[str
         "best_loss": low,
         "start_loss": high,
         "radius": radius,
-        "angle": torch.arange(len(ANGLES)) * 10,
+        "angle": torch.tensor(ANGLES),
         "cosine": circle[0],
         "sine": circle[1],
     }
