@@ -91,7 +91,7 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
         "All runs fit the same curve to the same points and begin alike. An epoch is one pass over all training "
         "points, here a single step. Change a rate, or after how many epochs the third run stops.",
     )
-    points = data_sheet(book, given)
+    typing, points = data_sheet(book, given)
     model = bumps.model_sheet(book, points)
     inputs_row = rules.next_row + 1
     cell = Named(
@@ -105,13 +105,14 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     }
     curves = curves_sheet(book, runs, cell.few, model)
     rules_sheet(rules, inputs_row, points, runs, curves, cell)
-    fitted = curve_chart("The good run's curve", points, curves, "good", width=20, height=14)
-    flow.charts(model.sheet, model.chart, fitted)
+    title = f"The good run's curve after {EPOCHS} epochs"
+    flow.charts(model.sheet, model.chart, curve_chart(title, points, curves, "good", width=20, height=14))
+    typing.chart(points.train.head, 7, curve_chart(title, points, curves, "good", width=26, height=15))
     rate_finder.finder_sheet(book, model)
     cycle.one_cycle_sheet(book, points, model)
 
 
-def data_sheet(book: Book, given: Mapping[str, Any]) -> Named:
+def data_sheet(book: Book, given: Mapping[str, Any]) -> tuple[Sheet, Named]:
     sheet = book.sheet(
         "data",
         "The points",
@@ -131,9 +132,7 @@ def data_sheet(book: Book, given: Mapping[str, Any]) -> Named:
             x=data(typed(given[x]), f"the {which} point's x", x, absolute=True),
             y=data(typed(given[y]), f"the {which} point's y", y, absolute=True),
         )
-    points = Named(**points)
-    sheet.chart(top, 7, scatter("The points", "x", "y", bumps.clouds(points), width=20, height=11))
-    return points
+    return sheet, Named(**points)
 
 
 def run_sheet(book: Book, run: str, title: str, lr: Any, model: Named, epochs: int) -> Named:

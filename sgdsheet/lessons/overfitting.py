@@ -212,7 +212,7 @@ def curves_sheet(sheet: Sheet, runs: Mapping[str, Named], drawn: list[Series], s
         shown_valid_loss=loss(at_step["valid"], "at show_step", MSE),
         last_train_loss=loss(train, f"after {STEPS} steps", MSE),
         last_valid_loss=loss(valid, f"after {STEPS} steps", MSE),
-        gap=check(np.subtract(valid, train), "last_valid_loss - last_train_loss"),
+        gap=check(np.subtract(valid, train), "last_valid_loss - last_train_loss", width=14),
     )
     sheet.heat_map(last.gap, DIVERGING)
 
