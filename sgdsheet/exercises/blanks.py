@@ -102,6 +102,8 @@ def _judge(sheet: Sheet, exercise: Exercise, cells: np.ndarray, row: int, first:
         sheet.write(row, len(HEAD) + way, Verbatim(f"COUNTIF({span},{way})"))
     says, begins = Verbatim(f"{ANSWERS}!F{row}"), live[0]
     sheets[begins.sheet].says(*_beside(sheets[begins.sheet], block, begins), says)
+    for phrase in exercise.conceal:
+        _conceal(book, phrase)
     block.words = "yours to write"
     where = Range(begins.sheet, begins.row, begins.column, begins.row, begins.column)
     book.tasks.append(Task(block.name, exercise.ask, where, says))
@@ -134,22 +136,32 @@ def _says(row: int, texts: Sequence[str]) -> str:
 
 def _beside(sheet: Sheet, block: Block, cell: Ref) -> tuple[int, int]:
     """Where to say how an exercise is: in place of the block's formula in words, or else in a free cell beside it."""
-    found = []
-    for row in range(max(1, cell.row - NEAR), cell.row + NEAR):
+    found, panels = [], block.panels
+    top, left = min(each.top for each in panels), min(each.left for each in panels)
+    bottom, right = max(each.bottom for each in panels), max(each.right for each in panels)
+    for row in range(max(1, top - NEAR), bottom + NEAR):
         for column, content in sheet.cells.get(row, {}).items():
-            text = content.value if content.kind == "s" else ""
-            apart = abs(column - cell.column)
-            if block.words and apart <= NEAR and (text == block.words or text.endswith(f"· {block.words}")):
-                found.append((abs(row - cell.row) + apart, row, column))
+            text = content.value if content.kind == "s" and left - NEAR <= column <= right + NEAR else ""
+            if block.words and (text == block.words or text.endswith(f"· {block.words}")):
+                found.append((abs(row - cell.row) + abs(column - cell.column), row, column))
     if found:
         return min(found)[1:]
-    panel = block.panels[0]
+    panel = panels[0]
     around = [(panel.top, panel.right + 1), (panel.top - 1, panel.left), (panel.bottom + 1, panel.left)]
     around += [(panel.top, panel.left - 1)]
     free = [(row, column) for row, column in around if row > 1 and column > 0 and not _taken(sheet, row, column)]
     if not free:
         raise Error(f"block {block.name!r}: there is no free cell beside it to say how it is")
     return free[0]
+
+
+def _conceal(book: Book, phrase: str) -> None:
+    """Leaves a phrase out of the texts of all sheets."""
+    for sheet in book.sheets:
+        for cells in sheet.cells.values():
+            for column, content in cells.items():
+                if content.kind == "s" and phrase in content.value:
+                    cells[column] = content._replace(value=content.value.replace(phrase, "…"))
 
 
 def _taken(sheet: Sheet, row: int, column: int) -> bool:

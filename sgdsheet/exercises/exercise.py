@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,7 @@ class Exercise:
       hints: what to say, in a few words, and the mistake that it is said of: a function of the workbook's blocks, as in
         `{"x is missing": lambda t: 2 * (t.y_hat - t.y)}`.
       at: an index of the block where only part of it is left blank.
+      conceal: phrases that would give it away, to be left out of the workbook's texts.
     """
 
     block: str
@@ -60,6 +61,7 @@ class Exercise:
     ask: str
     hints: Mapping[str, Hint] = field(default_factory=dict)
     at: Any = ()
+    conceal: Sequence[str] = ()
 
     def mistakes(self, reads: Reads) -> dict[str, np.ndarray]:
         """What the block would hold for each known mistake, in its own shape, by what is said of it."""

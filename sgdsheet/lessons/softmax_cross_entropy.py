@@ -503,6 +503,7 @@ EXERCISES = (
             "softmax is missing": lambda t: -t.one_hot,
             "log_softmax has no place here": lambda t: t.log_softmax - t.one_hot,
         },
+        conceal=["softmax - one_hot"],
     ),
     Exercise(
         "batch_grad",

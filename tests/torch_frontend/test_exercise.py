@@ -34,6 +34,8 @@ def test_blank_then_written_then_graded(tmp_path: Path) -> None:
     assert {row.block for row in report.rows if row.verdict == "exercise: blank"} == {*BLANK}
     assert [mark.verdict for mark in sgdsheet.grade(tmp_path / "blank.xlsx").marks] == ["blank"] * 2
 
+    full: Any
+    workbook: Any
     full, workbook = (openpyxl.load_workbook(tmp_path / f"{name}.xlsx") for name in ("full", "blank"))
     saved = book.read(tmp_path / "blank.xlsx")
     for each, after in zip(left(saved)[2], ("", "*2"), strict=True):
