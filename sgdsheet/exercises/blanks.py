@@ -20,6 +20,7 @@ from sgdsheet.exercises.left import HEAD, LEVEL, digest, elements_text
 from sgdsheet.expr import Expr, Range, Ref
 
 NEAR = 4  # rows and columns between a block and its formula in words, at most
+ROOM = 250  # pixels for what is said of an exercise
 
 
 class Verbatim(Expr):
@@ -152,7 +153,7 @@ def _beside(sheet: Sheet, block: Block, cell: Ref) -> tuple[int, int]:
     free = [(row, column) for row, column in around if row > 1 and column > 0 and not _taken(sheet, row, column)]
     if not free:
         raise Error(f"block {block.name!r}: there is no free cell beside it to say how it is")
-    return free[0]
+    return max(free, key=lambda place: min(ROOM, _room(sheet, *place)))  # the first that has it
 
 
 def _conceal(book: Book, phrase: str) -> None:
@@ -162,6 +163,12 @@ def _conceal(book: Book, phrase: str) -> None:
             for column, content in cells.items():
                 if content.kind == "s" and phrase in content.value:
                     cells[column] = content._replace(value=content.value.replace(phrase, "…"))
+
+
+def _room(sheet: Sheet, row: int, column: int) -> float:
+    """How many pixels there are right of a cell's edge up to the next cell that is taken."""
+    taken = [each for each in sheet.cells.get(row, {}) if each > column]
+    return sheet.left_of(min(taken)) - sheet.left_of(column) if taken else ROOM
 
 
 def _taken(sheet: Sheet, row: int, column: int) -> bool:
