@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +17,7 @@ from sgdsheet import book
 from sgdsheet.cli import main
 from sgdsheet.grading.grader import Grader
 from tests.exercises.learner import LESSON, RIGHT, ROWS, first_row, handed_in
+from tests.test_verification import with_row
 
 GRADER = Grader()
 
@@ -134,3 +136,20 @@ def test_command(blank: Path, tmp_path: Path) -> None:
     result = run.invoke(main, ["grade", str(half)])
     assert result.exit_code == 0
     assert f"{half}: 1 of 4 right" in result.output
+
+
+def test_rows_inserted_and_a_sheet_renamed(blank: Path, tmp_path: Path) -> None:
+    moved = with_row(handed_in(blank, tmp_path / "in.xlsx", RIGHT), tmp_path / "moved.xlsx", "sgd", 3)
+    workbook: Any = openpyxl.load_workbook(moved)
+    workbook["sgd"].title = "my steps"
+    for cell in (cell for sheet in workbook for row in sheet.iter_rows() for cell in row if cell.data_type == "f"):
+        cell.value = cell.value.replace("sgd!", "'my steps'!")
+    for name in workbook.defined_names.values():
+        name.value = name.value.replace("sgd!", "'my steps'!")
+    workbook.save(moved)
+    graded = GRADER.grade(moved)
+    assert [mark.verdict for mark in graded.marks] == ["right"] * 4
+    assert graded.elsewhere == ()
+    torn = with_row(handed_in(blank, tmp_path / "in.xlsx", RIGHT), tmp_path / "torn.xlsx", "sgd", 20)
+    with pytest.raises(sgdsheet.Error, match="'grad_slope' is no longer at sgd!"):
+        GRADER.grade(torn)
