@@ -119,6 +119,10 @@ class Book:
         self.sheets.sort(key=key)
         self.workbook._sheets = [sheet.worksheet for sheet in self.sheets]  # type: ignore[attr-defined]
 
+    def hide_name(self, block: str) -> None:
+        """Leaves a block's defined name out of lists and the name box; `read` follows moved cells by it all the same."""
+        self.workbook.defined_names[defined_name(block)].hidden = True
+
     def typed(self, name: str) -> Typed:
         """The starting value of the input `name`, for the cell that the reader types it into."""
         return Typed(self.values[name], self.inputs[name])
@@ -478,7 +482,8 @@ class Sheet:
         # LibreOffice shows one of two formats that overlap: the colours of a heat map say more.
         small = [each for each in self._decimals if each.address not in self._mapped]
         if small:
-            formats.add(addresses(small), style.small_numbers(small[0].address.partition(":")[0]))
+            # Programs count a rule's cell from the first range, or from the first row and column: A1 is both.
+            formats.add(addresses([Range(self.name, 1, 1, 1, 1), *small]), style.small_numbers("A1"))
 
     def print_on_one_page(self, *, upright: bool = False) -> None:
         """Prints the whole sheet on one page, however small: maps are not to be cut apart."""

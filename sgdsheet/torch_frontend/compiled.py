@@ -6,7 +6,7 @@ import inspect
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from sgdsheet.torch_frontend.program.finite import require_finite, watcher
 from sgdsheet.torch_frontend.program.graph import RANDOM, Graph, Node, place
 from sgdsheet.torch_frontend.program.program import Program
 from sgdsheet.torch_frontend.sheets.build import build
-from sgdsheet.torch_frontend.sheets.estimate import Estimate, estimate, require_fits
+from sgdsheet.torch_frontend.sheets.estimate import Estimate, estimate, fits_one_sheet, placed, require_fits
 from sgdsheet.torch_frontend.tracing.agreement import difference, first_difference, wrong_cell
 from sgdsheet.torch_frontend.tracing.batches import batches, unfit
 from sgdsheet.torch_frontend.tracing.clipping import Clipping
 from sgdsheet.torch_frontend.tracing.lent import lent
+from sgdsheet.torch_frontend.tracing.naming import named
 from sgdsheet.torch_frontend.tracing.own_loop import Ran, run
 from sgdsheet.torch_frontend.tracing.supported import counted, refusal, require_supported, unsupported
 from sgdsheet.torch_frontend.tracing.trace import Loss, float64, own_loss, trace, unwrapped
@@ -44,10 +45,11 @@ class Compiled:
     values: Mapping[str, np.ndarray] = field(repr=False)
     title: str
     exercise: tuple[str, ...] = ()
+    classes: tuple[str, ...] = field(default=(), repr=False)
 
     def book(self) -> Book:
         """The workbook, not yet written."""
-        book = build(self.program, self.values, self.title)[0]
+        book = build(self.program, self.values, self.title, self.classes)[0]
         if self.exercise:
             blank(book, [Exercise(name, 1, _task(book, name)) for name in self.exercise], 1)
         return book
@@ -59,7 +61,7 @@ class Compiled:
         be written, or the name does not end with .xlsx, and for a cell that does not agree with torch: then nothing is
         written.
         """
-        book, placed = build(self.program, self.values, self.title)
+        book, placed = build(self.program, self.values, self.title, self.classes)
 
         def check(cells: Mapping[str, np.ndarray]) -> None:
             with float64_by_default(), np.errstate(all="ignore"):
@@ -108,6 +110,7 @@ def compile(
     scheduler: Any = None,
     steps: int | None = None,
     title: str | None = None,
+    classes: Sequence[str] | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
     exercise: Sequence[str] = (),
@@ -132,6 +135,7 @@ def compile(
         the workbook as numbers. ReduceLROnPlateau is given the loss of each step. Several in a list follow in order.
       steps: how many steps; as many as there are batches by default, or 1.
       title: the workbook's title; the model's class by default.
+      classes: a name for each class of a small classifier, to stand on the first sheet beside its number.
       clip_norm, clip_value: clips the gradients before each step, as `torch.nn.utils.clip_grad_norm_` or
         `clip_grad_value_` does with all of the model's parameters.
       exercise: names of blocks, as in `["0/grad/2.weight"]`, whose formulas are left blank for a learner to write. The
@@ -150,16 +154,17 @@ def compile(
     for graph in traced.graphs:
         require_supported(graph)
     require_fits(given.program(traced)[0])
+    traced = given.named(traced)
     ran = given.ran()
     program, values, blocks = _computed(given, traced, ran)
     if (block := first_difference(program, values, blocks, ran)) is not None and not block.startswith("0/"):
         # What changes with the step may be different graphs.
-        program, values, blocks = _computed(given, given.traced(each=True), ran)
+        program, values, blocks = _computed(given, given.named(given.traced(each=True)), ran)
         block = first_difference(program, values, blocks, ran)
     if block is not None:
         raise Error(difference(block, blocks, ran, optimizer))
     exercise = (exercise,) if isinstance(exercise, str) else tuple(exercise)
-    made = Compiled(program, values, title or f"{type(model).__name__}, step by step", exercise=exercise)
+    made = Compiled(program, values, title or f"{type(model).__name__}, step by step", exercise, tuple(classes or ()))
     if exercise:
         made.book()  # which refuses a name that is none
     return made
@@ -248,6 +253,29 @@ class _Given:
                 found.which.append(known[shape])
         return found
 
+    def named(self, traced: _Traced) -> _Traced:
+        """The same graphs with names that say what is computed."""
+        modules = {path: type(module).__name__ for path, module in self._model.named_modules()}
+        graphs = []
+        generator = torch.Generator().manual_seed(0)
+        for number, graph in enumerate(traced.graphs):
+            feeds = self._batches[traced.which.index(number)].tensors()
+            # Near the model's own numbers, but without their zeros, which would make different gradients alike.
+            for name, param in self._copied.named_parameters():
+                noise = torch.randn(param.shape, generator=generator, dtype=torch.float64)
+                feeds[f"param/{name}"] = param.detach() + 0.1 * noise
+            feeds |= {f"buffer/{name}": each for name, each in self._copied.named_buffers()}
+            for node in graph.nodes:
+                if node.op == RANDOM:
+                    drawn = torch.rand(node.shape or (), generator=generator, dtype=torch.float64)
+                    feeds[node.name] = (
+                        drawn
+                        if node.dtype == "float"
+                        else drawn.round().to(torch.bool if node.dtype == "bool" else torch.int64)
+                    )
+            graphs.append(named(graph, modules, feeds, (node.name for node in placed(graph))))
+        return _Traced(graphs, traced.which, traced.draws)
+
     def ran(self) -> Ran:
         """The same steps as the caller's own objects make them."""
         return run(self._model, self._batches, self._losses, self._optimizer, self._schedulers, self._clipping)
@@ -273,6 +301,7 @@ class _Given:
             bool(read.state),
             {path: type(module).__name__ for path, module in self._model.named_modules()},
         )
+        program = replace(program, together=fits_one_sheet(program))
         values = dict(read.state) | _cells(program)
         for what, tensors in (("param", self._copied.named_parameters()), ("buffer", self._copied.named_buffers())):
             values |= {f"0/{what}/{name}": each.detach().numpy().copy() for name, each in tensors}

@@ -42,7 +42,8 @@ class Node:
 
     `shape` and `dtype` (`float`, `int` or `bool`) are those of its value; an operation with several results has shape
     None, and nodes with the op `ITEM` are its results. `path` is the module that it belongs to, `backward` tells
-    whether it is part of the backward pass. `line` is where the model's own source asked for it, if that is known.
+    whether it is part of the backward pass. `line` is where the model's own source asked for it, and `variable` what
+    the source calls it, if these are known.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Node:
     path: str = ""
     backward: bool = False
     line: str = ""
+    variable: str = ""
 
     def uses(self) -> list[str]:
         """The names of the nodes whose values it takes, in order."""
@@ -63,6 +65,11 @@ class Node:
     def owner(self) -> str:
         """The path of the module that a parameter or a buffer belongs to."""
         return self.name.partition("/")[2].rpartition(".")[0]
+
+    @property
+    def title(self) -> str:
+        """Its name without its module's path, for a reader who is told the module anyway."""
+        return self.name.removeprefix(f"{self.path}/").rpartition("/")[2]
 
     def numel(self) -> int:
         """How many numbers its value has; 0 for one with several results, which are nodes of their own."""

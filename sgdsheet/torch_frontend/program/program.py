@@ -21,6 +21,9 @@ from sgdsheet.hyperparameters import TUPLES, arguments
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.torch_frontend.program.graph import UNREADABLE, Draw, Graph, Node
 
+NUMBERS, CLASSES = "numbers", "classes"  # what a model answers
+EXAMPLES = 60  # whose answers are shown, at most
+
 # The nodes of each graph that have cells of their own, beside those that are fed and the graph's outputs.
 Placed = Sequence[Sequence[str]]
 
@@ -60,7 +63,8 @@ class Program:
     """`which[k]` is the graph of step k. `groups` are the optimiser's, none without one.
 
     With `shared` every step has the same batch. `begun` counts the steps that the optimiser had made before, and
-    `resumed` tells whether its state came from there. `modules` holds each module's class by its path.
+    `resumed` tells whether its state came from there. `modules` holds each module's class by its path. With `together`
+    a step is one sheet, which has copies of what it begins with.
     """
 
     graphs: tuple[Graph, ...]
@@ -71,6 +75,7 @@ class Program:
     begun: int = 0
     resumed: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
+    together: bool = False
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -100,6 +105,34 @@ class Program:
                         meaning = f"{meaning} of group {number}"
                     found.append(Input(self.cell(number, name), value, meaning, **limits))
         return tuple(found)
+
+    def shape(self, block: str) -> tuple[int, ...]:
+        """The shape of an input, a target or an output of the first step."""
+        graph = self.graphs[self.which[0]]
+        found = {self.fed(0, node.name): node.shape for node in graph.nodes if node.op in ("input", "target")}
+        shapes = {node.name: node.shape for node in graph.nodes}
+        found |= {key: shapes[name] for key, name in graph.outputs.items()}
+        return found.get(block) or ()
+
+    def answers(self) -> str | None:
+        """What the model answers to each example that all steps share: a number, or the class with the largest output.
+
+        None where it answers neither, or there is no training.
+        """
+        output, target = self.shape("output"), self.shape("target")
+        if (
+            not self.together
+            or not self.shared
+            or not self.optimizer
+            or not output
+            or not target
+            or target[0] > EXAMPLES
+        ):
+            return None
+        kinds = {node.dtype for node in self.graphs[self.which[0]].nodes if node.op == "target"}
+        if kinds == {"int"} and len(output) == 2 and target == output[:1]:
+            return CLASSES
+        return NUMBERS if kinds == {"float"} and output == target and output[1:] in ((), (1,)) else None
 
     def states(self, cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What each parameter's optimiser state begins with, by parameter and torch's name for the state.
@@ -154,6 +187,7 @@ class Program:
             "begun": self.begun,
             "resumed": self.resumed,
             "modules": dict(self.modules),
+            "together": self.together,
         }
         rows = [["program", json.dumps(head)]]
         for number, (graph, names) in enumerate(zip(self.graphs, placed, strict=True)):
@@ -186,6 +220,7 @@ class Program:
                 int(head["begun"]),
                 bool(head["resumed"]),
                 {str(path): str(name) for path, name in dict(head["modules"]).items()},
+                bool(head.get("together")),
             )
             placed = [tuple(json.loads(lines[start][2])) for start in starts]
             problem = _problem(program, placed)
@@ -231,7 +266,12 @@ class Program:
             graph = self.graphs[number]
             if k:
                 found |= {f"{k}/{name}": tensors[name] for name in self.changing()}
-            if optimizer is not None:
+                if self.together:
+                    found |= {f"{k}/start/{name.partition('/')[2]}": each for name, each in tensors.items()}
+            if self.together and self.shared:
+                given = (node.name for node in graph.nodes if node.op in ("input", "target"))
+                found |= {f"{k}/{self.fed(k, name)}": values[self.fed(k, name)] for name in given}
+            if optimizer is not None and (k or self.resumed or not self.together):
                 found |= self._states(k, leaves, optimizer, values)
             feeds = dict(tensors)
             for node in graph.nodes:
@@ -265,6 +305,13 @@ class Program:
         if losses:
             found["loss"] = torch.stack([each.reshape(()) for each in losses])
             found["step"] = np.arange(1, last + 1)
+        answers = self.answers()
+        for name, k in (("before", 0), ("after", last - 1)) if answers else ():
+            found[name] = found[f"{k}/output"].argmax(1) if answers == CLASSES else found[f"{k}/output"]
+        if answers == CLASSES:
+            found["right"] = (found["after"] == torch.as_tensor(values[self.fed(0, "target/0")])).sum()
+        if answers == NUMBERS:
+            found["example"] = np.arange(1, len(found["before"]) + 1)
         return {name: _numpy(value) for name, value in found.items()}
 
     def _optimizer(self, leaves: Mapping[str, Any], values: Mapping[str, Any]) -> Any:

@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sgdsheet.book import PROGRAM, Book
 from sgdsheet.reference import COMPILED
 from sgdsheet.torch_frontend.program.program import Placed, Program
 from sgdsheet.torch_frontend.program.text import pieces, require_fits
-from sgdsheet.torch_frontend.sheets.pages import Pages
+from sgdsheet.torch_frontend.sheets.pages import Pages, shown
+from sgdsheet.torch_frontend.sheets.screen import Layout, Screens, layout
 from sgdsheet.torch_frontend.sheets.steps import Steps
 
 
-def build(program: Program, values: Mapping[str, Any], title: str) -> tuple[Book, Placed]:
+def build(program: Program, values: Mapping[str, Any], title: str, classes: Sequence[str] = ()) -> tuple[Book, Placed]:
     """Returns the workbook, and which nodes of each graph have cells there.
 
-    `values` holds what stands in the cells that hold no formula, by block name. Raises `Error` for a title or a
-    name that no cell can hold.
+    `values` holds what stands in the cells that hold no formula, by block name, `classes` names for the classes. Raises
+    `Error` for a title or a name that no cell can hold.
     """
     require_fits(title, "title")
     for name in (*program.modules, *(node.name for node in program.graphs[0].nodes if node.op in ("param", "buffer"))):
         require_fits(name, "a name within the model")
     book = Book(COMPILED, title, _summary(program), _things_to_try(program), program.inputs())
-    front = book.sheet("training" if program.optimizer else "model", title, _note(program))
-    pages = Pages(book, program)
+    front = book.sheet(_front(program), title, _note(program))
+    pages = Screens(book, program, _layouts(program, values), classes) if program.together else Pages(book, program)
     steps = Steps(program, values, pages, front)
     placed: dict[int, tuple[str, ...]] = {}
     for k, number in enumerate(program.which):
         names = steps.step(k)
         placed.setdefault(number, names)
+    pages.link(steps.reads)
     pages.arrange()
     pages.overview(front)
+    for block in book.blocks:
+        if not _is_looked_for(program, block):
+            book.hide_name(block)
     found = tuple(placed.get(number, ()) for number in range(len(program.graphs)))
     _write(book, program, found)
     return book, found
+
+
+def _layouts(program: Program, values: Mapping[str, Any]) -> list[Layout]:
+    """Where the blocks of each step stand that is one sheet, found from a draft without places."""
+    draft = Book(COMPILED, "draft", [], [], program.inputs())
+    pages = Pages(draft, program)
+    steps = Steps(program, values, pages, draft.sheet("training", "draft"))
+    found, seen = [], len(pages.labels)
+    for k in range(len(program.which)):
+        if k > 1 and program.which[k] in program.which[1:k]:  # as the step before it that has the same graph
+            found.append(found[program.which.index(program.which[k], 1)])
+            continue
+        for step in range(steps.made, k + 1):
+            seen = len(pages.labels)
+            steps.step(step)
+        labels = [replace(label, words=draft.blocks[label.block].words) for label in [*pages.labels.values()][seen:]]
+        found.append(layout(k, [label for label in labels if label.station]))
+    return found
 
 
 def _write(book: Book, program: Program, placed: Placed) -> None:
@@ -56,19 +80,43 @@ def _summary(program: Program) -> list[str]:
         steps = len(program.which)
         what.append(
             f"It makes {steps} step{'s' * (steps > 1)} of {program.optimizer}: the parameters after a step are "
-            "formulas too, and the next step begins with them. A block's name begins with the number of steps made "
-            "before."
+            "formulas too, and the next step begins with them."
         )
-    what.append("On each sheet a heading names the module of the model, and each block says what PyTorch calls it.")
+    if program.together:
+        what.append(
+            "A step is one sheet: data on the left, layer after layer to the right, the loss at the end; below each "
+            "block its gradient, below each parameter its gradient, the optimiser's states and the new parameter."
+        )
+    else:
+        what.append("On each sheet a heading names the module of the model, and each block says what it is.")
     return what
 
 
 def _things_to_try(program: Program) -> list[str]:
-    things = ["Change a number on 'data' or a parameter on a sheet of step 0, and follow what changes."]
+    first = "'step 1'" if program.together else "a sheet of step 0"
+    data = first if program.together else "'data'"
+    if program.together and program.shared:
+        data = f"'{_front(program)}'"
+    things = [f"Change a number of the data on {data} or a parameter on {first}, and follow what changes."]
     if program.optimizer:
-        things.append("On 'training', change the learning rate: does the loss fall faster, or does it rise?")
+        things.append("On 'training', change the learning rate lr: does the loss fall faster, or does it rise?")
     things.append("Click on any number and let your spreadsheet program show where it comes from (trace precedents).")
     return things
+
+
+def _is_looked_for(program: Program, block: str) -> bool:
+    """Whether a person may look for a block by its name: what goes in and comes out, in the steps that are shown."""
+    step, _, rest = block.partition("/")
+    if not step.isdigit():
+        return True
+    count = len(program.which)
+    known = rest == "loss" or rest.split("/")[0] in ("param", "buffer", "grad", "state", "input", "target", "output")
+    return known and int(step) in (*shown(count), count)
+
+
+def _front(program: Program) -> str:
+    """What the first sheet is called."""
+    return "training" if program.optimizer else "model"
 
 
 def _note(program: Program) -> str:

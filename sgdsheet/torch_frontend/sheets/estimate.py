@@ -10,12 +10,14 @@ from sgdsheet.errors import Error
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, MOST, RANDOM, Graph, Node, place
 from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.sheets.pages import shown
 from sgdsheet.torch_frontend.sheets.plan import Plan
 
 # So many cells take about 4 GB and two minutes to make, and spreadsheet programs need as much to open them.
 MOST_CELLS = 3_000_000
 # Measured on perceptrons, a convolutional network, an LSTM and a transformer layer, on one core of a server.
 BYTES_A_CELL, SECONDS_A_CELL, SECONDS = 17, 33e-6, 0.5
+TOGETHER = 2_000  # numbers of a step that stand on one sheet; two screens hold about as many
 # What stands around a block: its heading, its line on the sheet 'about'; and a node's line on the sheet 'program'.
 AROUND_A_BLOCK, OF_A_NODE = 10, 8
 
@@ -44,23 +46,39 @@ def estimate(program: Program) -> Estimate:
     _require_elements(program)
     states = program.states([dict.fromkeys(group.cells, 0.5) for group in program.groups])
     changing = set(program.changing())
-    numbers, blocks, sheets = 0, 0, 3  # the sheets 'about', 'training' and 'program'
+    count = len(program.which)
+    sheets = 4  # 'about', 'training', 'program' and 'blocks'
     data = [_data(graph) for graph in program.graphs]
     before = [_before(graph, states, None) for graph in program.graphs]
     after = [_before(graph, states, changing) for graph in program.graphs]
     during = [[(node.path, node.numel()) for node in placed(graph)] for graph in program.graphs]
-    for k, number in enumerate(program.which):
-        found = (after if k else before)[number] + during[number]
-        given = [] if k and program.shared else data[number]
-        numbers += sum(count for _, count in found + given)
-        blocks += len(found) + len(given)
-        sheets += len({path for path, _ in found}) + bool(given)
-    last = after[program.which[-1]]
-    numbers += sum(count for _, count in last)
-    blocks += len(last)
-    sheets += len({path for path, _ in last})
-    cells = numbers + AROUND_A_BLOCK * blocks + OF_A_NODE * sum(len(each.nodes) for each in program.graphs)
+    if program.together:
+        # Each step's sheet has what it begins with, and what it leaves behind: the last is shared with no other.
+        sheets += len(shown(count)) + (count > len(shown(count)))
+        begins = [_before(graph, {}, None) for graph in program.graphs]
+        steps = [begins[number] + after[number] + during[number] + data[number] for number in program.which]
+        steps += [data[0]] if program.shared else []
+    else:
+        steps = [(after if k else before)[number] + during[number] for k, number in enumerate(program.which)]
+        steps.append(after[program.which[-1]])
+        sheets += sum(len({path for path, _ in step}) for step in steps)
+        batches = [data[number] for number in program.which[: 1 if program.shared else None]]
+        sheets += sum(map(bool, batches))
+        steps += batches
+    found = [size for step in steps for _, size in step]
+    nodes = sum(len(graph.nodes) for graph in program.graphs)
+    cells = sum(found) + AROUND_A_BLOCK * len(found) + OF_A_NODE * nodes
     return Estimate(cells, sheets, 10_000 + BYTES_A_CELL * cells, SECONDS + SECONDS_A_CELL * cells)
+
+
+def fits_one_sheet(program: Program) -> bool:
+    """Whether each step is small enough to stand on one sheet, which a reader can survey in about two screens."""
+    states = program.states([dict.fromkeys(group.cells, 0.5) for group in program.groups])
+    for graph in program.graphs:
+        held = sum(count for _, count in _before(graph, states, None)) + sum(count for _, count in _data(graph))
+        if held + sum(node.numel() for node in placed(graph)) > TOGETHER:
+            return False
+    return True
 
 
 def require_fits(program: Program) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,11 @@ WIDTH = 10  # characters of a column
 
 @dataclass(frozen=True)
 class Label:
-    """A block before it has a place. `title` is its name on its own sheet; all else as in `sgdsheet.book.Block`."""
+    """A block before it has a place. `title` is its name on its own sheet; all else as in `sgdsheet.book.Block`.
+
+    `station` and `line` say where it stands on the sheet of a whole step: what belongs to one thing, its gradient, say,
+    stands below it. `takes` are the stations that it needs before it.
+    """
 
     block: str
     shape: tuple[int, ...]
@@ -31,11 +35,15 @@ class Label:
     words: str = ""
     torch: str = ""
     number_format: str = NUMBER
+    station: str = ""
+    line: int = 0
+    takes: tuple[str, ...] = ()
+    across: bool = True
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where a block's heading begins, and how many columns wide it may be; the block itself is two rows below."""
+    """Where a block's heading begins, and how many columns wide it may be; the block itself is `HEAD` rows below."""
 
     sheet: Sheet
     row: int
@@ -46,6 +54,9 @@ class Space:
 class Pages:
     """A book, a sheet for each step and module. `cells` holds the references of each block that has a place."""
 
+    HEAD = 2  # rows of a heading
+    MOST = WIDE  # columns of a block
+
     def __init__(self, book: Book, program: Program) -> None:
         self.book, self.cells = book, dict[str, Array]()
         self._program, self._last = program, len(program.which)
@@ -53,6 +64,7 @@ class Pages:
         self._sheets: dict[tuple[int, str | None], Sheet] = {}  # by step and module; None for the data
         self._waiting: dict[str, tuple[Space, Label]] = {}  # what was set aside and is not yet filled
         self._newest: dict[Sheet, tuple[Space, Label]] = {}  # what `place` has put on a sheet last
+        self.labels: dict[str, Label] = {}
 
     def sheet(self, k: int, path: str) -> Sheet:
         """Returns the sheet of a step and a module, made when it is first asked for."""
@@ -65,9 +77,13 @@ class Pages:
             while short.lower() in self._taken:
                 count += 1
                 short = f"{name[: 30 - len(str(count))]}~{count}"
+            later = k not in (*shown(self._last), self._last)
             what = f"step {k + 1}" if k < self._last else "after the last step"
             self._sheets[k, path] = sheet = self.book.sheet(
-                short, f"{where}, {what}" if path != LOSS else f"The {path}, {what}"
+                short,
+                f"{where}, {what}" if path != LOSS else f"The {path}, {what}",
+                "The same in other steps:",
+                details=later,
             )
             self._taken.add(short.lower())
             sheet.width(1, WIDTH, until=ROOM)
@@ -111,12 +127,34 @@ class Pages:
         sheet, room = space.sheet, min(space.room, WIDE)
         listed = self.book.blocks[block]
         listed.words = words or label.words
-        if space.left > ROOM:
-            sheet.width(space.left, WIDTH, until=space.left + room)
-        sheet.heading(space.row, space.left, label.title, label.shape, listed.words, room)
+        self._head(replace(space, room=room), label, listed.words)
         sheet.fill(block, array, label.number_format)
-        if len(label.shape) > 2:
+        if self._coloured(label):
             sheet.heat_map(self.cells[block], DIVERGING)
+
+    def start(self, front: Sheet) -> None:
+        """Gets the first sheet ready."""
+
+    def begin(self, k: int) -> None:
+        """Gets ready for step k."""
+
+    def _head(self, space: Space, label: Label, words: str) -> None:
+        sheet = space.sheet
+        if space.left > ROOM:
+            sheet.width(space.left, WIDTH, until=space.left + space.room)
+        sheet.heading(space.row, space.left, label.title, label.shape, words, space.room)
+
+    def link(self, reads: Mapping[str, Sequence[str]]) -> None:
+        """Links each sheet to the same module in the steps beside it; `reads` says which blocks each block takes."""
+        for (k, path), sheet in self._sheets.items():
+            links = [(f"← step {k}", k - 1), (f"step {k + 2} →", k + 1)]
+            there = [(text, self._sheets[other, path]) for text, other in links if (other, path) in self._sheets]
+            for number, (text, other) in enumerate(there if path is not None else ()):
+                sheet.link(2, 5 + 2 * number, text, Range(other.name, 1, 1, 1, 1))
+
+    def _coloured(self, label: Label) -> bool:
+        """Whether a block is a heat map."""
+        return len(label.shape) > 2
 
     def is_filled(self, block: str) -> bool:
         """Returns whether the block's cells hold something."""
@@ -190,9 +228,18 @@ class Pages:
 
     def _reserve(self, label: Label, space: Space) -> None:
         """Room for a heading, and cells to be filled later."""
-        row, left, words, torch = space.row + 2, space.left, label.words, label.torch
+        row, left, words, torch = space.row + self.HEAD, space.left, label.words, label.torch
+        self.labels[label.block] = label
         self.cells[label.block] = space.sheet.block(
-            label.block, label.shape, label.role, row, left, words=words, torch=torch, across=True, most=WIDE
+            label.block,
+            label.shape,
+            label.role,
+            row,
+            left,
+            words=words,
+            torch=torch,
+            across=label.across,
+            most=self.MOST,
         )
         self._waiting[label.block] = (space, label)
         space.sheet.next_row = self._below(label)
@@ -200,6 +247,11 @@ class Pages:
     def _below(self, label: Label) -> int:
         """The first row for what stands below a block."""
         return max(panel.bottom for panel in self.book.blocks[label.block].panels) + 2
+
+
+def shown(count: int) -> list[int]:
+    """The steps that a first reader is shown, of so many: the first two and the last."""
+    return sorted({0, min(1, count - 1), count - 1})
 
 
 def _beside(left: int, label: Label) -> int:

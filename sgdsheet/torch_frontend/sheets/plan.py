@@ -1,7 +1,7 @@
 """Who gets cells of their own in a step; whatever does not stands inside the formulas that use it.
 
 What only moves elements spends no cells, and neither does a condition, or a small formula that one other formula alone
-uses.
+uses. A product stands inside the sum that alone uses it: bias + input @ weight.T + hidden @ weight.T.
 """
 
 from __future__ import annotations
@@ -70,10 +70,22 @@ class Plan:
         """Returns to how many cells the node's formula may refer where it stands inside another."""
         if node.dtype == "bool" or node.name in self._inside or node.op in ops.REARRANGED:
             return math.inf
-        if node.op not in ops.ELEMENTWISE or self._count[node.name] != 1 or not self._users[node.name]:
+        user = self._only_user(node)
+        if user is None or user.numel() != node.numel():
             return 0
-        user = self._users[node.name][0]
-        return INLINE if user.op in ops.ELEMENTWISE and user.numel() == node.numel() else 0
+        if node.op in PRODUCTS:  # of one module: what another one adds to it, as a skip connection does, is a sum
+            return INLINE if node.op != "bmm.default" and user.op == "add.Tensor" and user.path == node.path else 0
+        return INLINE if node.op in ops.ELEMENTWISE and user.op in ops.ELEMENTWISE else 0
+
+    def _only_user(self, node: Node) -> Node | None:
+        """The one operation that takes a node's elements, whichever shape it gives them before; None for several."""
+        product = node.op in PRODUCTS
+        while self._count[node.name] == 1 and self._users[node.name]:
+            user = self._users[node.name][0]
+            if not product or user.op not in ops.REARRANGED or user.numel() != node.numel():
+                return user
+            node = user
+        return None
 
     def _scattered(self, node: Node, array: Array) -> bool:
         """Whether a sum of products takes elements that were moved, and they lie in no ranges to write it with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sgdsheet.torch_frontend.program.program import Program
 from sgdsheet.torch_frontend.sheets.notation import notation
 from sgdsheet.torch_frontend.sheets.pages import Label, Pages
 from sgdsheet.torch_frontend.sheets.plan import Plan
+from sgdsheet.torch_frontend.sheets.stations import Stations
 
 SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum")  # states that are sums of squares
 
@@ -26,41 +28,57 @@ class Steps:
     """A program's steps on pages, the one after the other. `values` holds what has no formula, by block name."""
 
     def __init__(self, program: Program, values: Mapping[str, Any], pages: Pages, front: Sheet) -> None:
-        self._program, self._values, self._pages = program, values, pages
+        self._program, self._values, self._pages, self._front = program, values, pages, front
+        self._together = program.together
+        self.made = 0  # steps
+        self.reads: dict[str, list[str]] = {}  # which blocks each block is computed from
         self._changing = program.changing()
         self._optimizer = OPTIMIZERS[program.optimizer] if program.optimizer else None
         self._hyperparameters = self._typed_in(front)
+        pages.start(front)
         self._states = program.states(self._at(0))
         if program.shared:
             self._data(0)
-        self._open(0)
+        if not self._together:
+            self._open(0)
 
     def step(self, k: int) -> tuple[str, ...]:
         """Step k and its update. Returns the nodes that have cells by their own names."""
         pages, program, graph = self._pages, self._program, self._graph(k)
+        pages.begin(k)
+        self.made = k + 1
+        self._stations = Stations(graph)
         if not program.shared:
             self._data(k)
+        if self._together:
+            self._begin(k)
         plan = Plan(graph)
         arrays: dict[str, Any] = {}
         placed = []
         shown = {node.name: self._called(k, node) for node in graph.nodes if node.op in FED}
+        behind: dict[str, list[str]] = {}  # the blocks that a node's formulas refer to
         for node in graph.nodes:
             array = arrays[node.name] = self._value(k, node, arrays, plan)
+            below = [block for name in node.uses() for block in behind[name]]
+            behind[node.name] = [self._holds(k, node)] if node.op in FED else [*dict.fromkeys(below)]
+            if isinstance(array, np.ndarray) and node.op in ops.REARRANGED:
+                self._recognise(node, array, behind, shown)
             if not isinstance(array, np.ndarray) or not plan.needs_cells(node, array):
                 continue
             key = plan.key(node)
             if key is None:
                 placed.append(node.name)
             block, words = f"{k}/{key or node.name}", notation(node, plan.nodes, shown)
+            self.reads[block], behind[node.name] = behind[node.name], [block]
             if block in pages.cells:
                 pages.fill(block, array, words)
             else:
                 role = "loss" if key == LOSS else "gradient" if node.backward else "activation"
-                title = key or node.name.removeprefix(f"{node.path}/").replace("/", ": ")
+                title = key or self._title(k, node)
                 label = Label(block, array.shape, title, role, words, _torch(node, plan.nodes), _format(node))
-                pages.place(pages.sheet(k, node.path), label, _numeric(node, array))
+                pages.place(pages.sheet(k, node.path), self._standing(label, node, key), _numeric(node, array))
             arrays[node.name] = pages.cells[block]
-            shown[node.name] = key or node.name
+            shown[node.name] = f"{key[5:]}.grad" if key and key.startswith("grad/") else key or node.name
         for key, name in graph.outputs.items():  # one that another output is too, or that no formula computes
             block, node = f"{k}/{key}", plan.nodes[name]
             if key.startswith("buffer/") or pages.is_filled(block):
@@ -69,11 +87,50 @@ class Steps:
             if block in pages.cells:
                 pages.fill(block, array)
             else:
-                label = Label(block, array.shape, key, "loss" if key == LOSS else "activation")
+                label = Label(block, array.shape, key, "loss" if key == LOSS else "activation", station=key)
                 pages.place(pages.sheet(k, node.path), label, array)
         if self._changing:
             self._update(k, graph, arrays)
         return tuple(placed)
+
+    def _holds(self, k: int, node: Node) -> str:
+        """The block that a step takes what is fed from."""
+        if node.op in ("param", "buffer"):
+            return self._before_step(k, node.name)
+        fed = self._program.fed(k, node.name)
+        return f"{k}/{fed}" if self._together and self._program.shared and node.op != RANDOM else fed
+
+    def _before_step(self, k: int, name: str) -> str:
+        """The block that holds a parameter or a buffer before step k: on the sheet of a whole step, its own copy."""
+        if self._together and k:
+            return f"{k}/start/{name.partition('/')[2]}"
+        block = f"{k}/{name}"
+        return block if block in self._pages.cells else f"0/{name}"
+
+    def _title(self, k: int, node: Node) -> str:
+        """A node's title, without the number that tells it from others of which none has cells."""
+        plain = re.sub(r" \d+$", "", node.name)
+        return node.title if f"{k}/{plain}" in self._pages.cells else re.sub(r" \d+$", "", node.title)
+
+    def _standing(self, label: Label, node: Node, key: str | None) -> Label:
+        """The label with its station on the sheet of a whole step."""
+        station, line = self._stations.of(node, key)
+        takes = [] if line else [self._stations.holding(each) for each in self.reads[label.block]]
+        self._stations.stands(label.block, station)
+        return replace(label, station=station, line=line, takes=tuple(each for each in takes if each))
+
+    def _recognise(self, node: Node, array: Array, behind: Mapping[str, list[str]], shown: dict[str, str]) -> None:
+        """Where elements were moved, but are a whole block or all 0, a formula in words says so."""
+        elements = array.reshape(-1).tolist()
+        if all(isinstance(each, (int, float)) and not each for each in elements):
+            shown[node.name] = "0"
+            return
+        blocks = [name for name in behind[node.name] if name in self._pages.cells]
+        for name in blocks if len(blocks) > 1 else ():
+            held = self._pages.cells[name]
+            if held.size == len(elements) and {*elements} == {*held.reshape(-1).tolist()}:
+                shown[node.name] = self._pages.labels[name].title
+                return
 
     # --- what is there before a step -------------------------------------------------------------------------------
 
@@ -82,7 +139,9 @@ class Steps:
         program = self._program
         names = [spec.name for spec in program.inputs()]
         torch = {name: f"torch.optim.{program.optimizer}(..., {name.partition('/')[0]})" for name in names}
-        references: dict[str, Any] = dict(zip(names, front.inputs(front.next_row, 1, names, torch), strict=True))
+        references: dict[str, Any] = dict(
+            zip(names, front.inputs(front.next_row, 1, names, torch, across=self._together), strict=True)
+        )
         words = "a number for each step, as the schedule has it"
         for number, group in enumerate(program.groups):
             for name, value in group.cells.items():
@@ -111,6 +170,9 @@ class Steps:
         nodes = [node for node in self._graph(k).nodes if node.op in ("input", "target")]
         if not nodes:
             return
+        if self._together:
+            self._beside(k, nodes)
+            return
         compared = any(node.op == "target" for node in nodes)
         about = "What goes in, and what should come out" if compared else "What goes in"
         sheet = self._pages.data(k, about)
@@ -119,12 +181,86 @@ class Steps:
             words = "what the model is given" if node.op == "input" else "what the loss compares the output with"
             self._given(sheet, block, block, node, words)
 
-    def _given(self, sheet: Sheet, block: str, title: str, node: Node, words: str) -> Array:
+    def _beside(self, k: int, nodes: list[Node]) -> None:
+        """The batch that all steps share, on the first sheet; one of a step's own, on its sheet."""
+        for node in nodes:
+            block = self._program.fed(k, node.name)
+            words = "what the model is given" if node.op == "input" else "what should come out"
+            if self._program.shared:
+                self._given(self._front, block, block, node, words)
+            else:
+                self._given(self._pages.sheet(k, ""), block, block.partition("/")[2], node, words, block)
+
+    def _given(self, sheet: Sheet, block: str, title: str, node: Node, words: str, station: str = "") -> Array:
         """A block of numbers that the reader may change."""
-        numbers = np.asarray(self._values[block])
-        short = np.array_equal(numbers, np.round(numbers.astype(float), 4))
-        label = Label(block, node.shape or (), title, "data", words, number_format=PRECISE if short else NUMBER)
+        label = Label(block, node.shape or (), title, "data", words, number_format=self._digits(block))
+        if station:
+            self._stations.stands(block, station)
+        label = replace(label, station=station, across=bool(station) or len(label.shape) > 1)
         return self._pages.place(sheet, label, self._begins(block, node))
+
+    def _digits(self, block: str) -> str:
+        """The number format of data: as many digits as there are, if these are few."""
+        numbers = np.asarray(self._values[block])
+        return PRECISE if np.array_equal(numbers, np.round(numbers.astype(float), 4)) else NUMBER
+
+    def _begin(self, k: int) -> None:
+        """What a whole step begins with, on its own sheet: copies of the batch that all share, and the parameters.
+
+        Below each parameter its gradient, and the states and the new parameter that the step leaves behind.
+        """
+        pages, graph, program = self._pages, self._graph(k), self._program
+        sheet = pages.sheet(k, "")
+        if program.shared:
+            for node in (node for node in graph.nodes if node.op in ("input", "target")):
+                fed = program.fed(k, node.name)
+                label = Label(f"{k}/{fed}", node.shape or (), fed, "data", "as on the first sheet", station=fed)
+                label = replace(label, number_format=self._digits(fed))
+                self._stations.stands(label.block, fed)
+                pages.place(sheet, label, pages.cells[fed])
+        held = [node for node in graph.nodes if node.op in ("param", "buffer")]
+        matrices = {(node.owner, shape[0]) for node in held if len(shape := node.shape or ()) > 1}
+        labels = []
+        for node in held:
+            name, shape = node.name.partition("/")[2], node.shape or ()
+            learned = node.op == "param"
+            torch = f"model.get_{'parameter' if learned else 'buffer'}({name!r})"
+            role = "parameter" if learned else "optimiser state"
+            of = {"station": f"param {node.owner}", "across": len(shape) != 1 or (node.owner, shape[0]) not in matrices}
+            block = f"{k}/start/{name}" if k else f"0/{node.name}"
+            short = name.rpartition(".")[2]
+            words = f"after step {k}" if k else "before the first step"
+            labels.append(Label(block, shape, name, role, words, torch, _format(node), **of))
+            self._stations.stands(block, of["station"])
+            if learned and f"grad/{name}" in graph.outputs:
+                grad = Label(f"{k}/grad/{name}", shape, f"{short}.grad", "gradient", "", f"{torch}.grad", line=1, **of)
+                labels.append(grad)
+                self._stations.stands(grad.block, of["station"])
+            states = self._states.get(name, {}) if learned else {}
+            for line, state in enumerate(states, start=2):
+                scalar = self._optimizer is not None and state in self._optimizer.scalars
+                says = {"torch": f"optimizer.state[{name}][{state!r}]"}
+                says["number_format"] = SQUARE if state in SQUARES else NUMBER
+                size = () if scalar else shape
+                labels.append(
+                    Label(f"{k + 1}/state/{name}/{state}", size, state, "optimiser state", line=line, **says, **of)
+                )
+                if not k and program.resumed:
+                    title = f"{state} before"
+                    labels.append(
+                        Label(f"0/state/{name}/{state}", size, title, "optimiser state", line=line + 9, **says, **of)
+                    )
+            if node.name in self._changing:
+                labels.append(
+                    Label(f"{k + 1}/{node.name}", shape, f"new {name}", role, "", torch, _format(node), line=8, **of)
+                )
+        pages.set_aside(sheet, labels)
+        for node in held:
+            block = f"{k}/start/{node.name.partition('/')[2]}" if k else f"0/{node.name}"
+            before = f"{k}/{node.name}" if f"{k}/{node.name}" in pages.cells else f"0/{node.name}"
+            pages.fill(block, pages.cells[before] if k else self._begins(block, node))
+        for block in (label.block for label in labels if label.block.startswith("0/state/")):
+            pages.fill(block, typed(np.reshape(self._values[block], pages.cells[block].shape)))
 
     def _begins(self, block: str, node: Node) -> Array:
         """The numbers that a block begins with, for the reader to change."""
@@ -173,13 +309,12 @@ class Steps:
     def _value(self, k: int, node: Node, arrays: Mapping[str, Any], plan: Plan) -> Any:
         """The node's elements: references, formulas or numbers; a list of arrays for several results."""
         pages = self._pages
-        if node.op in ("param", "buffer"):
-            return pages.cells.get(f"{k}/{node.name}", pages.cells[f"0/{node.name}"])
-        if node.op in ("input", "target"):
-            return pages.cells[self._program.fed(k, node.name)]
         if node.op == RANDOM:
             words = "drawn once, when this workbook was made: data, so that it can be checked"
-            return self._given(pages.sheet(k, node.path), f"{k}/{node.name}", "mask", node, words)
+            block = f"{k}/{node.name}"
+            return self._given(pages.sheet(k, node.path), block, "mask", node, words, block if self._together else "")
+        if node.op in FED:
+            return pages.cells[self._holds(k, node)]
         if node.op == CONSTANT:
             (numbers,), shape = node.args, node.shape or ()
             each = isinstance(numbers, list)
@@ -205,10 +340,12 @@ class Steps:
     def _update(self, k: int, graph: Graph, arrays: Mapping[str, Any]) -> None:
         """States, parameters and buffers after step k."""
         pages = self._pages
-        self._open(k + 1)
+        if not self._together:
+            self._open(k + 1)
         for name in self._changing:
             if name.startswith("buffer/"):
-                array = arrays[graph.outputs[name]] if name in graph.outputs else pages.cells[f"{k}/{name}"]
+                held = name in graph.outputs
+                array = arrays[graph.outputs[name]] if held else pages.cells[self._before_step(k, name)]
                 pages.fill(f"{k + 1}/{name}", array)
         for number, (group, cells) in enumerate(zip(self._program.groups, self._at(k), strict=True)):
             given = group.hyperparameters(cells)
@@ -221,8 +358,9 @@ class Steps:
                 if f"grad/{name}" in graph.outputs:
                     self._learn(k, name, given)
                 else:  # torch leaves a parameter without a gradient as it is
-                    for block in (f"param/{name}", *(f"state/{name}/{state}" for state in self._states[name])):
-                        pages.fill(f"{k + 1}/{block}", pages.cells[f"{k}/{block}"])
+                    pages.fill(f"{k + 1}/param/{name}", pages.cells[self._before_step(k, f"param/{name}")])
+                    for state in self._states[name]:
+                        pages.fill(f"{k + 1}/state/{name}/{state}", self._state(k, name, state))
 
     def _before(self, k: int, group: int) -> Array:
         """The momentum of all steps before step k, each cell once; 1 if the buffer has begun before them."""
@@ -234,6 +372,7 @@ class Steps:
         pages = self._pages
         assert self._optimizer is not None
         said: dict[str, str] = {}
+        after = "" if self._together else f", after step {k + 1}"
 
         def place(what: str, array: Any, words: str) -> Any:
             block = f"{k + 1}/state/{name}/{what}"
@@ -241,14 +380,21 @@ class Steps:
             if block not in pages.cells:
                 said[what] = words
                 return _plain(np.asarray(array, dtype=object))
-            pages.fill(block, np.asarray(array, dtype=object), f"{words}, after step {k + 1}")
+            pages.fill(block, np.asarray(array, dtype=object), f"{words}{after}")
             return _plain(pages.cells[block])
 
-        state = {each: _plain(pages.cells[f"{k}/state/{name}/{each}"]) for each in self._states[name]}
-        param, grad = pages.cells[f"{k}/param/{name}"], pages.cells[f"{k}/grad/{name}"]
+        state = {each: _plain(self._state(k, name, each)) for each in self._states[name]}
+        param, grad = pages.cells[self._before_step(k, f"param/{name}")], pages.cells[f"{k}/grad/{name}"]
         step = self._program.begun + k + 1
         result, _ = self._optimizer.step(place, param, grad, state, step=step, **given)
-        pages.fill(f"{k + 1}/param/{name}", result, f"{said['new_param']}, after step {k + 1}")
+        pages.fill(f"{k + 1}/param/{name}", result, f"{said['new_param']}{after}")
+
+    def _state(self, k: int, name: str, state: str) -> Array:
+        """A parameter's state before step k: its cells, or what it begins with."""
+        block = f"{k}/state/{name}/{state}"
+        if block in self._pages.cells:
+            return self._pages.cells[block]
+        return np.full(self._pages.cells[f"1/state/{name}/{state}"].shape, self._states[name][state], dtype=object)
 
 
 def _plain(array: Array) -> Any:

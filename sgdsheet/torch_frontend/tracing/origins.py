@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -53,11 +54,13 @@ _AUGMENTED = {f"__i{name}__" for name in "add sub mul truediv floordiv mod pow a
 
 @dataclass(frozen=True)
 class Origin:
-    """A module's path, whether its backward pass is meant, and a line of the user's source as in `net.py, line 3`."""
+    """A module's path, whether its backward pass is meant, a line of the user's source as in `net.py, line 3`, and the
+    variable that the result has there."""
 
     path: str = ""
     backward: bool = False
     line: str = ""
+    variable: str = ""
 
     @property
     def place(self) -> str:
@@ -90,6 +93,7 @@ class Origins(TorchFunctionMode):
         self._changes: list[tuple[int, Origin]] = []
         self._of: dict[Any, Origin] = {}
         self._constants = Constants(_is_outside)
+        self._variables: dict[str, str] = {}
 
     def __enter__(self) -> Any:
         for path, module in self._model.named_modules():
@@ -105,6 +109,7 @@ class Origins(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         origin = replace(self._begun[-1], line=line())
         self._change(origin)
+        self._look_at_variables()
         args, kwargs = pytree.tree_map(partial(self._inside, origin), (args, kwargs or {}))
         func, args, kwargs = in_float64(func, args, kwargs)
         func = _UNCHECKED.get(func, func)
@@ -161,7 +166,8 @@ class Origins(TorchFunctionMode):
         for number, node in enumerate(graph.nodes):
             while following[0] <= number:
                 origin, following = following[1], next(changes)
-            origins[node.name] = origin
+            variable = self._variables.get(node.name, "")
+            origins[node.name] = replace(origin, variable=variable) if variable else origin
         return origins
 
     def _begin(self, path: str) -> Callable[..., None]:
@@ -203,6 +209,18 @@ class Origins(TorchFunctionMode):
         if mode is not None:
             self._changes.append((len(mode.tracer.graph.nodes), origin))
 
+    def _look_at_variables(self) -> None:
+        """What the user's functions that run now call their tensors."""
+        mode = get_proxy_mode()
+        if mode is None:
+            return
+        for frame in reversed([*_user_frames()]):  # from the outermost, which has made what it gives to others
+            for name, value in frame.f_locals.items():
+                if isinstance(value, FakeTensor):
+                    slot: Any = get_proxy_slot(value, mode.tracer, None)
+                    if slot is not None:
+                        self._variables.setdefault(slot.proxy.node.name, name)
+
     def _claim(self, result: Any, origin: Origin) -> None:
         """Each step behind a result that nothing has claimed yet has this origin."""
         waiting = [each.grad_fn for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
@@ -215,12 +233,19 @@ class Origins(TorchFunctionMode):
 
 def line() -> str:
     """The line of the user's source that runs now, as in `net.py, line 3`; empty where there is only torch."""
+    frame = next(_user_frames(), None)
+    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def _user_frames() -> Iterator[FrameType]:
+    """The functions of the user's source that run now, the innermost first."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, __file__)):
+    while frame is not None and not (
+        frame.f_code.co_filename.startswith(_OURS) and frame.f_code.co_filename != __file__
+    ):
+        if not frame.f_code.co_filename.startswith((_TORCH, __file__)):
+            yield frame
         frame = frame.f_back
-    if frame is None or frame.f_code.co_filename.startswith(_OURS):
-        return ""
-    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 
 def _storage(tensor: torch.Tensor) -> int:

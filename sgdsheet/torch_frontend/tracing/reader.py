@@ -161,6 +161,7 @@ class _Reader:
 
     def _made(self, name: str, op: str, args: Any, kwargs: Any, value: Any, origin: Origin) -> Any:
         where = {"path": origin.path, "backward": origin.backward, "line": origin.line}
+        where["variable"] = origin.variable
         if not isinstance(value, (tuple, list)):
             return self._add(_valued(Node(name, op, args, kwargs, **where), value))
         whole = self._add(Node(name, op, args, kwargs, None, **where))

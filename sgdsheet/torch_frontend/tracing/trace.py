@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -239,7 +240,8 @@ def _again(first: torch.fx.GraphModule, fed: list[Any], origins: Mapping[str, Or
     for number, node in enumerate(second.graph.nodes):
         while start <= number:
             origin, (start, ahead) = ahead, next(following, (len(second.graph.nodes), Origin()))
-        node.meta["origin"] = origin
+        # What an operation is taken apart into has its variable's name at the end only.
+        node.meta["origin"] = origin if number + 1 == start else replace(origin, variable="")
     second.graph.eliminate_dead_code()
     return second
 

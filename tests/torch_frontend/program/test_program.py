@@ -324,14 +324,14 @@ def test_after_libreoffice_has_saved_it(workbook: Path, tmp_path: Path) -> None:
 
 def test_a_formula_that_was_overwritten_is_named(edited: Callable[[Callable[[Any], None]], Path]) -> None:
     def overwrite(book: Any) -> None:
-        for row in book["0 loss"].iter_rows():
+        for row in book["step 1"].iter_rows():
             for cell in row:
                 if isinstance(cell.value, str) and cell.value.startswith("="):
                     cell.value = 7
                     return
 
     verdicts = bad(edited(overwrite))
-    assert any("formula overwritten by 7 at '0 loss'!" in verdict for verdict in verdicts.values())
+    assert any("formula overwritten by 7 at 'step 1'!" in verdict for verdict in verdicts.values())
 
 
 def program_cells(book: Any) -> list[list[Any]]:

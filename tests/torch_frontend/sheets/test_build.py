@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import openpyxl
+import pytest
 import torch
 from torch import nn
 
 import sgdsheet
 from sgdsheet.torch_frontend.compiled import compile
+from sgdsheet.torch_frontend.sheets import estimate
 
 mse = nn.functional.mse_loss
 X = torch.tensor([[0.5, -1.0], [2.0, 0.25], [1.5, -0.5]])
@@ -31,45 +33,62 @@ def saved(path: Path, model: nn.Module, *args: Any, **options: Any) -> Any:
     return openpyxl.load_workbook(path)
 
 
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sheet for each module, as of a large model."""
+    monkeypatch.setattr(estimate, "TOGETHER", 0)
+
+
+@pytest.mark.usefixtures("apart")
 def test_sheets_come_in_the_order_of_the_data(tmp_path: Path) -> None:
     model = small()
     book = saved(tmp_path / "m.xlsx", model, X, Y, mse, torch.optim.SGD(model.parameters(), lr=0.1), steps=2)
     steps = [f"{k} {name}" for k in range(2) for name in ("0 Linear", "1 Tanh", "2 Linear", "loss")]
-    assert book.sheetnames == ["about", "training", "data", *steps, "2 0 Linear", "2 2 Linear", "program"]
+    assert book.sheetnames == ["about", "training", "data", *steps, "2 0 Linear", "2 2 Linear", "program", "blocks"]
     links = {cell.value for row in book["training"].iter_rows() for cell in row if cell.hyperlink}
-    assert links == {"data", *steps, "2 0 Linear", "2 2 Linear"}
+    assert links >= {"data", *steps, "2 0 Linear", "2 2 Linear"}
+    beside = {cell.value: cell.hyperlink.location for cell in book["1 1 Tanh"][2] if cell.hyperlink}
+    assert beside == {"← step 1": "'0 1 Tanh'!A1"}
 
 
+@pytest.mark.usefixtures("apart")
 def test_formulas_read_as_in_a_textbook(tmp_path: Path) -> None:
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     book = saved(tmp_path / "m.xlsx", model, X, Y, mse, optimizer, steps=1)
     cells = {
         name: book[sheet][place].value
-        for name in ("_0_0_addmm", "_0_1_tanh", "_0_grad_0_weight", "_0_1_backward_mul_2", "_1_param_0_weight")
+        for name in (
+            "_0_0_Linear",
+            "_0_1_Tanh",
+            "_0_grad_0_weight",
+            "_0_0_gradient_of_0_Linear",
+            "_1_param_0_weight",
+        )
         for sheet, place in [next(iter(book.defined_names[name].destinations))]
         for place in [place.replace("$", "").partition(":")[0]]
     }
-    assert cells["_0_0_addmm"] == "=SUMPRODUCT(data!A6:B6,A5:B5)+A12"
-    assert cells["_0_1_tanh"].startswith("=TANH('0 0 Linear'!A")
+    assert cells["_0_0_Linear"] == "=SUMPRODUCT(data!A6:B6,A6:B6)+A13"
+    assert cells["_0_1_Tanh"].startswith("=TANH('0 0 Linear'!A")
     assert cells["_0_grad_0_weight"].startswith("=SUMPRODUCT('0 1 Tanh'!A")
-    assert cells["_0_1_backward_mul_2"].endswith("*(1-A5*A5)")
+    assert cells["_0_0_gradient_of_0_Linear"] == "='0 2 Linear'!A20*(1-A6*A6)"
     # torch leaves the buffer out where somebody types a momentum of 0.
-    assert cells["_1_param_0_weight"] == "='0 0 Linear'!A5-lr*IF(momentum=0,'0 0 Linear'!F5,F5)"
+    assert cells["_1_param_0_weight"] == "='0 0 Linear'!A6-lr*IF(momentum=0,'0 0 Linear'!F6,F6)"
     notes = [cell.value for row in book["0 0 Linear"].iter_rows() for cell in row if isinstance(cell.value, str)]
     assert "3 x 4 · bias + input @ weight.T" in notes
     notes = [cell.value for row in book["1 0 Linear"].iter_rows() for cell in row if isinstance(cell.value, str)]
     assert "4 x 2 · param - lr * momentum_buffer, after step 1" in notes
 
 
+@pytest.mark.usefixtures("apart")
 def test_blocks_that_are_alike_stand_side_by_side(tmp_path: Path) -> None:
     class Gates(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.sin(x).tanh() * torch.sin(x).exp() * torch.sin(x).cos()
 
     book = saved(tmp_path / "m.xlsx", Gates(), X)
-    places = [book.defined_names[f"_0_{name}"].attr_text for name in ("sin", "output")]
-    assert places == ["'0 Gates'!$A$5:$B$7", "'0 Gates'!$F$5:$G$7"]
+    places = [book.defined_names[f"_0_{name}"].attr_text for name in ("sin_of_input", "output")]
+    assert places == ["'0 Gates'!$A$6:$B$8", "'0 Gates'!$F$6:$G$8"]
 
 
 def test_moving_elements_and_conditions_spend_no_cells(tmp_path: Path) -> None:
@@ -79,7 +98,7 @@ def test_moving_elements_and_conditions_spend_no_cells(tmp_path: Path) -> None:
             return torch.where(turned > 0, turned, turned * 3)
 
     saved(tmp_path / "m.xlsx", Moves(), X)
-    assert set(sgdsheet.read(tmp_path / "m.xlsx")) == {"input", "0/output"}
+    assert set(sgdsheet.read(tmp_path / "m.xlsx")) == {"input", "0/input", "0/output"}
     np.testing.assert_allclose(sgdsheet.read(tmp_path / "m.xlsx")["0/output"], Moves()(X))
 
 
@@ -149,20 +168,21 @@ def test_parameters_used_twice_never_or_frozen(tmp_path: Path) -> None:
         np.testing.assert_allclose(values[last], param.detach(), rtol=1e-12, err_msg=name)
 
 
+@pytest.mark.usefixtures("apart")
 def test_sheets_of_deep_modules_have_names_of_their_own(tmp_path: Path) -> None:
     inner: nn.Module = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
     for name in ("a_rather_long_name_for_a_module", "another_rather_long_one"):
         inner = nn.Sequential(OrderedDict([(name, inner)]))
     book = saved(tmp_path / "m.xlsx", inner, X)
     assert all(len(name) <= 31 for name in book.sheetnames)
-    assert len({name.lower() for name in book.sheetnames}) == len(book.sheetnames) == 7
+    assert len({name.lower() for name in book.sheetnames}) == len(book.sheetnames) == 8
 
 
 def test_one_batch_a_step(tmp_path: Path) -> None:
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     book = saved(tmp_path / "m.xlsx", model, [X, X[:2] * 2, X], [Y, Y[:2], -Y], mse, optimizer)
-    assert book.sheetnames[:3] == ["about", "training", "0 data"]
+    assert book.sheetnames == ["about", "training", "step 1", "step 2", "step 3", "program", "blocks"]
     values = sgdsheet.read(tmp_path / "m.xlsx")
     np.testing.assert_allclose(values["1/input"], X[:2] * 2)
     model.double()

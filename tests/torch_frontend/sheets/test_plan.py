@@ -15,6 +15,7 @@ from torch import nn
 import sgdsheet
 from sgdsheet.engines import available
 from sgdsheet.torch_frontend.compiled import Compiled, compile
+from sgdsheet.torch_frontend.sheets import estimate as module
 from sgdsheet.torch_frontend.sheets.estimate import estimate
 
 NESTED = 64  # levels of functions that Excel takes
@@ -78,13 +79,14 @@ def test_no_formula_is_too_deep(tmp_path: Path, name: str) -> None:
     assert 0.8 < estimate(compiled.program).cells / written.cells < 1.25
 
 
-def test_a_condition_that_is_an_output_is_a_number(tmp_path: Path) -> None:
+def test_a_condition_that_is_an_output_is_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Excel's SUM over cells leaves out TRUE."""
 
     def counted(x: torch.Tensor) -> Any:
         above = x > 0
         return above, above.sum()
 
+    monkeypatch.setattr(module, "TOGETHER", 0)
     compile(Applied(counted), X).save(tmp_path / "counted.xlsx")
     sheet = openpyxl.load_workbook(tmp_path / "counted.xlsx", data_only=True)["0 Applied"]
     held = [cell.value for row in sheet.iter_rows() for cell in row if isinstance(cell.value, (bool, int, float))]
