@@ -120,7 +120,7 @@ class Book:
         self.workbook._sheets = [sheet.worksheet for sheet in self.sheets]  # type: ignore[attr-defined]
 
     def hide_name(self, block: str) -> None:
-        """Leaves a block's defined name out of lists and the name box; `read` follows moved cells by it all the same."""
+        """Hides a block's defined name from lists and the name box; `read` follows moved cells by it all the same."""
         self.workbook.defined_names[defined_name(block)].hidden = True
 
     def typed(self, name: str) -> Typed:

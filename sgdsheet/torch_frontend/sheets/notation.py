@@ -39,7 +39,7 @@ _CALLED = {"amax": "max", "amin": "min", "threshold_backward": "where above"}
 def notation(node: Node, nodes: Mapping[str, Node], shown: Mapping[str, str]) -> str:
     """The node's formula in terms of what stands in cells; `shown` says what those nodes are called there."""
     text, _ = _formula(node, nodes, shown, node.path)
-    text += _reason(node)
+    text += _reason(node, nodes)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -85,6 +85,8 @@ def _formula(node: Node, nodes: Mapping[str, Node], shown: Mapping[str, str], pa
     if kind in _INFIX and len(args) >= 2:
         sign, binds = _INFIX[kind]
         return f"{_inside(args[0], binds)}{sign}{_inside(args[1], binds + 1)}", binds
+    if kind == "addmm" and args[1][0] == "0":
+        return args[0]
     if kind == "addmm":
         return f"{args[0][0]} + {_inside(args[1], _MULTIPLY)} @ {_inside(args[2], _POWER)}", _ADD
     if kind == "embedding":
@@ -140,12 +142,14 @@ def _number(value: Any, node: Node) -> Any:
     return value
 
 
-def _reason(node: Node) -> str:
+def _reason(node: Node, nodes: Mapping[str, Node]) -> str:
     """Why there is such a number in a formula."""
     value = next((each for each in node.args if isinstance(each, float)), None)
     said = _number(value, node)
     if node.title in ("scaled query", "scaled key") and value and said != value:
-        return f"; query and key each, so the scores are divided by sqrt({round(value**-4)})"
+        both = {f"{node.path}/scaled {what}".lstrip("/") for what in ("query", "key")} <= {*nodes}
+        width = round(value ** (-4 if both else -2))
+        return f"; {'query and key each, so ' * both}the scores are divided by sqrt({width})"
     if node.backward and isinstance(said, str) and said.startswith("2/"):
         return "; 2 from the square, / from the mean"
     return ""
