@@ -44,7 +44,7 @@ class Compiled:
     program: Program = field(repr=False)
     values: Mapping[str, np.ndarray] = field(repr=False)
     title: str
-    exercise: tuple[str, ...] = ()
+    exercise: tuple[str, ...] = field(default=(), repr=False)
     classes: tuple[str, ...] = field(default=(), repr=False)
 
     def book(self) -> Book:
