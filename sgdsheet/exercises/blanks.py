@@ -142,7 +142,8 @@ def _beside(sheet: Sheet, block: Block, cell: Ref) -> tuple[int, int]:
     bottom, right = max(each.bottom for each in panels), max(each.right for each in panels)
     for row in range(max(1, top - NEAR), bottom + NEAR):
         for column, content in sheet.cells.get(row, {}).items():
-            text = content.value if content.kind == "s" and left - NEAR <= column <= right + NEAR else ""
+            above, beside = left <= column <= right, top <= row <= bottom and left - NEAR <= column <= right + NEAR
+            text = content.value if content.kind == "s" and (above or beside) else ""
             if block.words and (text == block.words or text.endswith(f"· {block.words}")):
                 found.append((abs(row - cell.row) + abs(column - cell.column), row, column))
     if found:
