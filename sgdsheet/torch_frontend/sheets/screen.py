@@ -147,7 +147,7 @@ def _lay(found: Layout, k: int, row: int, band: list[tuple[int, Station]]) -> in
         found.heights |= {row: 14 * min(LINES, titles) + 2, row + 1: 12 * min(LINES, words) + 2}
         found.heights[row + 2] = 12.5 if line < LINKED else 2
         row += 3 + deepest
-        found.heights[row] = 7
+        found.heights[row] = 3
         row += 1
     return row + 1
 
