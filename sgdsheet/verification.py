@@ -146,7 +146,7 @@ def compared(
             rows[name] = Row(name, block.panels[0].place, block.shape, differs, relative, not wrong, wrong or agrees)
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
-        rows[name] = Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'about'")
+        rows[name] = Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'blocks'")
     done = 0
     if model is not None and all(row.ok for row in rows.values()):
         for said, differences in _others(saved, model, reference, inputs, expected, sets):
@@ -339,7 +339,7 @@ def inputs_of(saved: Saved, values: Mapping[str, np.ndarray], reference: Referen
         as_made = typed.sum() == 1 if name in specs else name in dims and typed.all() and typed.ndim == dims[name]
         if not as_made:
             raise Error(
-                f"{saved.path}: the sheet 'about' says that {typed.sum()} of the cells of {name!r}, "
+                f"{saved.path}: the sheet 'blocks' says that {typed.sum()} of the cells of {name!r}, "
                 f"{book.shape_text(block.shape)}, may be changed, which is not so in {reference.name}; it was edited"
             )
         if name in specs:
@@ -351,7 +351,7 @@ def inputs_of(saved: Saved, values: Mapping[str, np.ndarray], reference: Referen
     missing = [name for name in (*specs, *reference.dims) if name not in inputs]
     if missing:
         raise Error(
-            f"{saved.path}: the sheet 'about' lists no cell for the input {missing[0]!r}; generate the workbook anew"
+            f"{saved.path}: the sheet 'blocks' lists no cell for the input {missing[0]!r}; generate the workbook anew"
         )
     return inputs
 
@@ -409,7 +409,7 @@ def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
     """The row of an input that is a text: there is nothing to compare, only where it is."""
     problem = saved.astray.get(block.name)
     verdict = (
-        f"the sheet 'about' says {block.panels[0].place}, but {problem}" if problem else f"chosen: {values.item()}"
+        f"the sheet 'blocks' says {block.panels[0].place}, but {problem}" if problem else f"chosen: {values.item()}"
     )
     return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not problem, verdict)
 
@@ -417,7 +417,7 @@ def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
 def _unfit(saved: Saved, block: Block, torch: np.ndarray | None) -> str:
     """Why there is no comparing a block; an empty text if there is."""
     if block.name in saved.astray:
-        return f"the sheet 'about' says {block.panels[0].place}, but {saved.astray[block.name]}"
+        return f"the sheet 'blocks' says {block.panels[0].place}, but {saved.astray[block.name]}"
     if (overwritten := _overwritten(saved, block)) is not None:
         held = saved.contents[block.name][overwritten]
         what = "formula deleted" if held is None else f"formula overwritten by {held!r}"

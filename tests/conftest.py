@@ -148,11 +148,11 @@ def play(workbook: Callable[[str], Path]) -> Callable[..., dict[str, np.ndarray]
 
 @pytest.fixture
 def about_edited(tmp_path: Path, workbook: Callable[[str], Path]) -> Callable[[Mapping[tuple[str, str], Any]], Path]:
-    """A copy of `small` with cells of its sheet `about` changed, by the texts that begin its row and its column."""
+    """A copy of `small` with cells of its sheet `blocks` changed, by the texts that begin its row and its column."""
 
     def edit(changes: Mapping[tuple[str, str], Any]) -> Path:
         changed = openpyxl.load_workbook(workbook("small"))
-        sheet = changed["about"]
+        sheet = changed["blocks"]
         # From below, for a word of the table may also stand above it.
         rows = {row[0].value: row[0].row for row in sheet.iter_rows() if row[0].value}
         for (text, column), value in changes.items():

@@ -432,9 +432,9 @@ def test_manifest_that_allows_a_formula_to_be_overwritten(about_edited: AboutEdi
 @pytest.mark.parametrize(
     "change",
     [
-        lambda changed: changed.remove(changed["about"]),
-        lambda changed: changed["about"].delete_cols(3),
-        lambda changed: changed["about"].delete_rows(5, 1000),
+        lambda changed: changed.remove(changed["blocks"]),
+        lambda changed: changed["blocks"].delete_cols(3),
+        lambda changed: changed["blocks"].delete_rows(5, 1000),
         lambda changed: changed.remove(changed["sgd"]),
         lambda changed: setattr(changed["sgd"], "title", "steps"),
         lambda changed: changed["sgd"].insert_rows(3),
@@ -460,11 +460,11 @@ def test_manifest_and_sheets_that_no_longer_fit(
 @pytest.mark.parametrize("name", ["y_hat", "step", "loss_map"])
 def test_block_that_the_manifest_does_not_list(workbook: Workbook, tmp_path: Path, name: str) -> None:
     changed = openpyxl.load_workbook(workbook("small"))
-    sheet = changed["about"]
+    sheet = changed["blocks"]
     sheet.delete_rows(next(number for number, row in enumerate(sheet.iter_rows(), 1) if row[0].value == name))
     path = tmp_path / "changed.xlsx"
     changed.save(path)
-    assert bad(sgdsheet.verify(path)) == {name: "is not listed on the sheet 'about'"}
+    assert bad(sgdsheet.verify(path)) == {name: "is not listed on the sheet 'blocks'"}
 
 
 def _register(path: Path) -> str:
@@ -584,7 +584,7 @@ def test_several_formulas_changed(edited: Edit, workbook: Workbook) -> None:
 def test_workbook_that_does_not_know_its_formulas(workbook: Workbook, tmp_path: Path) -> None:
     """Those made before the manifest had that column still verify."""
     changed = openpyxl.load_workbook(workbook("small"))
-    changed["about"].delete_cols(8)
+    changed["blocks"].delete_cols(8)
     changed.save(tmp_path / "old.xlsx")
     assert not agrees(tmp_path / "old.xlsx").known
 
@@ -651,7 +651,7 @@ def test_wrong_formula_is_told_from_one_that_moved(edited: Edit, tmp_path: Path,
     assert f"formula changed at {sheet}!{below}; differs most at {sheet}!{below}: 2," in problems["y_hat"]
 
 
-@pytest.mark.parametrize(("was", "now"), [("sgd", "Schritte 1, 2"), ("about", "read me"), ("by hand", "byhand")])
+@pytest.mark.parametrize(("was", "now"), [("sgd", "Schritte 1, 2"), ("blocks", "read me"), ("by hand", "byhand")])
 def test_sheet_renamed(workbook: Workbook, tmp_path: Path, was: str, now: str) -> None:
     changed = openpyxl.load_workbook(workbook("small"))
     changed[was].title = now
@@ -664,7 +664,7 @@ def test_sheet_renamed(workbook: Workbook, tmp_path: Path, was: str, now: str) -
     changed.save(tmp_path / "renamed.xlsx")
     report = agrees(tmp_path / "renamed.xlsx")
     assert not any(row.rewritten for row in report.rows)
-    assert any(row.moved for row in report.rows) == (was != "about")
+    assert any(row.moved for row in report.rows) == (was != "blocks")
 
 
 def test_manifest_that_says_another_place_than_the_name(about_edited: AboutEdit) -> None:

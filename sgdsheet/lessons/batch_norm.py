@@ -321,7 +321,7 @@ def reference(v: Named) -> dict[str, Any]:
     raw, scale, shift = (v[name].clone().requires_grad_() for name in ("raw", "scale", "shift"))
     x = raw * scale + shift
     x.retain_grad()
-    bn = torch.nn.BatchNorm1d(FEATURES, v.eps, v.momentum, dtype=torch.float64)
+    bn: Any = torch.nn.BatchNorm1d(FEATURES, v.eps, v.momentum, dtype=torch.float64)
     bn.load_state_dict(bn.state_dict() | {"weight": v.gamma, "bias": v.beta})
     means, variances = [bn.running_mean.clone()], [bn.running_var.clone()]
     for _ in range(BATCHES):
@@ -334,8 +334,8 @@ def reference(v: Named) -> dict[str, Any]:
 
     def out(x: Any) -> Any:
         """The layer, leaving what it remembers as it is."""
-        copy = {name: each.clone() for name, each in running.items()}
-        return F.batch_norm(x, *copy.values(), v.gamma, v.beta, training, v.momentum, v.eps)
+        mean, var = (each.clone() for each in running.values())
+        return F.batch_norm(x, mean, var, v.gamma, v.beta, training, v.momentum, v.eps)
 
     optimizer = torch.optim.SGD(bn.parameters(), lr=v.lr)
     y = bn(x)

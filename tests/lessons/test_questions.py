@@ -1,4 +1,4 @@
-"""The learner's questions in workbooks/README.md: the cells that it names are there, for typing, on the first screen."""
+"""The questions in workbooks/README.md: the cells that it names are there, to type in, on the first screen."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MOST_CELLS = 3_000_000
 # Measured on perceptrons, a convolutional network, an LSTM and a transformer layer, on one core of a server.
 BYTES_A_CELL, SECONDS_A_CELL, SECONDS = 17, 33e-6, 0.5
 TOGETHER = 2_000  # numbers of a step that stand on one sheet; two screens hold about as many
-# What stands around a block: its heading, its line on the sheet 'about'; and a node's line on the sheet 'program'.
+# What stands around a block: its heading, its line on the sheet 'blocks'; and a node's line on the sheet 'program'.
 AROUND_A_BLOCK, OF_A_NODE = 10, 8
 
 
