@@ -21,7 +21,7 @@ MANY_NAMES = 100
 # Not the charts, and not the notes, whose place in openpyxl's files IronCalc does not find.
 _NEEDED = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/([^/]+|theme/[^/]+|worksheets/[^/]+)\.xml|xl/_rels/[^/]+")
 _FORMAT = re.compile(rb"<conditionalFormatting\b[^>]*?(?:/>|>.*?</conditionalFormatting>)", re.DOTALL)
-_NAME = re.compile(rb'<definedName name="([^"]*)"[^>]*>(.*?)</definedName>', re.DOTALL)
+_NAME = re.compile(rb'<definedName\b[^>]*?\bname="([^"]*)"[^>]*>(.*?)</definedName>', re.DOTALL)
 
 
 class IronCalc:

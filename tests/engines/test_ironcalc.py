@@ -3,12 +3,14 @@
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import openpyxl
 import pytest
 from openpyxl.formatting.rule import ColorScaleRule, FormulaRule
 from openpyxl.workbook.defined_name import DefinedName
 
 import sgdsheet.engines.ironcalc
+from sgdsheet.book import Book, save
 from sgdsheet.engines import CellError
 from sgdsheet.engines.ironcalc import IronCalc
 from sgdsheet.errors import Error
@@ -78,6 +80,25 @@ def test_names_that_formulas_use_are_known_among_many(tmp_path: Path) -> None:
     (found,) = IronCalc().calculate(tmp_path / "many.xlsx", [Range("Sheet", 2, 1, 2, 1)])
     assert found[0, 0] == 32
     assert (tmp_path / "many.xlsx").read_bytes() == before
+
+
+def test_hidden_names_that_no_formula_uses_are_kept_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = Book("none", "title", [], []), []
+    sheet = made.sheet("page", "title", details=True)
+    for number in range(sgdsheet.engines.ironcalc.MANY_NAMES + 1):
+        sheet.place(f"block_{number}", np.ones(1), "check", 4, 1 + number)
+    load = ironcalc.load_from_xlsx
+
+    def loading(path: str, *rest: str) -> object:
+        with zipfile.ZipFile(path) as archive:
+            seen.append(archive.read("xl/workbook.xml").count(b"<definedName"))
+        return load(path, *rest)
+
+    monkeypatch.setattr(ironcalc, "load_from_xlsx", loading)
+    save(made, tmp_path / "book.xlsx", IronCalc().calculate)
+    with zipfile.ZipFile(tmp_path / "book.xlsx") as archive:
+        assert archive.read("xl/workbook.xml").count(b"<definedName hidden=") > 100
+    assert seen == [0]
 
 
 def test_conditional_formats_are_kept_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
