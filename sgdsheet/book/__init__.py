@@ -4,8 +4,8 @@ from sgdsheet.book.blocks import Block, Known, Typed, columns_of, shape_text, ty
 from sgdsheet.book.chart import Series, bars, scatter
 from sgdsheet.book.compare import difference
 from sgdsheet.book.inputs import Input
-from sgdsheet.book.read import ANSWERS, PROGRAM, Saved, read, typed_cells
-from sgdsheet.book.sheet import NO_LESSON, Book, Sheet, Task
+from sgdsheet.book.read import PROGRAM, Saved, read, typed_cells
+from sgdsheet.book.sheet import ANSWERS, NO_LESSON, Book, Sheet, Task
 from sgdsheet.book.style import DIVERGING, HEAT, INK, LIGHT, NUMBER, PRECISE, SEQUENTIAL, SHORT, SPARSE, SQUARE, WHOLE
 from sgdsheet.book.tables import Table
 from sgdsheet.book.write import save

@@ -14,11 +14,11 @@ from sgdsheet.book.blocks import Block, defined_name, named
 from sgdsheet.book.cells import CellFile, Cells
 from sgdsheet.book.formulas import Formulas, changed, elements
 from sgdsheet.book.register import LESSON, REGISTER, parse_place, read_register
+from sgdsheet.book.sheet import ANSWERS
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
 
 PROGRAM = "program"
-ANSWERS = "answers"
 
 
 @dataclass

@@ -40,6 +40,7 @@ from sgdsheet.errors import Error
 from sgdsheet.expr import Expr, Range, Ref
 from sgdsheet.tensor import Array, span
 
+ANSWERS = "answers"  # the sheet of an exercise's answers, and no other
 NO_LESSON = "none"  # stands for the lesson of a workbook that no PyTorch program stands behind
 
 
@@ -104,6 +105,8 @@ class Book:
         """
         if len(name) > 31 or re.search(r"[\[\]:*?/\\]", name):
             raise Error(f"{name!r} cannot name a sheet: at most 31 characters, none of []:*?/\\")
+        if name == ANSWERS and not hidden:
+            raise Error(f"{name!r} cannot name a sheet: the answers of exercises stand on one of that name")
         sheet = Sheet(self, self.workbook.create_sheet(name), name, title, details or hidden, hidden)
         self.sheets.append(sheet)
         sheet.write(1, 1, title, style.TITLE)

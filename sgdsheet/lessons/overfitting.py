@@ -198,7 +198,7 @@ def curves_sheet(sheet: Sheet, runs: Mapping[str, Named], drawn: list[Series], s
     top, ninth = sheet.next_row, runs["ninth"]
     sheet.width(1, 24)
     sheet.width(2, 12, 8)
-    ends, size = (0, STEPS), dict[str, Any](width=13.5, height=13)
+    ends, size = (0, STEPS), dict[str, Any](width=12, height=13)
     logarithmic: dict[str, Any] = {"log": True, "x_range": ends, **size}
     y_title = "mean squared error (powers of ten)"
 
