@@ -170,9 +170,11 @@ def test_generate_refuses_a_csv(tmp_path: Path, content: str, said: str) -> None
 
 
 def test_all_are_built_before_one_is_written(tmp_path: Path) -> None:
-    given = ["--set", "padding=0", "--set", "stride=3", "--out", tmp_path]
+    grid = tmp_path / "grid.csv"
+    grid.write_text("0,0.5,1,0,0,0,0,0\n" * 8, encoding="utf-8")  # too small for two convolutions
+    given = ["--set", "padding=0", "--set", "stride=3", "--data", grid, "--out", tmp_path / "out"]
     assert "convolution: " in refused("generate", "conv_backward", "convolution", *given)
-    assert not list(tmp_path.iterdir())
+    assert [*tmp_path.iterdir()] == [grid]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_verify_prints_a_row_a_block(workbook: Workbook) -> None:
     assert result.exit_code == 0
     for name in book.read(workbook("small")).blocks:
         assert re.search(rf"\b{name}\b", result.stdout)
-    assert re.search(r"blocks agree, compared for the inputs in the file and 5 other sets; [\d.]+ s\n$", result.stdout)
+    assert re.search(r"blocks agree, compared for the inputs in the file and 2 other sets; [\d.]+ s\n$", result.stdout)
 
 
 def test_verify_counts_the_formulas_that_changed(workbook: Workbook, edited: Edit, place_of: Place) -> None:
@@ -285,8 +287,9 @@ def test_verify_as_json(workbook: Workbook, edited: Edit) -> None:
     for row in report.rows:
         found = rows[row.block]
         assert (found["ok"], found["verdict"], tuple(found["shape"])) == (row.ok, row.verdict, row.shape)
-        assert found["max_abs"] == (None if row.max_abs != row.max_abs else row.max_abs)
-    assert (good["sets"], bad["sets"]) == (5, 0)  # some blocks run wild in the first ones
+        # torch adds in an order that may change from run to run
+        assert (None if row.max_abs != row.max_abs else pytest.approx(row.max_abs, abs=1e-12)) == found["max_abs"]
+    assert (good["sets"], bad["sets"]) == (2, 0)
 
 
 def test_verify_with_every_engine_there_is(workbook: Workbook) -> None:
