@@ -101,7 +101,14 @@ def test_many_classes(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPat
     made = drawn(400, [f"class {n}" for n in range(25)], never=24)
     path = tmp_path / "report.xlsx"
     report.save(made, path)
-    assert openpyxl.load_workbook(path).sheetnames == ["about", "results", "confusion", "pairs", "predictions"]
+    assert openpyxl.load_workbook(path).sheetnames == [
+        "about",
+        "results",
+        "confusion",
+        "pairs",
+        "predictions",
+        "blocks",
+    ]
     read = sgdsheet.read(path, engine=engine)
     whole = confusion_matrix(made.labels, made.predicted, labels=range(25))
     chosen = made.confused_classes(8)
@@ -189,7 +196,7 @@ def test_the_values_are_stored_and_no_cell_holds_an_error(tmp_path: Path) -> Non
     made = drawn(60, TRICKY[:3], never=2)
     report.save(made, tmp_path / "report.xlsx")
     stored = openpyxl.load_workbook(tmp_path / "report.xlsx", data_only=True)
-    assert stored.sheetnames == ["about", "results", "confusion", "predictions"]
+    assert stored.sheetnames == ["about", "results", "confusion", "predictions", "blocks"]
     cells = [cell for sheet in stored for row in sheet.iter_rows() for cell in row]
     assert [cell.coordinate for cell in cells if cell.data_type == "e"] == []
     found = [cell.value for cell in cells if isinstance(cell.value, (int, float))]
@@ -238,7 +245,7 @@ def test_a_corrected_label_is_followed(tmp_path: Path) -> None:
     sheet = changed["predictions"]
     head = next(row for row in sheet.iter_rows() if row[0].value == "picture")
     column = next(cell for cell in head if cell.value == "label")
-    first = sheet.cell(column.row + 3, column.column)
+    first = sheet.cell(column.row + 2, column.column)
     worst = made.losses.argmax()
     assert first.value == made.labels[worst]
     first.value = int(made.predicted[worst])  # type: ignore[misc]

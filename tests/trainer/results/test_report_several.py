@@ -73,7 +73,7 @@ def test_every_number_is_that_of_sklearn(tmp_path: Path, engine: str, count: int
     assert np.isnan(read["average_precision"]).tolist() == np.isnan(expected).tolist()
     assert read["average_precision"][~np.isnan(expected)] == pytest.approx(expected[~np.isnan(expected)])
     sheets = openpyxl.load_workbook(tmp_path / "report.xlsx", data_only=True)
-    assert sheets.sheetnames == ["about", "results", "predictions", "history"]
+    assert sheets.sheetnames == ["about", "results", "predictions", "history", "blocks"]
 
 
 def typed(path: Path, sheet: str, block: str, row: int, column: int, value: float) -> None:
