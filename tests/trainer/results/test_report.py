@@ -16,6 +16,7 @@ import sgdsheet
 from sgdsheet import book
 from sgdsheet.engines import available, engine
 from sgdsheet.errors import Error
+from tests.lessons.pages import pages
 from trainer.results import report
 from trainer.results.predictions import Predictions
 from trainer.results.report import one_label
@@ -263,6 +264,14 @@ def test_a_loss_that_is_not_finite_is_an_error_value_in_its_cell_alone(tmp_path:
     read = sgdsheet.read(tmp_path / "report.xlsx")
     assert np.isnan(read["train_loss"]).tolist() == np.isnan(read["valid_loss"]).tolist() == [False, False, True]
     assert openpyxl.load_workbook(tmp_path / "report.xlsx")["history"]._charts  # type: ignore[union-attr]
+
+
+def test_no_chart_hides_another(tmp_path: Path) -> None:
+    report.save(drawn(9, ["a", "b"]), tmp_path / "report.xlsx", HISTORY)
+    first, second = (box for box, _ in pages(tmp_path / "report.xlsx").sheets["history"].charts)
+    assert not first.meets(second)
+    assert first.seen
+    assert second.seen
 
 
 def test_one_epoch_and_impossible_probabilities(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.book import NUMBER, PRECISE, WHOLE, Book, Series, Sheet, Table, Typed, scatter, typed
+from sgdsheet.book.geometry import chart_pixels
 from sgdsheet.book.style import Scale
 from sgdsheet.expr import Call, Range
 from sgdsheet.tensor import equal, span, where
@@ -104,6 +105,7 @@ def history_sheet(book: Book, history: Sequence[Mapping[str, float]]) -> Sheet:
     lines = [Series(name, epoch, y, points=points) for name, y in (("training", train), ("validation", valid))]
     sheet.chart(chart_row, 1, scatter("Losses", "epoch", "loss", lines, width=15))
     lines = [Series("error rate", epoch, errors, points=points, color=3)]
-    sheet.chart(chart_row, 6, scatter("Error rate", "epoch", "error rate", lines, width=15, y_range=(0, None)))
+    beside = sheet.column_from(chart_pixels(15) + 10)
+    sheet.chart(chart_row, beside, scatter("Error rate", "epoch", "error rate", lines, width=15, y_range=(0, None)))
     sheet.repeat_rows(table.head, table.first - 1)
     return sheet
