@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 SCREEN = (1680, 860)  # what a common screen shows of a sheet at first: width and height
-FROZEN = (400, 250)  # how much of it may stay in view when one scrolls
 DIGIT = 7  # pixels
 COLUMN, ROW = 64, 20  # pixels of a column and a row of which nothing is said
 TITLE_LETTER, HEADING_LETTER, LETTER = 10, 8, 6.5  # pixels of an average letter of a title, a heading, a plain text

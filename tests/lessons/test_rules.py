@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sgdsheet import book
+from sgdsheet.expr import column_number
 from sgdsheet.lessons import catalogue
 from tests.lessons.pages import HEIGHT, WIDTH, Box, Page, pages
 
@@ -74,6 +75,17 @@ def test_what_may_be_typed_has_one_mark_and_nothing_else_has_it(workbook: Workbo
             ("is marked", marked - typed.get(each, set())),
         ):
             problems += [f"{each}: row {row}, column {column} {what}" for row, column in sorted(cells)[:3]]
+    _of(problems)
+
+
+def test_what_helps_the_sheet_alone_is_out_of_sight(workbook: Workbook, name: str) -> None:
+    """No error and no huge number that stands for one: the cells that make them are in closed columns or on details."""
+    problems = []
+    for each, page in _shown(workbook(name)).items():
+        errors = re.findall(r'<c r="([A-Z]+)(\d+)"[^>]* t="e"', page.xml)
+        huge = re.findall(r'<c r="([A-Z]+)(\d+)"[^>]*>(?:<f>[^<]*</f>)?<v>-?[\d.]+[eE]\+?[23]\d\d<', page.xml)
+        seen = [f"{letters}{row}" for letters, row in errors + huge if not page.hidden(column_number(letters))]
+        problems += [f"{each}: {cell}" for cell in seen[:3]]
     _of(problems)
 
 
