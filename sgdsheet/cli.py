@@ -1,4 +1,4 @@
-"""The command line: `sgdsheet list`, `generate`, `compile`, `verify`, `grade`, `open`."""
+"""The command line of sgdsheet: a thin layer, a function for each command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from sgdsheet import __version__
 from sgdsheet.commands import Commands
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, one_line
 
 FOLDER = Path("workbooks")
 
@@ -84,11 +84,11 @@ def generate(
     if check:
         problems = [_check(lesson, path, source | inputs | left) for path, lesson in chosen.items()]
         sys.exit(1 if any(problems) else 0)
-    with _Progress(len(chosen)) as advance:
+    with _Progress(len(chosen)) as bar:
         for path, lesson in chosen.items():
             started = time.perf_counter()
             written = generation.generate(lesson, path, **source, **inputs, **left)
-            advance(_said(written, time.perf_counter() - started))
+            bar.advance(_said(written, time.perf_counter() - started))
 
 
 @main.command("compile")
@@ -209,6 +209,184 @@ def open_(name_or_path: str) -> None:
         raise Error(f"{path}: the system has no program that opens .xlsx files; install LibreOffice or Excel")
 
 
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--target", required=True, help="The column to predict.")
+@click.option("--model", default="linear", show_default=True, help="linear, logistic, or mlp: either, with a layer.")
+@click.option("--hidden", type=int, default=8, show_default=True, help="The units of an mlp's layer.")
+@click.option("--optimizer", default="adam", show_default=True, help="As in torch: sgd, momentum, adamw, rmsprop, …")
+@click.option("--epochs", type=int, default=10, show_default=True, help="How often all rows are gone through.")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="The rows of a step.")
+@click.option("--lr", type=float, help="The learning rate; by default one that suits the optimiser.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides the order of the rows and the start.")
+@click.option("--valid", type=float, default=0.2, show_default=True, help="The share of rows that only check.")
+@click.option("--without", metavar="NAME", multiple=True, help="A column to leave out.")
+@click.option("--out", "-o", "path", type=click.Path(path_type=Path), help="The workbook; DATA.xlsx by default.")
+def fit(data: Path, **arguments: Any) -> None:
+    """Fit a model to a CSV of your own: a workbook that learns to predict a column from the others, in formulas."""
+    from sgdsheet.table.fit import fit
+
+    started = time.perf_counter()
+    made = fit(data, **arguments)
+    for note in made.notes:
+        click.echo(note)
+    scores = ", ".join(f"{name} {score:.3f}" for name, score in made.scores.items())
+    click.echo(f"{made.rows:,} rows train, {made.valid:,} check: {scores}")
+    click.echo(_said(made, time.perf_counter() - started))
+
+
+@main.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The film, .gif or .mp4; FILE.gif by default.")
+@click.option("--seconds", type=float, default=6.0, show_default=True, help="How long it takes, 2 to 10.")
+@click.option("--fps", type=int, default=20, show_default=True, help="Pictures a second, 2 to 50.")
+@click.option("--size", type=int, default=800, show_default=True, help="Its width in pixels, 320 to 1600.")
+def animate(path: Path, out: Path | None, seconds: float, fps: int, size: int) -> None:
+    """Draw the run in a workbook as a film: the line that moves to its points, optimisers racing, the loss."""
+    from sgdsheet import animation
+
+    film = animation.animate(path, out or Path(f"{path.stem}.gif"), seconds=seconds, fps=fps, size=size)
+    click.echo(f"{film}: {film.stat().st_size / 1e6:.2f} MB")
+
+
+@main.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--steps", default=1000, show_default=True, help="How many steps to make.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="A CSV: a row an example, the input's numbers, the target's."
+)
+@click.option("--engine", default="ironcalc", show_default=True, help="ironcalc, or excel, where you see it train.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="The workbook to write; FILE_trained.xlsx by default."
+)
+@click.option(
+    "--lesson", "own_lesson", metavar="FILE.py", type=click.Path(path_type=Path), help="Where a lesson of your own is."
+)
+def train(path: Path, own_lesson: Path | None, **given: Any) -> None:
+    """Train a workbook: calculate it, type in what its step left behind, put in the next batch, again.
+
+    Ctrl-C ends with the last whole step. The exit code is 1 if the loss became infinite: the file has the last step
+    before that.
+    """
+    from sgdsheet.lessons import own
+    from sgdsheet.training import train as training
+
+    started = time.perf_counter()
+    with _Progress(given["steps"], "training") as bar:
+        lesson = own.load(own_lesson) if own_lesson else None
+        done = training.train(path, **given, lesson=lesson, progress=bar.at)
+    made = f"{done.steps:,} step{'s' * (done.steps != 1)}"
+    if done.rewritten:
+        click.echo(
+            f"{path}: formulas were changed in {', '.join(done.rewritten)}; they were trained as they stand there"
+        )
+    click.echo(
+        f"{done.path}: {made}{f' ({done.in_all:,} in all)' if done.in_all > done.steps else ''}, loss "
+        f"{done.first_loss:.6g} to {done.last_loss:.6g}, {time.perf_counter() - started:.1f} s"
+    )
+    if done.stopped == training.INTERRUPTED:
+        raise KeyboardInterrupt(f"interrupted after {made}; {done.path} has the last whole one")
+    if done.stopped:
+        click.echo(f"{path}: {done.stopped}; {done.path} has the last before it", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("replay.xlsx"), show_default=True)
+@click.option("--steps", metavar="FIRST:LAST", help="Which steps, as 1:500; by default the first 2,000.")
+def replay(path: Path, out: Path, steps: str | None) -> None:
+    """Do a recorded training's steps again: PATH is a record, or the folder of a run of trainer fit --record."""
+    from sgdsheet.replaying.replay import replay
+
+    started = time.perf_counter()
+    first, _, last = (steps or "").partition(":")
+    if steps and not (first.isdecimal() and last.isdecimal()):
+        raise Error(f"--steps: expected FIRST:LAST, as in 1:500, got {steps!r}")
+    written = replay(path, out, steps=(int(first), int(last)) if steps else None)
+    for name in (off := [name for name, share in written.shares.items() if not share <= 1]):
+        click.echo(f"{name}: is not what these formulas make of its gradients; see its sheet")
+    click.echo(f"{len(written.shares) - len(off)} of {len(written.shares)} weights agree with what the trainer had")
+    click.echo(_said(written, time.perf_counter() - started))
+    if off:
+        raise SystemExit(1)
+
+
+@main.command("export-classifier")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The workbook; RUN.xlsx by default.")
+@click.option("--arch", metavar="FILE.py:NAME", help="What makes the model, where it is code of your own.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the pictures are now, if they were moved.")
+@click.option("--fold", is_flag=True, help="Fold each batch norm into the convolution before it.")
+@click.option("--pictures", type=int, default=20, show_default=True, help="Held-out ones to choose from, in the file.")
+@click.pass_context
+def export_classifier(ctx: click.Context, **options: Any) -> None:
+    """Write a classifier of `trainer fit` as a workbook: a picture goes in, probabilities come out."""
+    try:
+        from trainer.commands.serving import export_workbook
+        from trainer.serving import workbook  # noqa: F401
+    except (ImportError, RuntimeError) as error:  # torchvision does not import beside every build of torch
+        raise Error(f"this needs the trainer; pip install 'sgdsheet[trainer]' brings it ({one_line(error)})") from None
+    ctx.invoke(export_workbook, **options)
+
+
+@main.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--lesson", "own_lesson", metavar="FILE.py", type=click.Path(path_type=Path), help="Where a lesson of your own is."
+)
+@click.option("--once", is_flag=True, help="Look once and end; the exit code is 1 if a block does not agree.")
+def live(path: Path, own_lesson: Path | None, once: bool) -> None:
+    """Watch a workbook: whenever it is saved, run torch on it, and show what changed and what agrees."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from sgdsheet import live as watching
+    from sgdsheet.lessons import own
+
+    lesson = own.load(own_lesson) if own_lesson else None
+    if once:
+        try:
+            found = watching.look(path, lesson)
+        except watching.UnfinishedError as why:
+            raise Error(f"{path}: {why}") from None
+        click.echo("\n".join(watching.lines(path, found, watching.changes(None, found))))
+        sys.exit(0 if found.ok else 1)
+    console = Console()
+    try:
+        if console.is_terminal:
+            with Live(console=console, auto_refresh=False) as shown:
+
+                def show(found: watching.Look, change: watching.Change) -> None:
+                    shown.update(watching.panel(path, found, change), refresh=True)
+
+                watching.watch(path, show, lambda line: console.print(line, markup=False), lesson)
+        else:
+            watching.watch(path, lambda *seen: click.echo("\n".join(watching.lines(path, *seen))), click.echo, lesson)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"no longer watching {path}") from None
+
+
+@main.command()
+@click.argument("name_or_path", metavar="NAME|FILE")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; any port by default.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option(
+    "--lesson", "own_lesson", metavar="FILE.py", type=click.Path(path_type=Path), help="Where a lesson of your own is."
+)
+def explore(name_or_path: str, port: int, no_browser: bool, own_lesson: Path | None) -> None:
+    """Open a workbook in the browser, live, without a spreadsheet program; the file is never changed."""
+    import tempfile
+
+    from sgdsheet.explorer.app import serve
+    from sgdsheet.explorer.explore import workbook
+    from sgdsheet.lessons import own
+
+    lesson = own.load(own_lesson) if own_lesson else None
+    with tempfile.TemporaryDirectory(prefix="sgdsheet-") as folder:
+        serve(workbook(name_or_path, Path(folder)), lesson=lesson, port=port, browser=not no_browser)
+
+
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -252,26 +430,31 @@ def _survey(arguments: dict[str, Any]) -> bool:
 
 
 class _Progress:
-    """A progress bar on a terminal, and a line for each thing done."""
+    """A progress bar on a terminal, with a line for each thing done or the loss of a training."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, what: str = "writing") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        loss = TextColumn("{task.fields[said]}")
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), loss)
         console = Console(stderr=True)
         seen = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
         self._progress = Progress(*columns, console=console, transient=True, disable=not seen)
-        self._task = self._progress.add_task("writing", total=total)
+        self._task = self._progress.add_task(what, total=total, said="")
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> _Progress:
         self._progress.start()
-        return self._advance
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def _advance(self, line: str) -> None:
+    def at(self, step: int, loss: float) -> None:
+        """Says that so many steps are made, and the last one's loss."""
+        self._progress.update(self._task, completed=step, said=f"loss {loss:.6g}")
+
+    def advance(self, line: str) -> None:
         click.echo(line)
         self._progress.advance(self._task)
 

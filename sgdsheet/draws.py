@@ -23,7 +23,8 @@ def drawn(
     """Inputs and data like the given ones, each somewhat away from its value but within its limits.
 
     Whole numbers stay whole, choices change, and what is fixed stays. In a block of data, numbers that are all positive
-    or all from 0 to 1 stay so. Labels and other whole numbers are drawn anew among themselves.
+    or all from 0 to 1 stay so. Labels and other whole numbers are drawn anew among themselves; so is what stands in a
+    column of texts and numbers.
 
     Arguments:
       inputs: a float, a text or an array by block name.
@@ -35,6 +36,8 @@ def drawn(
     return {
         name: _input(specs[name], value, generator, reach)
         if name in specs
+        else _mixed(value, generator)
+        if _is_mixed(value)
         else _block(np.asarray(value, dtype=float), None if whole is None else name in whole, generator, reach)
         for name, value in inputs.items()
     }
@@ -87,16 +90,46 @@ def _block(values: np.ndarray, whole: bool | None, generator: np.random.Generato
     return new
 
 
+def _is_mixed(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "O"
+
+
+def _mixed(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """What stands in each column of texts, numbers and blank cells, drawn anew from the same column."""
+    drawn = np.array(values.reshape(len(values), -1))
+    for column in drawn.T:
+        column[:] = column[generator.integers(len(column), size=len(column))]
+    return drawn.reshape(values.shape)
+
+
 def nudged(
-    inputs: Mapping[str, Any], specs: Mapping[str, Input], generator: np.random.Generator, by: float = 1e-15
+    inputs: Mapping[str, Any],
+    specs: Mapping[str, Input],
+    generator: np.random.Generator,
+    by: float = 1e-15,
+    whole: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """The inputs with each number that is not whole changed in its last digits, up or down."""
+    """The inputs with each number changed in its last digits, up or down, but for whole ones.
+
+    Those are the numbers in the blocks that `whole` names, or if it is None, all that happen to be whole now.
+    """
+
+    def near(value: Any) -> Any:
+        plain = not isinstance(value, float) or (whole is None and value.is_integer())
+        return value if plain else value * (1 + by * generator.choice((-1.0, 1.0)))
+
     found = {}
     for name, value in inputs.items():
-        if not isinstance(value, str) and not (name in specs and (specs[name].fixed or specs[name].whole)):
+        fixed = isinstance(value, str) or (
+            specs[name].fixed or specs[name].whole if name in specs else name in (whole or ())
+        )
+        if _is_mixed(value):
+            value = np.frompyfunc(near, 1, 1)(value)
+        elif not fixed:
             array = np.asarray(value, dtype=float)
-            near = array * (1 + by * generator.choice((-1.0, 1.0), array.shape))
-            near = np.where(array == np.trunc(array), array, near)
-            value = float(near) if name in specs else near
+            moved = array * (1 + by * generator.choice((-1.0, 1.0), array.shape))
+            if whole is None or name in specs:
+                moved = np.where(array == np.trunc(array), array, moved)
+            value = float(moved) if name in specs else moved
         found[name] = value
     return found

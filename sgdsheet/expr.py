@@ -22,6 +22,7 @@ from sgdsheet.errors import Error
 
 MAX_ROWS, MAX_COLUMNS, MAX_FORMULA = 1_048_576, 16_384, 8_192
 MAX_LEVELS = 64  # of functions and parentheses within each other
+_ADDRESS = re.compile(r"\$?([A-Z]{1,3})\$?(\d{1,7})(?::\$?([A-Z]{1,3})\$?(\d{1,7}))?", re.IGNORECASE)
 
 # How tightly an operator binds: the higher, the tighter.
 _COMPARE, _ADD, _MULTIPLY, _POWER, _ATOM = 1, 2, 3, 4, 5
@@ -61,12 +62,16 @@ class Expr:
             if isinstance(part, str):
                 done.append(part)
             else:
-                waiting += reversed(part.parts(sheet))
+                waiting += part.parts(sheet)[::-1]
         return "".join(done)
 
     def parts(self, sheet: str) -> Sequence[Expr | str]:
         """Returns what the text consists of, from left to right: texts, and the expressions between them."""
         raise NotImplementedError
+
+    def operands(self) -> Sequence[Expr]:
+        """Returns the expressions that it is directly made of."""
+        return ()
 
     def __add__(self, other: Any) -> Expr:
         return NotImplemented if isinstance(other, np.ndarray) else add(self, other)
@@ -108,7 +113,16 @@ class Expr:
         raise TypeError("an expression has no truth value in Python; use sgdsheet.tensor.where to choose by one")
 
 
-class Number(Expr):
+class Leaf(Expr):
+    """An expression that is made of no others: its text is at hand."""
+
+    __slots__ = ()
+
+    def parts(self, sheet: str) -> Sequence[Expr | str]:
+        return [self.text(sheet)]
+
+
+class Number(Leaf):
     """A constant, printed so that the very same float64 comes back."""
 
     __slots__ = ("binds", "value")
@@ -120,12 +134,12 @@ class Number(Expr):
         # A leading minus binds like one: before a power or behind another operator it needs parentheses.
         self.binds = _ATOM if math.copysign(1, value) > 0 else _ADD
 
-    def parts(self, sheet: str) -> Sequence[Expr | str]:
+    def text(self, sheet: str) -> str:
         # Python's shortest text is the one that reads back as the same float64.
-        return [repr(float(self.value)).upper().removesuffix(".0")]
+        return repr(float(self.value)).upper().removesuffix(".0")
 
 
-class Text(Expr):
+class Text(Leaf):
     """A text constant, as in a comparison with a drop-down's choice."""
 
     __slots__ = ("value",)
@@ -133,11 +147,11 @@ class Text(Expr):
     def __init__(self, value: str) -> None:
         self.value = value
 
-    def parts(self, sheet: str) -> Sequence[Expr | str]:
-        return ['"' + self.value.replace('"', '""') + '"']
+    def text(self, sheet: str) -> str:
+        return '"' + self.value.replace('"', '""') + '"'
 
 
-class Ref(Expr):
+class Ref(Leaf):
     """One cell. `row` and `column` count from 1. `absolute` prints `$A$1`; `name` prints a defined name instead."""
 
     __slots__ = ("absolute", "column", "name", "row", "sheet")
@@ -155,18 +169,18 @@ class Ref(Expr):
         """The address with its sheet, as in `'by hand'!D12`."""
         return f"{quoted(self.sheet)}!{self.address}"
 
-    def parts(self, sheet: str) -> Sequence[Expr | str]:
+    def text(self, sheet: str) -> str:
         if self.name:
-            return [self.name]
+            return self.name
         letters = column_letters(self.column)
         cell = f"${letters}${self.row}" if self.absolute else f"{letters}{self.row}"
-        return [cell if self.sheet == sheet else f"{quoted(self.sheet)}!{cell}"]
+        return cell if self.sheet == sheet else f"{quoted(self.sheet)}!{cell}"
 
     def __repr__(self) -> str:
         return f"Ref({self.place})"
 
 
-class Range(Expr):
+class Range(Leaf):
     """A rectangle of cells, `top`, `left`, `bottom`, `right` counted from 1 and inclusive."""
 
     __slots__ = ("absolute", "bottom", "left", "right", "sheet", "top")
@@ -199,9 +213,11 @@ class Range(Expr):
         last = f"${column_letters(self.right)}${self.bottom}"
         return f"{quoted(self.sheet)}!{first}" + ("" if first == last else f":{last}")
 
-    def parts(self, sheet: str) -> Sequence[Expr | str]:
-        place = self.absolute_place if self.absolute else self.place
-        return [place.rpartition("!")[2] if self.sheet == sheet else place]
+    def text(self, sheet: str) -> str:
+        if self.absolute:
+            place = self.absolute_place
+            return place.rpartition("!")[2] if self.sheet == sheet else place
+        return self.address if self.sheet == sheet else self.place
 
     def __repr__(self) -> str:
         return f"Range({self.place})"
@@ -217,11 +233,15 @@ class Negative(Expr):
         self.operand = operand
 
     def parts(self, sheet: str) -> Sequence[Expr | str]:
+        (operand,) = self.operands()
+        return ["-", *_inside(operand, _ATOM, sheet)] if operand is self.operand else [operand]
+
+    def operands(self) -> Sequence[Expr]:
         operand = self.operand
         if isinstance(operand, Binary) and operand.binds == _MULTIPLY:
             # IronCalc 0.9 loses the parentheses of -(a*b): the first factor takes the minus, to the same number.
-            return [Binary(operand.operator, -operand.left, operand.right)]
-        return ["-", *_inside(operand, _ATOM)]
+            return (Binary(operand.operator, -operand.left, operand.right),)
+        return (operand,)
 
 
 class Binary(Expr):
@@ -235,7 +255,10 @@ class Binary(Expr):
 
     def parts(self, sheet: str) -> Sequence[Expr | str]:
         left_binds, right_binds = _OPERANDS[self.binds]
-        return [*_inside(self.left, left_binds), self.operator, *_inside(self.right, right_binds)]
+        return [*_inside(self.left, left_binds, sheet), self.operator, *_inside(self.right, right_binds, sheet)]
+
+    def operands(self) -> Sequence[Expr]:
+        return self.left, self.right
 
 
 class Sum(Expr):
@@ -249,10 +272,13 @@ class Sum(Expr):
 
     def parts(self, sheet: str) -> Sequence[Expr | str]:
         first, *rest = self.terms
-        found = [*_inside(first, _ADD)]
+        found = _inside(first, _ADD, sheet)
         for term in rest:
-            found += ["+", *_inside(term, _MULTIPLY)]
+            found += ["+", *_inside(term, _MULTIPLY, sheet)]
         return found
+
+    def operands(self) -> Sequence[Expr]:
+        return self.terms
 
 
 class Call(Expr):
@@ -266,8 +292,13 @@ class Call(Expr):
     def parts(self, sheet: str) -> Sequence[Expr | str]:
         found: list[Expr | str] = [self.function, "("]
         for number, argument in enumerate(self.arguments):
-            found += [",", argument] if number else [argument]
-        return [*found, ")"]
+            part = argument.text(sheet) if isinstance(argument, Leaf) else argument
+            found += [",", part] if number else [part]
+        found.append(")")
+        return found
+
+    def operands(self) -> Sequence[Expr]:
+        return self.arguments
 
 
 def lift(value: Any) -> Expr:
@@ -407,12 +438,26 @@ def column_letters(column: int) -> str:
     return letters
 
 
+@cache
 def column_number(letters: str) -> int:
     """`A` is `1`, `AA` is `27`."""
     number = 0
     for letter in letters.upper():
         number = number * 26 + ord(letter) - 64
     return number
+
+
+def corners(address: str) -> tuple[int, int, int, int]:
+    """The top, left, bottom and right of `D12` or `D12:E40`, with or without dollar signs.
+
+    Raises `ValueError` for any other text.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise ValueError(address)
+    rows = sorted((int(match[2]), int(match[4] or match[2])))
+    columns = sorted((column_number(match[1]), column_number(match[3] or match[1])))
+    return rows[0], columns[0], rows[1], columns[1]
 
 
 def looks_like_cell(name: str) -> bool:
@@ -422,6 +467,7 @@ def looks_like_cell(name: str) -> bool:
     return bool(re.fullmatch(r"[rR]?[0-9]*[cC]?[0-9]*", name))
 
 
+@cache
 def quoted(sheet: str) -> str:
     """The sheet's name as a formula writes it: in quotes where it is not a plain word."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", sheet) and not looks_like_cell(sheet)
@@ -438,6 +484,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _inside(operand: Expr, binds: int) -> list[Expr | str]:
-    """Returns the operand, in parentheses if it binds less tightly than that."""
-    return ["(", operand, ")"] if operand.binds < binds else [operand]
+def _inside(operand: Expr, binds: int, sheet: str) -> list[Expr | str]:
+    """Returns the operand, a leaf as its text, in parentheses if it binds less tightly than that."""
+    part = operand.text(sheet) if isinstance(operand, Leaf) else operand
+    return ["(", part, ")"] if operand.binds < binds else [part]

@@ -7,8 +7,10 @@ the Host header tells, or send a form here, which Sec-Fetch-Site and Origin tell
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import logging
 import secrets
 import socket
 import threading
@@ -128,8 +130,15 @@ def _bound(port: int) -> socket.socket:
 def _uvicorn(app: App) -> Any:
     import uvicorn
 
+    logging.getLogger("uvicorn.error").addFilter(_is_no_end)
     quiet = {"log_config": None, "log_level": "error", "access_log": False, "server_header": False}
     return uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", timeout_graceful_shutdown=2, **quiet))
+
+
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """Whether a message is of something else than an answer that the program's end has cut off, which is no error."""
+    cut_off = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut_off and "graceful shutdown exceeded" not in record.getMessage()
 
 
 def _open(url: str) -> None:

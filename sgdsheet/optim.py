@@ -767,7 +767,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
             _rmsprop,
             family=SCALED,
             lr=0.03,
-            variants=(Variant("RMSprop"), Variant("RMSpropCentered", {"centered": True})),
+            variants=(
+                Variant("RMSprop"),
+                Variant(
+                    "RMSpropCentered",
+                    {"centered": True},
+                    summary="RMSprop that divides by how far the gradient strays from its running mean, grad_avg, not "
+                    "by how large it is.",
+                ),
+            ),
         ),
         Optimizer(
             "Adam",
@@ -775,7 +783,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
             _adams,
             family=ADAM,
             lr=0.1,
-            variants=(Variant("Adam"), Variant("AMSGrad", {"amsgrad": True})),
+            variants=(
+                Variant("Adam"),
+                Variant(
+                    "AMSGrad",
+                    {"amsgrad": True},
+                    summary="Adam that never forgets a large gradient: it divides by the root of the largest "
+                    "exp_avg_sq so far.",
+                ),
+            ),
         ),
         Optimizer("AdamW", adamw, _adams, family=ADAM, lr=0.1),
         Optimizer("Adamax", adamax, lambda _: _zeros("exp_avg", "exp_inf"), family=ADAM, lr=0.1),
@@ -795,6 +811,13 @@ OPTIMIZERS: dict[str, Optimizer] = {
             frozenset({"eta", "mu"}),
             family=PLAIN,
             lr=0.03,
+            variants=(
+                Variant(
+                    "ASGD",
+                    summary="Averaged SGD: SGD's own steps, a little smaller each time, so that one line covers the "
+                    "other; beside them ax, the mean of the parameters since step t0.",
+                ),
+            ),
             meanings={"alpha": ("the power with which the step size shrinks", {"minimum": 0})},
         ),
         Optimizer("Rprop", rprop, lambda given: {"prev": 0.0, "step_size": _first(given["lr"])}, family=PLAIN, lr=0.02),

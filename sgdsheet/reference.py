@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,27 @@ import numpy as np
 from sgdsheet.book import Input
 
 COMPILED = "a compiled PyTorch model"  # stands for the lesson's name in a workbook that carries its own program
+REPLAY = "a replayed training"  # the same in the workbook of a training that was recorded
 
 Values = Mapping[str, Any]
 Blocks = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a workbook's training goes on: what its steps leave behind is typed in where they began.
+
+    `back` has, for each block to type into, the block whose last numbers go there; `made` is the block that counts the
+    steps made before, if there is one. The block `loss` has a number for each step. `batch` names the blocks that a
+    batch fills, none if a workbook's data stay as they are: the input's, then the target's, with a group for each batch
+    that it has at once; `rows` is how many examples a batch has. On the block `batches`, if there is one, stand more.
+    """
+
+    back: Mapping[str, str]
+    made: str | None = None
+    batch: tuple[tuple[str, ...], ...] = ()
+    rows: int = 1
+    batches: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,8 +44,14 @@ class Reference:
     float64 array. `sizes(values, blocks)` gives, for a block whose formula takes a difference of larger numbers, how
     large they are: its rounding is measured against that.
 
+    `mixed` names the blocks of data in whose columns the reader may have numbers (True) or texts (False), and leave
+    cells blank: a column each, or one for a block of one dimension. `run` gets them as object arrays of floats, texts
+    and None, and need not return them.
+
     `whole` names the blocks of data that hold whole numbers alone, labels and the like; if it is None, these are
     the ones that hold whole numbers now.
+
+    `loop` says how `sgdsheet train` goes on, if there is a step to repeat.
 
     A block agrees if it is off by at most `tolerance` times the largest of its numbers, or times `least` if all are
     smaller.
@@ -41,6 +65,8 @@ class Reference:
     tolerance: float = 1e-12
     least: float = 1.0
     whole: Collection[str] | None = None
+    mixed: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    loop: Loop | None = None
 
 
 @contextmanager

@@ -41,6 +41,11 @@ def each_element(
     """
 
     def one(*elements: Any) -> Any:
+        for element in elements:
+            if not isinstance(element, Expr) or isinstance(element, Number):
+                break
+        else:  # as nearly all are
+            return build(*elements)
         numbers = [plain(element) for element in elements]
         if builtins.all(map(is_number, elements)):
             with np.errstate(all="ignore"):
@@ -175,7 +180,7 @@ def dot(a: Any, b: Any) -> Array:
     Rows that are ranges give one short formula each, also where one of the two runs down and the other across.
     """
     a, b = np.asarray(a), np.asarray(b)
-    rows, columns = [pieces(row) for row in a], [pieces(row) for row in b]
+    rows, columns = [_pieces(row) for row in a], [_pieces(row) for row in b]
     result = np.empty((len(a), len(b)), dtype=object)
     for i, j in np.ndindex(result.shape):
         product = _product(rows[i], columns[j])
@@ -209,13 +214,31 @@ def pieces(row: Any) -> list[Range] | None:
     return found
 
 
-def _product(a: list[Range] | None, b: list[Range] | None) -> Expr | None:
+class _Pieces:
+    """A row's ranges, and those that they are cut into for one that is multiplied with it: many are cut alike."""
+
+    def __init__(self, ranges: list[Range]) -> None:
+        self.ends = tuple(_ends(ranges))
+        self._ranges, self._cuts = ranges, {self.ends: ranges}
+
+    def cut(self, ends: tuple[int, ...]) -> list[Range]:
+        if ends not in self._cuts:
+            self._cuts[ends] = _cut(self._ranges, ends)
+        return self._cuts[ends]
+
+
+def _pieces(row: Array) -> _Pieces | None:
+    found = pieces(row)
+    return None if found is None else _Pieces(found)
+
+
+def _product(a: _Pieces | None, b: _Pieces | None) -> Expr | None:
     """The sum of products of two rows of references, or None if that takes more than a formula over ranges."""
     if a is None or b is None:
         return None
-    ends = sorted({*_ends(a), *_ends(b)})
+    ends = a.ends if a.ends == b.ends else tuple(sorted({*a.ends, *b.ends}))
     terms: list[Expr] = []
-    for left, right in zip(_cut(a, ends), _cut(b, ends), strict=True):
+    for left, right in zip(a.cut(ends), b.cut(ends), strict=True):
         if left.shape == right.shape:
             terms.append(Call("SUMPRODUCT", left, right))
         else:
@@ -229,7 +252,7 @@ def _ends(ranges: list[Range]) -> list[int]:
     return list(accumulate(max(each.shape) for each in ranges))
 
 
-def _cut(ranges: list[Range], ends: list[int]) -> list[Range]:
+def _cut(ranges: list[Range], ends: Sequence[int]) -> list[Range]:
     """The same cells as ranges that end at all of `ends`."""
     found, start, own = [], 0, zip(ranges, _ends(ranges), strict=True)
     whole, last = next(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from sgdsheet.errors import Error
 from sgdsheet.exercises.left import Left, answered, left
 from sgdsheet.expr import Ref
 from sgdsheet.lessons import Lesson
-from sgdsheet.reference import COMPILED, Reference, float64_by_default
+from sgdsheet.reference import COMPILED, REPLAY, Reference, float64_by_default
+from sgdsheet.training import check, record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +108,8 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
     too, drawn from a fixed seed near those that stand there, in memory: the file stays as it is. Sets for which torch
     diverges, or where a rounding grows beyond what is compared, are drawn anew. A formula that is not the one that was
     written is named; if it agrees for all sets, and for thirty more, it counts as right. Where an exercise is blank,
-    all is compared as if its answer stood there.
+    all is compared as if its answer stood there. A workbook that `sgdsheet train` wrote is trained in torch over the
+    same batches all the way: the loss of every step is compared, and the numbers that it led to.
 
     Arguments:
       path: a workbook that sgdsheet made.
@@ -116,26 +119,50 @@ def verify(path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, less
 
     Raises `Error` as `read` does, and for an input that is blank or makes no sense, with its address.
     """
+    return verified(path, engine, sets=sets, lesson=lesson)[0]
+
+
+def verified(
+    path: str | Path, engine: str = "ironcalc", *, sets: int = SETS, lesson: Lesson | None = None
+) -> tuple[Report, Saved, dict[str, np.ndarray]]:
+    """What `verify` returns, and what it has read for that: the file, and every block as `read` returns it."""
     saved, values, model = _calculated(Path(path), engine)
-    rows, done = compared(saved, values, model, reference_of(saved, lesson), sets)
+    reference = reference_of(saved, lesson)
+    rows, done = compared(saved, values, model, reference, sets)
+    rows = (*rows, *_trained(saved, values, reference))
     exercises = {each.block: each for each in left(saved)[2]}
     rows = [_of_exercise(row, exercises[row.block], saved) if row.block in exercises else row for row in rows]
-    return Report(Path(path), engine, tuple(rows), done, saved.rewritten is not None)
+    report = Report(Path(path), engine, tuple(rows), done, saved.rewritten is not None)
+    return report, saved, {name: _plain(each) for name, each in values.items()}
 
 
-def compared(
-    saved: Saved, values: Mapping[str, np.ndarray], model: Opened | None, reference: Reference, sets: int
-) -> tuple[tuple[Row, ...], int]:
-    """A row for each block, and for how many other sets of inputs they were compared: `verify` of what was read."""
+@dataclass(frozen=True)
+class Beside:
+    """A workbook beside torch: what torch has for each block, a row a block, and how far each of its cells may be off.
+
+    Blocks that cannot be compared have no `bounds`.
+    """
+
+    inputs: Mapping[str, Any]
+    torch: Mapping[str, np.ndarray]
+    rows: dict[str, Row]
+    bounds: Mapping[str, np.ndarray]
+
+
+def beside(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> Beside:
+    """Runs torch on the inputs of a workbook that an engine has calculated, and compares every block.
+
+    Raises `Error` for inputs that make no sense, or that torch refuses.
+    """
     inputs = inputs_of(saved, values, reference)
     try:
         expected, sizes = run(reference, inputs)
     except REFUSALS as error:
         raise Error(f"{saved.path}: torch refuses its inputs: {' '.join(str(error).split())}") from None
-    texts = {spec.name for spec in reference.inputs if spec.choices}
+    texts = {spec.name for spec in reference.inputs if spec.choices} | {*reference.mixed}
     unfit = {name: _unfit(saved, block, expected.get(name)) for name, block in saved.blocks.items()}
     fit = {name: block for name, block in saved.blocks.items() if name not in texts and not unfit[name]}
-    found = _measured(fit, values, expected, sizes, reference, inputs)
+    found, sizes = _measured(fit, values, expected, sizes, reference, inputs)
     rows = {}
     for name, block in saved.blocks.items():
         if name in texts:
@@ -147,9 +174,21 @@ def compared(
     for name in expected.keys() - saved.blocks.keys() - texts:
         shape = expected[name].shape
         rows[name] = Row(name, "", shape, np.nan, np.nan, False, "is not listed on the sheet 'blocks'")
-    done = 0
+    bounds = {
+        name: reference.tolerance * _scale(expected[name], np.isfinite(expected[name]), sizes.get(name), reference)
+        for name in fit
+    }
+    return Beside(inputs, expected, rows, bounds)
+
+
+def compared(
+    saved: Saved, values: Mapping[str, np.ndarray], model: Opened | None, reference: Reference, sets: int
+) -> tuple[tuple[Row, ...], int]:
+    """A row for each block, and for how many other sets of inputs they were compared: `verify` of what was read."""
+    found = beside(saved, values, reference)
+    rows, done = found.rows, 0
     if model is not None and all(row.ok for row in rows.values()):
-        for said, differences in _others(saved, model, reference, inputs, expected, sets):
+        for said, differences in _others(saved, model, reference, found.inputs, found.torch, sets):
             done += 1
             for name, difference in differences.items():
                 rows[name] = replace(rows[name], ok=False, verdict=f"differs for other inputs ({said}): {difference}")
@@ -158,6 +197,36 @@ def compared(
     return tuple(_told(saved, row, done) for row in rows.values()), done
 
 
+def _trained(saved: Saved, values: Mapping[str, np.ndarray], reference: Reference) -> Iterator[Row]:
+    """A row for the losses of a workbook that `sgdsheet train` wrote, and one for the numbers that it led to."""
+    runs = record.read(saved.path)
+    if not runs:
+        return
+    if reference.loop is None:
+        raise Error(f"{saved.path}: has a sheet {record.TRAINED!r}, but no step that can be repeated; it was edited")
+    specs = {spec.name: spec for spec in reference.inputs}
+    shapes = {name: block.shape for name, block in saved.blocks.items()}
+    now = inputs_of(saved, values, reference)
+
+    def near(start: Mapping[str, Any], generator: np.random.Generator) -> Mapping[str, Any]:
+        return nudged(start, specs, generator)
+
+    try:
+        found = check.compared(reference, runs, now, shapes, near, NUDGED, ROUNDINGS)
+    except REFUSALS as error:
+        raise Error(f"{saved.path}: its training cannot be made in torch: {' '.join(str(error).split())}") from None
+    for each in found:
+        verdict = each.wrong or AGREES
+        yield Row(each.name, record.TRAINED, (each.count,), each.differs, each.relative, not each.wrong, verdict)
+
+
+# What made a workbook that is no lesson's: the module's `reference(saved)` is what it must agree with.
+MAKERS = {
+    COMPILED: "sgdsheet.torch_frontend.program.reference",
+    "a fit of a table": "sgdsheet.table.reference",
+    REPLAY: "sgdsheet.replaying.reference",
+    "a trained classifier": "sgdsheet.exported.reference",
+}
 REFUSALS = (ValueError, RuntimeError, ArithmeticError, LookupError)
 
 
@@ -207,7 +276,7 @@ def _others(
         except REFUSALS:
             return None
         values = saved.arrange(model.calculate(typed_in(saved, specs, other), saved.ranges()))
-        found = _measured(blocks, values, torch, sizes, reference, other)
+        found, _ = _measured(blocks, values, torch, sizes, reference, other)
         said = f"set {number}: {what_changed(reference, inputs, other)}"
         wild = {name for name in blocks if is_wild(torch[name], expected[name])}
         far_out = {name for name in blocks if np.abs(torch[name][np.isfinite(torch[name])]).max(initial=0) > SQUARED}
@@ -278,18 +347,23 @@ def _measured(
     sizes: Mapping[str, np.ndarray],
     reference: Reference,
     inputs: Mapping[str, Any],
-) -> dict[str, tuple[float, float, str]]:
-    """How each block compares, as `_measure` says it; its rounding counts as far as the training enlarges it."""
+) -> tuple[dict[str, tuple[float, float, str]], dict[str, np.ndarray]]:
+    """How each block compares, as `_measure` says it, and the sizes that count.
+
+    A block's rounding counts as far as the training enlarges it.
+    """
+    sizes = dict(sizes)
     with np.errstate(all="ignore"):  # near float64's limit a difference overflows
         found = {n: _measure(block, values[n], torch[n], sizes.get(n), reference) for n, block in blocks.items()}
         off = {name: differs for name, (differs, _, wrong) in found.items() if wrong}
         for name, allowed in (_enlarged(reference, inputs, torch, off) if off else {}).items():
             if np.isinf(allowed):
                 found[name] = (*found[name][:2], "")
+                sizes[name] = np.full(torch[name].shape, np.inf)
             else:
-                size = np.fmax(sizes.get(name, 0), allowed / reference.tolerance)
-                found[name] = _measure(blocks[name], values[name], torch[name], size, reference)
-    return found
+                sizes[name] = np.fmax(sizes.get(name, 0), np.full(torch[name].shape, allowed / reference.tolerance))
+                found[name] = _measure(blocks[name], values[name], torch[name], sizes[name], reference)
+    return found, sizes
 
 
 def _enlarged(
@@ -305,7 +379,7 @@ def _enlarged(
     allowed = dict.fromkeys(off, 0.0)
     for _ in range(NUDGED):
         try:
-            near, _ = run(reference, nudged(inputs, specs, generator))
+            near, _ = run(reference, nudged(inputs, specs, generator, whole=reference.whole))
         except REFUSALS:
             continue
         for name in off:
@@ -347,7 +421,7 @@ def inputs_of(saved: Saved, values: Mapping[str, np.ndarray], reference: Referen
             where = f"{saved.path}: cell {_address(block, position)} ({name})"
             inputs[name] = specs[name].check(_held(saved, values, name)[position], where)
         else:
-            inputs[name] = _numbers(saved, block, _held(saved, values, name))
+            inputs[name] = _data(saved, block, _held(saved, values, name), reference.mixed.get(name))
     missing = [name for name in (*specs, *reference.dims) if name not in inputs]
     if missing:
         raise Error(
@@ -372,10 +446,8 @@ def reference_of(saved: Saved, lesson: Lesson | None) -> Reference:
         raise Error(f"{saved.path}: no PyTorch program stands behind this workbook, so there is nothing to verify")
     if lesson is not None and lesson.name != saved.lesson:
         raise Error(f"{saved.path}: was made for the lesson {saved.lesson!r}, not for {lesson.name!r}")
-    if saved.program or saved.lesson == COMPILED:
-        from sgdsheet.torch_frontend.program.reference import reference
-
-        return reference(saved)
+    if made := MAKERS.get(saved.lesson, MAKERS[COMPILED] if saved.program else None):
+        return importlib.import_module(made).reference(saved)
     try:
         return (lesson or lessons.find(saved.lesson)).checked()
     except Error as error:
@@ -406,11 +478,10 @@ def _of_exercise(row: Row, exercise: Left, saved: Saved) -> Row:
 
 
 def _chosen(saved: Saved, block: Block, values: np.ndarray) -> Row:
-    """The row of an input that is a text: there is nothing to compare, only where it is."""
+    """The row of an input that is a text, or of data that are texts too: nothing to compare, only where it is."""
     problem = saved.astray.get(block.name)
-    verdict = (
-        f"the sheet 'blocks' says {block.panels[0].place}, but {problem}" if problem else f"chosen: {values.item()}"
-    )
+    held = "as given" if block.shape else f"chosen: {values.item()}"
+    verdict = f"the sheet 'blocks' says {block.panels[0].place}, but {problem}" if problem else held
     return Row(block.name, block.panels[0].place, block.shape, np.nan, np.nan, not problem, verdict)
 
 
@@ -454,10 +525,13 @@ def apart(values: np.ndarray, torch: np.ndarray, size: Any, reference: Reference
     masked = np.isinf(torch) & (np.abs(cells) > HUGE) & (np.sign(cells) == np.sign(torch))
     difference = np.where(finite, np.abs(cells - np.where(finite, torch, 0)), 0)
     difference[(finite != np.isfinite(cells)) & ~masked] = np.inf
+    return difference, difference / _scale(torch, finite, size, reference)
+
+
+def _scale(torch: np.ndarray, finite: np.ndarray, size: Any, reference: Reference) -> np.ndarray:
+    """What a difference is measured against: the largest of the block's numbers, or a size that is larger."""
     scale = np.full_like(torch, max(reference.least, float(np.abs(torch[finite]).max(initial=0))))
-    if size is not None:
-        scale = np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
-    return difference, difference / scale
+    return scale if size is None else np.fmax(scale, np.where(finite & np.isfinite(size), size, 1))
 
 
 def _overwritten(saved: Saved, block: Block) -> tuple[int, ...] | None:
@@ -476,14 +550,24 @@ def _address(block: Block, position: Sequence[Any]) -> str:
     return block.cell(position).place
 
 
-def _numbers(saved: Saved, block: Block, held: np.ndarray) -> np.ndarray:
-    """The numbers in a block of data. Raises `Error` for the first cell that holds none."""
+def _data(saved: Saved, block: Block, held: np.ndarray, numbers: Sequence[bool] | None) -> np.ndarray:
+    """What a block of data holds: floats, or where `numbers` says which columns hold them, also texts and None.
+
+    Raises `Error` for the first cell that holds something else.
+    """
     for flat, value in enumerate(held.flat):
-        if not (isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)):
+        number = numbers is None or numbers[flat % len(numbers)]
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+        if not (fits or (numbers is not None and (value is None or (isinstance(value, str) and not number)))):
             where = _address(block, np.unravel_index(flat, held.shape))
             what = "a blank cell" if value is None else repr(value)
-            raise Error(f"{saved.path}: cell {where} ({block.name}): expected a number, got {what}")
-    return held.astype(float)
+            expected = "a number" if numbers is None else "a number or nothing" if number else "a text"
+            raise Error(f"{saved.path}: cell {where} ({block.name}): expected {expected}, got {what}")
+    return held.astype(float) if numbers is None else np.frompyfunc(_plain_cell, 1, 1)(held)
+
+
+def _plain_cell(value: Any) -> Any:
+    return float(value) if isinstance(value, int) else value
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
@@ -493,11 +577,9 @@ def _floats(values: np.ndarray) -> np.ndarray:
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    """An engine's values as floats, or as text if the block holds one."""
-    first = values.reshape(-1)[0]
-    if isinstance(first, str) and not isinstance(first, CellError):
-        return values.astype(str)
-    return _floats(values)
+    """An engine's values as floats, as text if the block holds nothing else, or as they are where it holds both."""
+    texts = sum(isinstance(each, str) and not isinstance(each, CellError) for each in values.flat)
+    return _floats(values) if not texts else values.astype(str) if texts == values.size else values
 
 
 def _short(value: Any) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sgdsheet.book import Book, save
-from sgdsheet.engines import engine
+from sgdsheet.book import Book, retype, save
+from sgdsheet.engines import Opened, engine, opened
 from sgdsheet.errors import Error
-from sgdsheet.expr import Range
+from sgdsheet.expr import Range, Ref
 
 Check = Callable[[Mapping[str, np.ndarray]], None]
 
@@ -45,6 +46,42 @@ def write(book: Book, path: str | Path, check: Check | None = None) -> Written:
     save(book, path, calculate)
     kinds = [content.kind for sheet in book.sheets for row in sheet.cells.values() for content in row.values()]
     return Written(path, len(kinds), kinds.count("f"), path.stat().st_size)
+
+
+def retyped(
+    path: str | Path,
+    out: str | Path,
+    typed: Mapping[Ref, float | str | None],
+    add: Book | None = None,
+    model: Opened | None = None,
+) -> None:
+    """Writes a workbook anew with other numbers or texts in some of its cells; formulas, looks and charts stay.
+
+    Arguments:
+      path: a workbook, as any program saved it.
+      out: the file to write, which may be `path` itself; it is replaced when the new one is complete.
+      typed: what stands in cells that hold no formula; None leaves one blank.
+      add: a book whose sheets are to stand in the workbook too, but for `about` and `blocks`; they replace those of
+        the same names. They hold numbers, or formulas over themselves alone.
+      model: the workbook as an engine has opened it, if it has; IronCalc opens it otherwise.
+
+    Raises `Error` for a file that cannot be read or written.
+    """
+    path, out = Path(path), Path(out)
+    if out.suffix.lower() != ".xlsx":
+        raise Error(f"{out}: expected a name that ends with .xlsx")
+    opened_ = model or opened(engine("ironcalc"), path)
+    assert opened_ is not None
+
+    def calculate(cells: Mapping[Ref, float | str | None], ranges: Sequence[Range]) -> list[np.ndarray]:
+        return opened_.calculate(cells.items(), ranges)
+
+    with tempfile.TemporaryDirectory() as folder:
+        sheets = None
+        if add is not None:
+            sheets = Path(folder) / "add.xlsx"
+            write(add, sheets)
+        retype(path, out, typed, calculate, sheets)
 
 
 def _by_block(book: Book, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

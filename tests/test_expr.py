@@ -37,6 +37,7 @@ from sgdsheet.expr import (
     column_letters,
     column_number,
     compare,
+    corners,
     divide,
     formula,
     lift,
@@ -608,6 +609,13 @@ def test_column_letters_go_there_and_back(column: int) -> None:
     assert letters == openpyxl.utils.get_column_letter(column)
     assert column_number(letters) == column
     assert column_number(letters.lower()) == column
+
+
+def test_an_address_has_corners() -> None:
+    assert [corners(each) for each in ("D12", "$b$2:C4", "C4:B2")] == [(12, 4, 12, 4), (2, 2, 4, 3), (2, 2, 4, 3)]
+    for text in ("B", "B:C", "s!A1", "A1:", "A1:B2 "):
+        with pytest.raises(ValueError, match=text):
+            corners(text)
 
 
 @given(st.integers(1, MAX_COLUMNS), st.integers(1, MAX_ROWS))

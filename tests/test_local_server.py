@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import urllib.request
 from typing import Any
 
 import pytest
 
-from sgdsheet.local_server import guarded
+from sgdsheet.local_server import LocalServer, guarded
 
 HOST = "127.0.0.1:8123"
 OWN = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
@@ -79,3 +82,25 @@ def test_another_name_for_this_computer_is_refused(host: str) -> None:
 def test_what_changes_something_must_come_from_its_own_pages(headers: dict[str, str]) -> None:
     assert ask("POST", "/secret/apply", **headers) == (403, None)
     assert ask("DELETE", "/secret/apply", **headers) == (403, None)
+
+
+def test_an_answer_that_the_end_cuts_off_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    begun = threading.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.sleep(600)
+
+    def call() -> None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(server.url, timeout=60)
+
+    server = LocalServer(slow)
+    server.start()
+    caller = threading.Thread(target=call)
+    caller.start()
+    assert begun.wait(30)
+    server.end()
+    assert server.wait(30)
+    caller.join()
+    assert [record.getMessage() for record in caplog.records] == []

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sgdsheet.errors import Error, require
 from sgdsheet.files import put
+from sgdsheet.recording import record as records
+from sgdsheet.recording.recorder import Recorder
 from trainer import distributed, models
 from trainer import recipe as recipes
 from trainer.data.image_folder import ImageFolder
@@ -61,8 +64,10 @@ class Classifier:
 
     A checkpoint, `history.csv` and, where TensorBoard is installed, its log are written to the folder `out` after each
     epoch. With `resume`, the same calls as of the run before go on from there; without it a folder that holds a run is
-    refused, unless `overwrite` is said. `show` is for a bar, a line an epoch and what the losses say. Raises `Error`
-    for what does not fit together.
+    refused, unless `overwrite` is said. `record` follows so many weights, or those that are named as
+    `"conv1.weight[0,0,1,2]"`, through all steps (see `sgdsheet.Recorder`): `record.csv` in `out`, or `record.parquet`
+    where pyarrow is installed. `show` is for a bar, a line an epoch and what the losses say. Raises `Error` for what
+    does not fit together.
 
     `history` has a row an epoch (see `frame`), `steps` (n, 3) each step's highest learning rate, momentum and loss.
     """
@@ -78,6 +83,7 @@ class Classifier:
         out: Path | str | None = None,
         resume: bool = False,
         overwrite: bool = False,
+        record: Any = None,
         show: bool = True,
         **options: Any,
     ) -> None:
@@ -123,6 +129,9 @@ class Classifier:
         self.out = None if out is None else Path(out).expanduser()
         self._folder = self.out  # where it was saved last
         self._page: Page | None = None
+        if record is not None and self.out is None:
+            raise Error("record: expected out as well, the folder that the record is written to")
+        self._watch, self._recorder, self._recorded = record, None, 0
         self._open_out(resume, overwrite)
         if self.show and self.network.source:
             say(f"{self.arch} begins from {self.network.source}")
@@ -206,6 +215,7 @@ class Classifier:
         trained = self._ready() if begun < epochs else self._trained
         logs = self.out / "tensorboard" if self.out and self.world.first and begun < epochs else None
         with (
+            self._recording(made, begun < epochs),
             Epochs(epochs, steps, self.recipe.batch_size, begun, self.show) as shown,
             tensorboard(logs, len(self.steps)) as log,
         ):
@@ -243,7 +253,8 @@ class Classifier:
     ) -> tuple[dict[str, Any], np.ndarray]:
         """Trains for an epoch and validates: its row of the history, and its steps."""
         self._set_modes()
-        losses = loop.train(trained, made, self.setup, self._steps(number), cycle, after, self._average)
+        recorded = {} if self._recorder is None else {"recorded": self._recorder.step}
+        losses = loop.train(trained, made, self.setup, self._steps(number), cycle, after, self._average, **recorded)
         seconds = time.perf_counter() - started
         valid_loss, error_rate = loop.judged(self.setup, self._valid_probabilities(), self.data.valid)
         if not np.isfinite(valid_loss):
@@ -262,6 +273,22 @@ class Classifier:
         }
         shares, momenta = np.array(cycle).T
         return row, np.stack([peak * shares, momenta, losses], 1)
+
+    @contextmanager
+    def _recording(self, made: torch.optim.Optimizer, trains: bool) -> Iterator[None]:
+        """Follows the weights that are to be recorded, if a fit trains at all."""
+        if self._watch is None or self.out is None or not trains:
+            yield
+            return
+        if self._recorder is None:
+            path = records.in_folder(self.out)
+            self._recorder = Recorder(made, self._watch, path, model=self.model, resume=self._recorded)
+        else:
+            self._recorder.follow(made)
+        try:
+            yield
+        finally:
+            self._recorder.close()
 
     def _ready(self) -> nn.Module:
         """What is to be called in training: the model, or its head where what its frozen body makes is kept."""
@@ -382,6 +409,9 @@ class Classifier:
                 said["best"] = self._best[0]
             tensors |= {**checkpoint.of_optimizer(made), "steps": torch.from_numpy(self.steps)}
             said["scale"] = self.setup.precision.scaler.get_scale()
+            if self._recorder is not None:
+                self._recorder.write()
+                said["recorded"] = self._recorder.steps
             checkpoint.write(self.out / checkpoint.NAME, tensors, said)
             put(self.out / "history.csv", self.frame().to_csv(index=False))
         self.world.wait()
@@ -411,6 +441,7 @@ class Classifier:
         if "best" in said and "best" in states:
             self._best = said["best"], states["best"]
         self.history, self.steps = said["history"], tensors["steps"].numpy()
+        self._recorded = int(said.get("recorded", 0))
         return tensors, said
 
     def _begin(self, made: torch.optim.Optimizer, epochs: int) -> int:

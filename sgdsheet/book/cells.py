@@ -50,6 +50,15 @@ class CellFile:
         """
         return self._explained(lambda: self._read(self.sheets[sheet]))
 
+    def elements(self, sheet: str, begin: Callable[[str, Mapping[str, str]], None]) -> None:
+        """Calls `begin` with the name and the attributes of each element of a sheet's part, as they come."""
+
+        def read() -> None:
+            with zipfile.ZipFile(self.path) as archive:
+                _parse(archive, self.sheets[sheet], begin)
+
+        self._explained(read)
+
     def rows(self, sheet: str) -> list[list[Any]]:
         """The same as a list a row, as far as the last cell that is not blank; None where one is."""
         cells = self.cells(sheet)
@@ -118,8 +127,8 @@ def _parse(
     archive: zipfile.ZipFile,
     part: str,
     begin: Callable[[str, Mapping[str, str]], None],
-    end: Callable[[str], None],
-    text: Callable[[str], Any],
+    end: Callable[[str], None] | None = None,
+    text: Callable[[str], Any] | None = None,
 ) -> None:
     """Goes through a part's elements, whose names come without a prefix."""
     if archive.getinfo(part).file_size > MOST:
@@ -132,7 +141,8 @@ def _parse(
 
     parser.StartDoctypeDeclHandler = no_doctype
     parser.StartElementHandler = lambda tag, attributes: begin(tag.rpartition(":")[2], attributes)
-    parser.EndElementHandler = lambda tag: end(tag.rpartition(":")[2])
+    if end:
+        parser.EndElementHandler = lambda tag: end(tag.rpartition(":")[2])
     parser.CharacterDataHandler = text
     with archive.open(part) as file:
         parser.ParseFile(file)
@@ -148,7 +158,7 @@ def _links(archive: zipfile.ZipFile, part: str) -> dict[str, tuple[str, str]]:
             target = posixpath.normpath(posixpath.join("/", folder, attributes["Target"])).lstrip("/")
             found[attributes["Id"]] = (posixpath.basename(attributes["Type"]), target)
 
-    _parse(archive, posixpath.join(folder, "_rels", f"{name}.rels"), begin, lambda tag: None, lambda text: None)
+    _parse(archive, posixpath.join(folder, "_rels", f"{name}.rels"), begin)
     return found
 
 

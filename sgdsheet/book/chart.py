@@ -61,10 +61,12 @@ def scatter(
     log_x: bool = False,
     x_range: Limits | None = None,
     y_range: Limits | None = None,
+    legend: bool = True,
 ) -> ScatterChart:
     """A chart of `series`, `width` by `height` centimetres; `log` gives the y axis powers of ten, `log_x` the x axis.
 
-    A range says where an axis begins and ends; at an end that is None the program that shows the chart decides.
+    A range says where an axis begins and ends; at an end that is None the program that shows the chart decides. Without
+    a `legend` the plot is larger: say beside it what its colours are.
     """
     chart = ScatterChart()
     chart.scatterStyle = "lineMarker"
@@ -77,7 +79,7 @@ def scatter(
     if log_x:
         chart.x_axis.scaling.logBase = 10
         chart.x_axis.crosses = "min"
-    if all(each.named for each in series):
+    if not legend or all(each.named for each in series):
         chart.legend = None
     unnamed = [position for position, each in enumerate(series) if each.label == ""]
     if chart.legend is not None:
@@ -135,6 +137,7 @@ def _dress(
     chart.legend.overlay = False  # type: ignore[union-attr]
     if series == 1:
         chart.legend = None
+    chart.x_axis.axPos = "b"  # openpyxl puts both at the left; Excel and LibreOffice forgive that, ONLYOFFICE does not
     for axis, (name, limits) in ((chart.x_axis, x), (chart.y_axis, y)):
         axis.title = _title(name, 1000)
         axis.delete = False  # openpyxl leaves this out, and Excel then hides the axis

@@ -11,9 +11,9 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr, unescape
 
 import numpy as np
-from openpyxl.utils.cell import range_boundaries
 
 from sgdsheet.book.chart import Chart
+from sgdsheet.expr import corners
 
 
 def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
@@ -24,19 +24,51 @@ def with_values(part: bytes, sheets: Mapping[str, np.ndarray]) -> bytes:
     """
 
     def numbers(match: re.Match[bytes]) -> bytes:
-        values = [*numbers_of(unescape(match[1].decode()), sheets)]
+        if not _known(match, sheets):
+            return match[0]
+        values = [*numbers_of(unescape(match["place"].decode()), sheets)]
         points = _points(None if value is None else repr(value) for value in values)
         cache = f'<numCache><formatCode>General</formatCode><ptCount val="{len(values)}"></ptCount>{points}</numCache>'
-        return match[0].replace(b"</numRef>", cache.encode() + b"</numRef>")
+        return _cached(match, cache)
 
     def words(match: re.Match[bytes]) -> bytes:
-        values = [*_held(unescape(match[1].decode()), sheets)]
+        if not _known(match, sheets):
+            return match[0]
+        values = [*_held(unescape(match["place"].decode()), sheets)]
         points = _points(None if value is None else escape(_plain(value)) for value in values)
         cache = f'<strCache><ptCount val="{len(values)}"></ptCount>{points}</strCache>'
-        return match[0].replace(b"</strRef>", cache.encode() + b"</strRef>")
+        return _cached(match, cache)
 
-    part = re.sub(rb"<strRef><f>([^<]*)</f></strRef>", words, part)
-    return re.sub(rb"<numRef><f>([^<]*)</f></numRef>", numbers, part)
+    return _reference("num").sub(numbers, _reference("str").sub(words, part))
+
+
+def _reference(kind: str) -> re.Pattern[bytes]:
+    """What a chart refers to, with the values that are there; programs other than openpyxl write a prefix."""
+    text = (
+        rf"<(?P<p>(?:\w+:)?){kind}Ref><(?P=p)f>(?P<place>[^<]*)</(?P=p)f>"
+        rf"(?:<(?P=p){kind}Cache>.*?</(?P=p){kind}Cache>)?</(?P=p){kind}Ref>"
+    )
+    return re.compile(text.encode(), re.DOTALL)
+
+
+def _known(match: re.Match[bytes], sheets: Mapping[str, np.ndarray]) -> bool:
+    """Whether it refers to cells; other programs also write a word there, or what has been deleted."""
+    sheet, _, cells = unescape(match["place"].decode()).rpartition("!")
+    return _name(sheet) in sheets and re.fullmatch(r"\$?[A-Z]+\$?\d+(:\$?[A-Z]+\$?\d+)?", cells) is not None
+
+
+def _name(quoted: str) -> str:
+    """A sheet's name without the quotes that a formula has around it."""
+    return quoted[1:-1].replace("''", "'") if quoted[:1] == "'" else quoted
+
+
+def _cached(match: re.Match[bytes], cache: str) -> bytes:
+    """The reference with other values."""
+    prefix = match["p"].decode()
+    cache = re.sub(r"(</?)(?=\w)", rf"\1{prefix}", cache)
+    kind = "num" if b"numRef" in match[0] else "str"
+    place = f"<{prefix}f>{match['place'].decode()}</{prefix}f>"
+    return f"<{prefix}{kind}Ref>{place}{cache}</{prefix}{kind}Ref>".encode()
 
 
 def numbers_of(place: str, sheets: Mapping[str, np.ndarray]) -> Iterator[float | None]:
@@ -50,9 +82,8 @@ def _points(texts: Iterable[str | None]) -> str:
 
 def _held(place: str, sheets: Mapping[str, np.ndarray]) -> Iterator[Any]:
     sheet, _, cells = place.rpartition("!")
-    bounds: Any = range_boundaries(cells)
-    left, top, right, bottom = bounds
-    return iter(sheets[sheet.strip("'").replace("''", "'")][top - 1 : bottom, left - 1 : right].flat)
+    top, left, bottom, right = corners(cells)
+    return iter(sheets[_name(sheet)][top - 1 : bottom, left - 1 : right].flat)
 
 
 def _number(value: Any) -> float | None:

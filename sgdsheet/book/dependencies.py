@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sgdsheet.book.blocks import Block
-from sgdsheet.book.formulas import Formulas, elements
+from sgdsheet.book.formulas import Formulas
 from sgdsheet.book.sheet import Book
+from sgdsheet.expr import Ref
 
 
 def reads(book: Book) -> dict[str, list[str]]:
@@ -13,8 +14,9 @@ def reads(book: Book) -> dict[str, list[str]]:
     sheets = {sheet.name: sheet.cells for sheet in book.sheets}
 
     def read(block: Block) -> list[str]:
-        cells = [cell for _, cell in elements(block)]
-        held = [(cell, sheets[cell.sheet][cell.row][cell.column]) for cell in (cells[0], cells[-1])]
+        first, last = block.panels[0], block.panels[-1]
+        ends = Ref(first.sheet, first.top, first.left), Ref(last.sheet, last.bottom, last.right)
+        held = [(cell, sheets[cell.sheet][cell.row][cell.column]) for cell in ends]
         found = [name for cell, each in held if each.kind == "f" for name in formulas.reads(each.value, cell)]
         return [name for name in dict.fromkeys(found) if name != block.name]
 

@@ -16,7 +16,7 @@ from sgdsheet.expr import Range, Ref, column_letters, column_number, quoted
 
 _PRIME = 2**31 - 1
 _CELL = r"(\$?)([A-Z]{1,3})(\$?)(\d{1,7})"
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r'(?P<text>"(?:[^"]|"")*")'
     r"|(?:(?P<sheet>'(?:[^']|'')+'|[^\W\d][\w.]*)!)?"
     r"(?P<first>\$?[A-Z]{1,3}\$?\d{1,7})(?::(?P<last>\$?[A-Z]{1,3}\$?\d{1,7}))?(?![\w.(])"
@@ -24,6 +24,17 @@ _TOKEN = re.compile(
     r"|(?P<word>[^\W\d][\w.]*)(?P<empty>\(\))?"
     r"|(?P<space>\s+)",
     re.IGNORECASE,
+)
+# The same tokens, and the signs between them. A word keeps the parenthesis after it, so that what looks like a cell, as
+# LOG10 does, is told from one without what follows.
+_PIECE = re.compile(
+    r'"(?:[^"]|"")*"'
+    r"|(?:(?:'(?:[^']|'')+'|[^\W\d][\w.]*)!)?\$?[A-Za-z]{1,3}\$?\d{1,7}(?::\$?[A-Za-z]{1,3}\$?\d{1,7})?(?![\w.(])"
+    r"|[-+*/^(),=<>]+"
+    r"|\d+\.?\d*(?:[Ee][+-]?\d+)?|\.\d+(?:[Ee][+-]?\d+)?"
+    r"|[^\W\d][\w.]*(?:\(\)?)?"
+    r"|.",
+    re.DOTALL,
 )
 _REFERENCE = re.compile(
     rf"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')+'!|[^\W\d][\w.]*!|(?<![\w.$]){_CELL}(?![\w.(!])|[^\W\d][\w.]*", re.IGNORECASE
@@ -49,7 +60,7 @@ def qualified(formula: str, sheet: str) -> str:
     def named(match: re.Match[str]) -> str:
         return f"{quoted(sheet)}!{match[0]}" if match["first"] and match["sheet"] is None else match[0]
 
-    return _TOKEN.sub(named, formula)
+    return TOKEN.sub(named, formula)
 
 
 class Formulas:
@@ -58,7 +69,7 @@ class Formulas:
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._names: dict[str, str] = {}
         self._panels: dict[tuple[str, int], list[tuple[int, int, str, int, int]]] = {}
-        self._known: dict[str, dict[str, str]] = {}  # what a token reads, by the sheet on which it stands
+        self._known: dict[str, _Known] = {}  # by the sheet on which a formula stands
         for block in blocks:
             self._names[defined_name(block.name).lower()] = f"{block.name}[0]" if not block.shape else block.name
             for panel, start, step in _spread(block):
@@ -83,23 +94,16 @@ class Formulas:
 
     def canonical(self, formula: str, cell: Ref) -> str:
         """A formula's text without its `=`, of a cell, with elements of blocks in place of addresses."""
-        known = self._known.setdefault(cell.sheet, {})
-
-        def token(match: re.Match[str]) -> str:
-            text = match[0]
-            found = known.get(text)
-            if found is None:
-                found = self._token(match, cell)
-                if "(" not in found:  # or else it depends on where the formula stands
-                    known[text] = found
-            return found
-
-        return _TOKEN.sub(token, formula)
+        known = self._known.get(cell.sheet)
+        if known is None:
+            known = self._known[cell.sheet] = _Known(self)
+        known.cell = cell
+        return "".join(map(known.__getitem__, _PIECE.findall(formula)))
 
     def reads(self, formula: str, cell: Ref) -> list[str]:
         """The blocks that a formula's text without its `=` refers to, as first met; of a range, those at its ends."""
         found = []
-        for match in _TOKEN.finditer(formula):
+        for match in TOKEN.finditer(formula):
             if match["first"]:
                 sheet = (match["sheet"] or cell.sheet).strip("'").replace("''", "'")
                 ends = [end for end in (match["first"], match["last"]) if end]
@@ -107,6 +111,10 @@ class Formulas:
             elif match["word"] and match["empty"] is None and (name := self._names.get(match["word"].lower())):
                 found.append(name.removesuffix("[0]"))
         return [*dict.fromkeys(found)]
+
+    def piece(self, text: str, cell: Ref) -> str:
+        """What one of the pieces reads that the formula of a cell is cut into."""
+        return TOKEN.sub(lambda match: self._token(match, cell), text)
 
     def _token(self, match: re.Match[str], cell: Ref) -> str:
         if match["first"]:
@@ -140,18 +148,35 @@ class Formulas:
         return name, start + (row - top) * step
 
 
+class _Known(dict[str, str]):
+    """What each piece reads of the formulas of one sheet; `cell` is the one whose formula is read now."""
+
+    def __init__(self, formulas: Formulas) -> None:
+        self._formulas = formulas
+        self.cell = Ref("", 1, 1)
+
+    def __missing__(self, text: str) -> str:
+        found = self._formulas.piece(text, self.cell)
+        if found == text or text.endswith("(") or "(" not in found:  # or else it depends on where the formula stands
+            self[text] = found
+        return found
+
+
 def _place(address: str) -> tuple[int, int]:
     """An address's row and column."""
-    letters, row = re.fullmatch(r"\$?([A-Za-z]+)\$?(\d+)", address).groups()  # type: ignore[union-attr]
-    return int(row), column_number(letters)
+    address = address.replace("$", "")
+    letters = address.rstrip("0123456789")
+    return int(address[len(letters) :]), column_number(letters)
 
 
 def elements(block: Block) -> Iterator[tuple[int, Ref]]:
     """The number and the cell of each of a block's elements."""
     for panel, start, step in _spread(block):
+        sheet, left, width = panel.sheet, panel.left, panel.shape[1]
         for row in range(panel.top, panel.bottom + 1):
-            for offset in range(panel.shape[1]):
-                yield start + (row - panel.top) * step + offset, Ref(panel.sheet, row, panel.left + offset)
+            first = start + (row - panel.top) * step
+            for offset in range(width):
+                yield first + offset, Ref(sheet, row, left + offset)
 
 
 def changed(was: str, now: str, size: int) -> int | None:

@@ -19,7 +19,7 @@ def link_sheets(sheets: Sequence[Sheet]) -> None:
         before, after = sheets[max(1, number - 1) : number], sheets[number + 1 : number + 2]
         links = [("about", sheets[0]), *((f"← {each.name}", each) for each in before)]
         links += [(f"{each.name} →", each) for each in after]
-        edge = TITLE_LETTER * len(sheet.title) + 40
+        edge = TITLE_LETTER * len(sheet.title) + 56
         _write(sheet, 1, edge, float("inf"), [(text, Range(each.name, 1, 1, 1, 1)) for text, each in links])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from sgdsheet.book.blocks import Block, defined_name, named
 from sgdsheet.book.cells import CellFile, Cells
 from sgdsheet.book.formulas import Formulas, changed, elements
-from sgdsheet.book.register import LESSON, REGISTER, parse_place, read_register
+from sgdsheet.book.register import LESSON, REGISTER, parse_name, read_register
 from sgdsheet.book.sheet import ANSWERS
 from sgdsheet.errors import Error
 from sgdsheet.expr import Range
@@ -62,27 +61,36 @@ def read(path: str | Path) -> Saved:
 
     Raises `Error` for a file that cannot be read, and for one that sgdsheet did not make.
     """
-    path = Path(path)
-    file = CellFile(path)
-    register, rows = _register(file)
-    lesson, listed, fingerprints = read_register(rows, str(path), register)
-    blocks, moved, astray = {}, {}, {}
-    for block in listed:
-        found, problem = _followed(block, file.names.get(defined_name(block.name)))
-        blocks[block.name] = found
-        if problem:
-            astray[block.name] = problem
-        elif _places(found.panels) != _places(block.panels):
-            moved[block.name] = f"moved here from {block.panels[0].place}"
+    file = CellFile(Path(path))
+    lesson, register, blocks, moved, astray, fingerprints = listed(file)
     cells = {}
     for sheet in dict.fromkeys(panel.sheet for block in blocks.values() for panel in block.panels):
         if sheet not in file.sheets:
-            raise Error(f"{path}: sheet {register!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
+            raise Error(f"{file.path}: sheet {register!r} lists blocks on sheet {sheet!r}, but there is no such sheet")
         cells[sheet] = file.cells(sheet)
     program, answers = (file.rows(name) if name in file.sheets else [] for name in (PROGRAM, ANSWERS))
     contents = {name: _contents(block, cells) for name, block in blocks.items()}
     rewritten = _rewritten(blocks, cells, fingerprints, astray) if fingerprints else None
-    return Saved(path, lesson, blocks, contents, moved, astray, rewritten, program, answers)
+    return Saved(file.path, lesson, blocks, contents, moved, astray, rewritten, program, answers)
+
+
+def listed(file: CellFile) -> tuple[str, str, dict[str, Block], dict[str, str], dict[str, str], dict[str, str] | None]:
+    """What a workbook's manifest says, without a look at the blocks' cells.
+
+    Returns the lesson, the sheet that lists the blocks, then `blocks`, `moved` and `astray` as `Saved` has them, and
+    the sums over the blocks' formulas. Raises `Error` as `read` does.
+    """
+    register, rows = _register(file)
+    lesson, found, fingerprints = read_register(rows, str(file.path), register)
+    blocks, moved, astray = {}, {}, {}
+    for block in found:
+        followed, problem = _followed(block, file.names.get(defined_name(block.name)))
+        blocks[block.name] = followed
+        if problem:
+            astray[block.name] = problem
+        elif _places(followed.panels) != _places(block.panels):
+            moved[block.name] = f"moved here from {block.panels[0].place}"
+    return lesson, register, blocks, moved, astray, fingerprints
 
 
 def _register(file: CellFile) -> tuple[str, list[list[Any]]]:
@@ -104,8 +112,8 @@ def _followed(block: Block, target: str | None) -> tuple[Block, str | None]:
         return block, f"its defined name {name} is gone"
     were = named(block.panels)
     try:
-        now = [parse_place(each)[0] for each in re.findall(r"(?:'[^']*'|[^,'])+", target)]
-    except (ValueError, IndexError):
+        now = parse_name(target)
+    except ValueError:
         now = []
     if [each.shape for each in now] != [each.shape for each in were]:
         return block, f"its name {name} now points to {target.replace('$', '') or 'nothing'}"

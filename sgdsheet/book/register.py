@@ -128,13 +128,14 @@ def parse_place(text: str) -> list[Range]:
     return [_parse_address(sheet, address) for address in addresses.split(" ")]
 
 
+def parse_name(text: str) -> list[Range]:
+    """The ranges that a defined name's text stands for. Raises `ValueError` for any other text."""
+    return [each for place in re.findall(r"(?:'[^']*'|[^,'])+", text) for each in parse_place(place)[:1]]
+
+
 def _parse_address(sheet: str, address: str) -> Range:
-    match = re.fullmatch(r"\$?([A-Z]+)\$?(\d+)(?::\$?([A-Z]+)\$?(\d+))?", address)
-    if not match:
-        raise ValueError(address)
-    left, top = expr.column_number(match[1]), int(match[2])
-    right, bottom = (expr.column_number(match[3]), int(match[4])) if match[3] else (left, top)
-    if not (1 <= top <= bottom <= expr.MAX_ROWS and 1 <= left <= right <= expr.MAX_COLUMNS):
+    top, left, bottom, right = expr.corners(address)
+    if top < 1 or bottom > expr.MAX_ROWS or right > expr.MAX_COLUMNS:
         raise ValueError(address)
     return Range(sheet, top, left, bottom, right)
 

@@ -141,6 +141,7 @@ class Sheet:
         self.hidden = hidden
         self.cells: dict[int, dict[int, Content]] = {}
         self.row_heights: dict[int, float] = {}
+        self.folded_rows: set[int] = set()
         self.next_row = 1
         self.headings: list[tuple[str, int, int, str]] = []  # of blocks: name, row, column, title
         self.merged: dict[tuple[int, int], int] = {}  # the last column of what was made one, by its first cell
@@ -206,13 +207,14 @@ class Sheet:
 
     def top_of(self, row: int) -> int:
         """How many pixels below the sheet's edge a row begins."""
-        special = [height for number, height in self.row_heights.items() if number < row]
+        heights = self.row_heights | dict.fromkeys(self.folded_rows, 0.0)
+        special = [height for number, height in heights.items() if number < row]
         return (row - 1 - len(special)) * ROW + sum(map(row_pixels, special))
 
     def column_from(self, pixels: float) -> int:
-        """The first column that begins so many pixels right of the edge, or further."""
+        """The first column in view that begins so many pixels right of the edge, or further."""
         column, left = 1, 0
-        while left < pixels:
+        while left < pixels or not self._column_pixels(column):
             left += self._column_pixels(column)
             column += 1
         return column
@@ -239,6 +241,11 @@ class Sheet:
             dimension = self.worksheet.column_dimensions[expr.column_letters(column)]
             dimension.outlineLevel, dimension.hidden = 1, True
         self.worksheet.column_dimensions[expr.column_letters(last + 1)].collapsed = True
+
+    def fold_rows(self, first: int, last: int) -> None:
+        """Closes rows that a first reader may pass over; a + beside the row below them opens them."""
+        self.folded_rows.update(range(first, last + 1))
+        self.worksheet.sheet_format.outlineLevelRow = 1
 
     def default_width(self, characters: float) -> None:
         """Makes every column so many characters wide for which `width` says nothing else."""
@@ -313,7 +320,7 @@ class Sheet:
                 else:
                     self._formula(row, column, value, formula_style, name)
         block.typed = list(block.panels) if len(typed) == values.size else rectangles(typed)
-        if number_format == style.NUMBER:
+        if number_format in (style.NUMBER, style.DOTTED):
             self._decimals += block.panels
 
     def place(

@@ -13,6 +13,7 @@ from openpyxl.styles.numbers import NumberFormat
 from openpyxl.worksheet.worksheet import Worksheet
 
 NUMBER = "0.000"
+DOTTED = '0.000;-0.000;"\u00b7"'  # a dot for a zero
 SHORT = "0.00"
 SPARSE = '0.00;-0.00;"\u00b7"'  # a dot for a zero, where most are zero
 WHOLE = "0"

@@ -45,7 +45,7 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
     sheets = {f"xl/worksheets/sheet{number}.xml": sheet for number, sheet in enumerate(book.sheets, start=1)}
     with replacing(path) as temporary:
         without = {part: _filled(parts[part], sheet, None) for part, sheet in sheets.items()}
-        _pack(temporary, parts | without, zipfile.ZIP_STORED)
+        pack(temporary, parts | without, zipfile.ZIP_STORED)
         values = calculate(temporary, [sheet.extent() for sheet in book.sheets])
         for (part, sheet), computed in zip(sheets.items(), values, strict=True):
             parts[part] = _filled(parts[part], sheet, computed)
@@ -53,7 +53,7 @@ def save(book: Book, path: str | Path, calculate: Calculate) -> None:
         axes = Axes(book)
         for part in [each for each in parts if each.startswith("xl/charts/chart")]:
             parts[part] = axes.fitted(with_values(parts[part], by_name), by_name)
-        _pack(temporary, parts, zipfile.ZIP_DEFLATED)
+        pack(temporary, parts, zipfile.ZIP_DEFLATED)
 
 
 def _shell(book: Book) -> dict[str, bytes]:
@@ -115,9 +115,14 @@ def _filled(shell: bytes, sheet: Sheet, values: np.ndarray | None) -> bytes:
 
 
 def _rows(sheet: Sheet, values: np.ndarray | None) -> Iterator[str]:
-    for row in sorted(sheet.cells.keys() | sheet.row_heights.keys()):
+    for row in sorted(sheet.cells.keys() | sheet.row_heights.keys() | sheet.folded_rows):
         height = sheet.row_heights.get(row)
-        yield f'<row r="{row}" ht="{height}" customHeight="1">' if height else f'<row r="{row}">'
+        says = f' ht="{height}" customHeight="1"' if height else ""
+        if row in sheet.folded_rows:
+            says += ' hidden="1" outlineLevel="1"'
+        elif row - 1 in sheet.folded_rows:
+            says += ' collapsed="1"'
+        yield f'<row r="{row}"{says}>'
         computed = None if values is None else values[row - 1] if row <= len(values) else None
         for column, (kind, value, number, known) in sorted(sheet.cells.get(row, {}).items()):
             start = f'<c r="{column_letters(column)}{row}" s="{number}"'
@@ -125,7 +130,9 @@ def _rows(sheet: Sheet, values: np.ndarray | None) -> Iterator[str]:
                 yield f"{start}><v>{known!r}</v></c>"
             elif kind == "f":
                 result = None if computed is None else computed[column - 1]
-                yield f"{start}{_value(escape(value), result)}</c>"
+                # ironcalc complains of a formula without a value
+                typed, text = stored(0 if result is None else result)
+                yield f"{start}{typed}><f>{escape(value)}</f><v>{text}</v></c>"
             elif kind == "n":
                 yield f"{start}><v>{value!r}</v></c>"
             elif value == "":
@@ -135,16 +142,17 @@ def _rows(sheet: Sheet, values: np.ndarray | None) -> Iterator[str]:
         yield "</row>"
 
 
-def _value(formula: str, result: object) -> str:
-    """The rest of a formula's cell: its type, its formula and its value."""
-    if result is None:
-        return f"><f>{formula}</f><v>0</v>"  # ironcalc complains of a formula without a value
+def stored(result: object) -> tuple[str, str]:
+    """How the value of a formula is stored: what its cell says of its type, and its text."""
+    if type(result) is float:  # as nearly all are
+        return "", repr(result)
     if isinstance(result, bool):
-        return f' t="b"><f>{formula}</f><v>{int(result)}</v>'
-    if isinstance(result, float):
-        return f"><f>{formula}</f><v>{result!r}</v>"
-    kind = "e" if type(result) is not str else "str"
-    return f' t="{kind}"><f>{formula}</f><v>{escape(str(result))}</v>'
+        return ' t="b"', str(int(result))
+    if isinstance(result, float | int):
+        return "", repr(result)
+    if result is None:
+        return "", "0"
+    return f' t="{"e" if type(result) is not str else "str"}"', escape(str(result))
 
 
 def _printable(text: str) -> str:
@@ -152,7 +160,8 @@ def _printable(text: str) -> str:
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-def _pack(path: Path, parts: dict[str, bytes], compression: int) -> None:
+def pack(path: Path, parts: dict[str, bytes], compression: int) -> None:
+    """Writes an archive of these parts, the same bytes for the same parts."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
             entry = zipfile.ZipInfo(name, _MOMENT)

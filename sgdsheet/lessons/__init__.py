@@ -31,6 +31,7 @@ ORDER = (
     "attention",
     "lstm_by_hand",
     "attention_by_hand",
+    "gpt",
 )
 
 

@@ -241,5 +241,6 @@ ATTENTION_BY_HAND = Lesson(
     title="Attention, by hand",
     about=ABOUT,
     things_to_try=TRY,
+    again={f"w_{each}": f"new_w_{each}" for each in PARTS},
     exercises=EXERCISES,
 )

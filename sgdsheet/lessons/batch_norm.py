@@ -307,7 +307,7 @@ def nudged_losses(book: Book, at: Named, cell: Named, way: Named) -> list[Any]:
         out = way.gamma * (x - m) / sqrt(v + cell.eps) + way.beta
         y = pair(sheet, head, right, f"y_{side}", activation(out, "as on 'forward'", "bn(x)", SHORT))
         sheet.write(below + 2, right - 1, f"loss_{side}", NAMED)
-        wrong = loss(half_squares(y, way.target), "half the sum of (y - target)^2", "", PRECISE)
+        wrong = loss(half_squares(y, way.target), "half the sum of (y - target)^2", "", "0.000000")
         losses.append(flow.place(sheet, below + 2, right, f"loss_{side}", wrong).item())
     return losses
 

@@ -74,8 +74,9 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     )
     held = held_out_sheet(book, given["held_pixels"], weights)
     t = answers_sheet(answers, given["held_label"], scores(held.pool, weights))
-    accuracy_sheet(accuracy, t, held.pixels)
-    front_sheet(front, given["painted"], held.pixels, t.held_label, weights)
+    share = accuracy_sheet(accuracy, t, held.pixels)
+    said = front_sheet(front, given["painted"], held.pixels, t.held_label, weights)
+    shown_with_weights(weights, said, share)
 
 
 def weights_sheet(book: Book) -> Named:
@@ -94,16 +95,25 @@ def weights_sheet(book: Book) -> Named:
         sheet,
         left=2,
         conv_weight=net.weight(trained["conv_weight"], "trained: type here", "conv.weight[:, 0]"),
-        conv_bias=net.weight(trained["conv_bias"], "", "conv.bias", across=True),
-        dense_bias=net.weight(trained["dense_bias"], "", "dense.bias", across=True),
+        conv_bias=net.weight(trained["conv_bias"], "one a filter", "conv.bias", across=True),
     )
     sheet.next_row += 1
     for digit in range(CLASSES):
         sheet.write(sheet.next_row + 2 + digit * (POOLED + 1), 1, f"digit {digit}", LABEL)
     words = "a row for each digit, a part for each filter's map"
     weight = net.weight(trained["dense_weight"], words, "dense.weight.view(10, 6, 3, 3)")
-    m.dense_weight = net.maps(sheet, left=2, dense_weight=weight).dense_weight
-    return m
+    bias = net.weight(trained["dense_bias"], "one a digit", "dense.bias", across=True)
+    below = net.maps(sheet, left=2, dense_weight=weight, dense_bias=bias)
+    return Named(sheet=sheet, conv_weight=m.conv_weight, conv_bias=m.conv_bias, **vars(below))
+
+
+def shown_with_weights(weights: Named, said: Named, share: Any) -> None:
+    """Beside the weights, what a change of them does to the answer and to the accuracy."""
+    sheet, row, left = weights.sheet, weights.dense_bias[0].row + 3, weights.dense_bias[0].column
+    net.large_answer(sheet, row, left, said.predicted, said.sure, "is what the network reads on 'classifier'")
+    sheet.write(row + 4, left, share, replace(net.ANSWER, number_format="0.0%", size=20))
+    sheet.merge(row + 4, left, left + 1, row + 5)
+    sheet.write(row + 4, left + 3, "of the held-out digits are read rightly", HEADING)
 
 
 def relu_maps(pixels: Array, weights: Named) -> Array:
@@ -165,14 +175,14 @@ def answers_sheet(sheet: Sheet, held_label: Any, logits: Array) -> Named:
     return t
 
 
-def accuracy_sheet(sheet: Sheet, t: Named, pixels: Array) -> None:
-    """How often the answers of `t` are right, what is taken for what, and the pictures of those that are wrong."""
+def accuracy_sheet(sheet: Sheet, t: Named, pixels: Array) -> Any:
+    """How often the answers of `t` are right (returned), what is taken for what, and the pictures of the wrong ones."""
     count, top = len(t.held_label), sheet.next_row
     sheet.width(1, 13)
     sheet.width(2, 9)
     sheet.width(LEFT, 22 / 7, 90)
     wrong = tensor.sum(t.held_wrong)
-    values(
+    shares = values(
         sheet,
         row=top,
         right=counter(count - wrong, f"of {count} are read rightly"),
@@ -223,10 +233,14 @@ def accuracy_sheet(sheet: Sheet, t: Named, pixels: Array) -> None:
             at = corner.row - 1, corner.column + place
             sheet.write(*at, cell[k], replace(LABEL, number_format=look, size=10, shrink=True, color="1F3864"))
             sheet.merge(*at, at[1] + cells - 1)
+    return shares.accuracy
 
 
-def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: Named) -> None:
-    """The picture that the reader paints or chooses, its way through the network, and the ten probabilities."""
+def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: Named) -> Named:
+    """The picture that the reader paints or chooses, its way through the network, and the ten probabilities.
+
+    Returns what is `predicted`, and how `sure`.
+    """
     sheet.width(1, 11)
     sheet.width(2, 9)
     sheet.width(LEFT, BRUSH, 80)
@@ -258,7 +272,7 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
         row=below + 2 + MAP,
         left=m.right + 1,
         digits=net.count(np.arange(CLASSES), "the ten answers", note=False),
-        logits=net.signed(scores(m.pool[None], weights)[0], "a score", "model(x)[0]"),
+        logits=net.signed(scores(m.pool[None], weights)[0], "a score", "model(x)[0]", TENTHS),
         exp_logits=net.feature(
             lambda t: tensor.exp(t.logits - tensor.largest(t.logits)),
             "e ^ (logit - largest)",
@@ -279,6 +293,7 @@ def front_sheet(sheet: Sheet, painted: Any, held: Array, label: Array, weights: 
     )
     net.large_answer(sheet, row + 2, shown.right, said.predicted, said.sure)
     net.probability_bars(sheet, row, shown.right + 11, t.digits, ("probability", t.probability), height=8.5)
+    return said
 
 
 def forward(x: Any, params: Any) -> dict[str, Any]:

@@ -468,7 +468,7 @@ def training_sheet(sheet: Sheet, runs: Sequence[Named], right: Mapping[str, Any]
         row=row + 1,
         freeze=None,
         step=counter(np.arange(1, len(runs) + 1), "counts the updates"),
-        loss=loss([run.loss for run in runs], "mean over the mini-batch, before the update", "loss"),
+        loss=loss([run.loss for run in runs], "before the update", "loss"),
         batch_right=counter([run.right for run in runs], "of the mini-batch's digits"),
     )
     sheet.width(1, 13, len(INPUTS))

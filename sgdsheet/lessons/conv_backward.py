@@ -102,7 +102,7 @@ def dense_gradient(sheet: Sheet, way: Named, grad_logits: Array) -> None:
     grad = net.gradient(grad, "the digit's grad_logits * pool", "dense.weight.grad.view(10, ...).transpose(0, 1)")
     below = sheet.next_row
     title = "grad_dense_weight: their gradient"
-    net.of_each_digit(sheet, first.row - 3, "grad_dense_weight", grad, title, NARROW, last.column + 2)
+    net.of_each_digit(sheet, first.row - 3, "grad_dense_weight", grad, title, last.column + 2, NARROW)
     sheet.next_row = below
 
 
@@ -397,7 +397,7 @@ TRY = [
     "On 'finite difference', pick another weight with fd_row. Does the gradient agree with what the loss does when "
     "that weight is nudged?",
     "Make nudge 0.5: the loss bends on such a long way, and the two no longer agree.",
-    "On 'dense', type 20 into the eighth cell of dense_bias: the network is sure, and right. Where are the gradients?",
+    "On 'dense', type 20 into dense_bias at digit 7: the network is sure, and right. Where are the gradients?",
 ]
 DIMS = {"picture": 3, "conv_weight": 4, "conv_bias": 1, **net.DENSE}
 CONV_BACKWARD = Lesson(

@@ -27,6 +27,7 @@ from sgdsheet.tensor import Array, greater_equal, index, where
 
 FILTERS = 2
 RIGHT = '[Blue]"and that is right";;[Red]"and that is wrong"'  # 1 or 0
+SHOWN = "is what the network reads in the picture that label shows"
 WIDE = 20 / 7  # the cells of 'dropout', for two decimals
 CHOSEN = "top edge", "left edge"  # at first, and when the weights were trained
 SHAPES = {
@@ -72,14 +73,16 @@ def build(book: Book, data: Mapping[str, Any]) -> None:
     pool = second_sheet(book, seen, given["conv2_weight"], padding, stride)
     fits = given["dense_weight"].shape[1:] == pool.shape
     weight = given["dense_weight"] if fits else net.weights(random.Random(3), (CLASSES, *pool.shape))
-    _, weight, bias = net.dense_sheet(book, weight, given["dense_bias"], net.TRAINED if fits else net.RANDOM, SMALL)
+    words = f"{'trained' if fits else 'random at first'}; click a cell to see its number, and type another"
+    dense, weight, bias = net.dense_sheet(book, weight, given["dense_bias"], words, 12 / 7, net.COLORS, CLASSES)
     answer = answer_sheet(book, net.dense(pool, weight, bias), cell.label)
     said = answer.predicted, tensor.largest(answer.softmax)
     net.large_answer(front, first, beside, *said)
     right = where(tensor.equal(answer.predicted, cell.label), 1, 0)
     front.write(first + 2, beside + 5, right, replace(LABEL, number_format=RIGHT, horizontal="left", shrink=True))
     front.merge(first + 2, beside + 5, beside + 14)
-    net.large_answer(drawn, drawn.next_row, LEFT, *said, "is what the network reads in the picture that label shows")
+    net.large_answer(drawn, drawn.next_row, LEFT, *said, SHOWN)
+    net.large_answer(dense, dense.next_row + 1, LEFT + 2, *said, SHOWN)
     dropout_sheet(book, pool, weight, bias, cell.label, answer)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from sgdsheet.book import DIVERGING, Book, Input, Series, scatter
+from sgdsheet.book.tables import Table
 from sgdsheet.lessons import bumps, flow
-from sgdsheet.lessons.bumps import CURVE, MSE, PARTS, mean_loss, predict_torch, shuffled
+from sgdsheet.lessons.bumps import MSE, PARTS, mean_loss, predict_torch, shuffled
 from sgdsheet.lessons.flow import Named, activation, check, columns, counter, inputs, labels, loss, steps
 from sgdsheet.lessons.schedules import one_cycle
 from sgdsheet.tensor import Array, equal, floor, largest, previous, smallest, where
@@ -16,7 +17,6 @@ from sgdsheet.tensor import Array, equal, floor, largest, previous, smallest, wh
 EPOCHS = 8
 SEED = 4
 FINE = "0.00000"
-FAR = 30  # the column right of the first screen, for what charts draw
 COLORS = {"constant": 3, "one_cycle": 2}
 LABELS = {"constant": "constant rate", "one_cycle": "one-cycle"}
 INPUTS = (
@@ -30,8 +30,8 @@ INPUTS = (
 )
 
 
-def one_cycle_sheet(book: Book, points: Named, model: Named) -> None:
-    """The schedules, the losses and the curves of both runs, and a sheet of steps for each."""
+def one_cycle_sheet(book: Book, points: Named, model: Named, curves: Table) -> None:
+    """The schedules, the losses and the curves of both runs, drawn from `curves`, and a sheet of steps for each."""
     sheet = book.sheet(
         "one-cycle",
         "One-cycle: up, and down again to almost nothing",
@@ -73,8 +73,8 @@ def one_cycle_sheet(book: Book, points: Named, model: Named) -> None:
             "group['momentum']",
             width=12,
         ),
-        loss_constant=loss(None, "mean loss of all training points", MSE),
-        loss_one_cycle=loss(None, "mean loss of all training points", MSE),
+        loss_constant=loss(None, "mean loss of all training points", MSE, width=12),
+        loss_one_cycle=loss(None, "mean loss of all training points", MSE, width=12),
         cycle_epoch=counter(lambda t: floor((t.cycle_step - 1) / count) + 1, "passes over the data", folded=True),
     )
     params = {run: steps_sheet(book, run, t[f"lr_{run}"], t[f"momentum_{run}"], model) for run in LABELS}
@@ -84,11 +84,11 @@ def one_cycle_sheet(book: Book, points: Named, model: Named) -> None:
 
     def curve(run: str) -> Any:
         words = f"the curve of {LABELS[run]} after its last step"
-        return activation(bumps.predict(last[run], model.curve_bumps), words, "model(curve_x)", folded=True)
+        return activation(bumps.predict(last[run], model.curve_bumps), words, "model(curve_x)")
 
     drawn = columns(
-        sheet.table(t.head, FAR, CURVE),
-        cycle_curve_x=check(model.curve_x, "x", folded=True),
+        curves,
+        cycle_curve_x=check(model.curve_x, "x"),
         curve_constant=curve("constant"),
         curve_one_cycle=curve("one_cycle"),
     )

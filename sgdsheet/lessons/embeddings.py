@@ -179,9 +179,9 @@ def training_sheet(book: Book, given: Mapping[str, Any], cell: Named, ratings: A
         sheet.write(row, 1, f"after {step} step{'s' * (step > 1)}" if step else "the noise at the beginning", HEADING)
         sheet.write(row + 1, 1, "loss", LABEL)
         sheet.write(row, first, "film", LABEL)
-        sheet.write(row, first + 1, "and, below: predicted = mean_rating + 1st * 1st + 2nd * 2nd + biases", NOTE)
+        sheet.write(row, first + 1, "below: predicted = mean_rating + 1st * 1st + 2nd * 2nd + biases", NOTE)
         sheet.write(row, second, "grad_film", LABEL)
-        sheet.write(row, second + 1, "and, below: error = seen * (predicted - target)", NOTE)
+        sheet.write(row, second + 2, "below: error = seen * (predicted - target)", NOTE)
         sheet.write(row + 3, person_at, "person", LABEL)
         sheet.write(row + 3, third, "grad_person", LABEL)
         sheet.write(row + 1, third, "2 / count * the sum of error * person, over the people; bias: * 1", NOTE)
@@ -364,7 +364,7 @@ def losses_sheet(book: Book, run: Named) -> Named:
         sheet,
         STEPS + 1,
         losses_step=counter(np.arange(STEPS + 1), "steps so far"),
-        losses=loss(run.loss.ravel(), "loss of that step", "loss", SHORT),
+        losses=loss(run.loss.ravel(), "loss of that step", "loss"),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sgdsheet import tensor
 from sgdsheet.book import DIVERGING, PRECISE, Book, Input, Series, Sheet, scatter, typed
-from sgdsheet.book.style import HEADING, PROSE, WRAPPED_NOTE
+from sgdsheet.book.style import HEADING, LINES, PROSE, WRAPPED_NOTE, Look
 from sgdsheet.errors import Error
 from sgdsheet.expr import Call
 from sgdsheet.lessons import bumps, cycle, flow, rate_finder
@@ -44,8 +44,8 @@ RUNS = {
 RULES = {
     "high": (
         "The learning rate is too high",
-        "See: the validation loss grows far above all it was before, and so does the training loss; in the end they "
-        "are no numbers at all (#NUM!).",
+        "See: the validation loss grows far above all it was before, and so does the training loss. A rate far "
+        "higher still makes both too large for any number.",
         "Why: each step jumps over the valley and lands higher on its other side.",
         "Rule of thumb: the first suspect is the rate. Divide it by ten and train again from the start. Nothing that "
         "was learned this way is worth keeping.",
@@ -108,8 +108,8 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
     title = f"The good run's curve after {EPOCHS} epochs"
     flow.charts(model.sheet, model.chart, curve_chart(title, points, curves, "good", width=20, height=14))
     typing.chart(points.train.head, 7, curve_chart(title, points, curves, "good", width=26, height=15))
-    rate_finder.finder_sheet(book, model)
-    cycle.one_cycle_sheet(book, points, model)
+    free = rate_finder.finder_sheet(book, model, curves.sheet, curves.head, curves.free)
+    cycle.one_cycle_sheet(book, points, model, curves.sheet.table(curves.head, free, CURVE))
 
 
 def data_sheet(book: Book, given: Mapping[str, Any]) -> tuple[Sheet, Named]:
@@ -194,9 +194,9 @@ def run_sheet(book: Book, run: str, title: str, lr: Any, model: Named, epochs: i
 def curves_sheet(book: Book, runs: Mapping[str, Named], few: Any, model: Named) -> Named:
     sheet = book.sheet(
         "curves",
-        "What the charts on 'rules' draw",
-        "The curve of each run after its last epoch, and the good run's losses up to the epoch that you typed into "
-        "few; #N/A keeps the others out of the chart.",
+        "What the charts draw",
+        "On 'rules': the curve of each run after its last epoch, and the good run's losses up to the epoch that you "
+        "typed into few; #N/A keeps the others out of the chart. Then what those on 'finder' and 'one-cycle' draw.",
         details=True,
     )
     sheet.width(1, 10)
@@ -218,13 +218,14 @@ def curves_sheet(book: Book, runs: Mapping[str, Named], few: Any, model: Named) 
         shown = where(less_equal(good.epoch[:EPOCHS], few), good[f"{part}_loss"][:EPOCHS], Call("NA"))
         return loss(shown, f"the {part} loss up to few")
 
+    beside = sheet.table(t.head, t.table.next_column + 1, EPOCHS)
     losses = columns(
-        sheet.table(t.head, t.table.next_column + 1, EPOCHS),
+        beside,
         few_epoch=counter(good.epoch[:EPOCHS], "the epoch"),
         few_training=up_to_few("training"),
         few_validation=up_to_few("validation"),
     )
-    return Named(**vars(t), **vars(losses))
+    return Named(**vars(t), **vars(losses), sheet=sheet, free=beside.next_column + 1)
 
 
 def rules_sheet(
@@ -239,12 +240,14 @@ def rules_sheet(
     charts = [losses_chart(run, runs, curves) for run in RUNS]
     for column, chart in enumerate(charts, start=2):
         sheet.chart(row, column, chart)
+    key(sheet, row + 2, {"training loss": 0, "validation loss": 1, "validation error": 2})
     row = sheet.row_from(sheet.top_of(row) + HIGH)
     facts, rules = rules_of(runs, cell)
     row = across(sheet, row, rules)
     for column, run in enumerate(RUNS, start=2):
-        chart = curve_chart("Its curve after the last epoch", points, curves, run, width=7.6, height=6)
-        sheet.chart(row, column, chart)
+        title = "Its curve after the last epoch"
+        sheet.chart(row, column, curve_chart(title, points, curves, run, width=7.6, height=6, legend=False))
+    key(sheet, row + 2, {"training points": 0, "validation points": 1, "curve": 6})
     row = sheet.row_from(sheet.top_of(row) + HIGH)
     for line in range(3):
         texts = [texts[line] for _, *texts in RULES.values()]
@@ -254,6 +257,12 @@ def rules_sheet(
         row += 1
     across(sheet, row + 1, facts)
     sheet.print_on_one_page()
+
+
+def key(sheet: Sheet, row: int, colors: Mapping[str, int]) -> None:
+    """What the colours of a row of charts are, left of it: five legends would take the room of the plots."""
+    for offset, (text, color) in enumerate(colors.items()):
+        sheet.write(row + offset, 1, f"{text} \u25cf", Look(bold=True, color=LINES[color], horizontal="right"))
 
 
 def across(sheet: Sheet, row: int, blocks: Mapping[str, Column]) -> int:
@@ -284,14 +293,13 @@ def losses_chart(run: str, runs: Mapping[str, Named], curves: Named) -> Any:
     log = run == "high"
     title, y_title = f"{label.capitalize()}: the losses", "loss (powers of ten)" if log else "loss"
     ends = None if log else (0, 1)
-    return scatter(
-        title, "epoch", y_title, series, width=7.6, height=6, log=log, y_range=ends, x_range=(0, end or EPOCHS)
-    )
+    look: dict[str, Any] = {"width": 7.6, "height": 6, "legend": False}
+    return scatter(title, "epoch", y_title, series, log=log, y_range=ends, x_range=(0, end or EPOCHS), **look)
 
 
-def curve_chart(title: str, points: Named, curves: Named, run: str, width: float, height: float) -> Any:
+def curve_chart(title: str, points: Named, curves: Named, run: str, **look: Any) -> Any:
     line = Series("curve", curves.drawn_x, curves[f"{run}_curve"], color=6, width=2.25)
-    return scatter(title, "x", "y", [*bumps.clouds(points), line], width=width, height=height)
+    return scatter(title, "x", "y", [*bumps.clouds(points), line], **look)
 
 
 def rules_of(runs: Mapping[str, Named], cell: Named) -> tuple[dict[str, Any], dict[str, Any]]:

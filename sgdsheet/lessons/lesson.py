@@ -13,7 +13,7 @@ from sgdsheet.errors import Error, nearest
 from sgdsheet.exercises.exercise import Exercise
 from sgdsheet.lessons.data import NO_DATA, Data, Source
 from sgdsheet.lessons.flow import Named
-from sgdsheet.reference import Reference
+from sgdsheet.reference import Loop, Reference
 
 Values = Mapping[str, Any]
 
@@ -37,6 +37,8 @@ class Lesson:
       title: the first line of the workbook.
       about: paragraphs that say what the workbook is.
       things_to_try: what the reader may do with it, a line each.
+      again: for `sgdsheet train`: the block whose last numbers are typed into each of these blocks to train on. The
+        block `loss` then has a number for each step.
       exercises: the blocks that a learner may be asked to write, see `sgdsheet.exercises.exercise`.
     """
 
@@ -50,6 +52,7 @@ class Lesson:
     title: str = field(default="", kw_only=True)
     about: Sequence[str] = field(default=(), kw_only=True)
     things_to_try: Sequence[str] = field(default=(), kw_only=True)
+    again: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     exercises: Sequence[Exercise] = field(default=(), kw_only=True)
 
     def book(self, values: Values, data: Values) -> Book:
@@ -60,7 +63,8 @@ class Lesson:
 
     def checked(self) -> Reference:
         """What `verify` compares the workbook with."""
-        return Reference(self.name, self.inputs, self.data.dims, self._run, self._sizes)
+        loop = Loop(self.again) if self.again else None
+        return Reference(self.name, self.inputs, self.data.dims, self._run, self._sizes, loop=loop)
 
     def _run(self, values: Values) -> dict[str, np.ndarray]:
         assert self.reference is not None

@@ -154,5 +154,6 @@ LESSON2_SGD = Lesson(
     sizes=nudge_sizes,
     title="Gradient descent on 100 points",
     things_to_try=TRY,
+    again={"intercept": "new_intercept", "slope": "new_slope"},
     exercises=EXERCISES,
 )

@@ -104,7 +104,9 @@ def charts_sheet(book: Book, drawn: Sheet, x: Any, y: Any, run: Named) -> None:
         freeze=None,
         line_x=check(np.array([smallest(x), largest(x)]), "the ends of the line at show_step"),
         line_y=activation(
-            lambda t: shown.shown_slope * t.line_x + shown.shown_intercept, "shown_slope * line_x + shown_intercept"
+            lambda t: shown.shown_slope * t.line_x + shown.shown_intercept,
+            "shown_slope * line_x + shown_intercept",
+            width=16,
         ),
     )
     mark = steps(
@@ -212,7 +214,7 @@ def by_hand_sheet(book: Book, drawn: Sheet, x: Any, y: Any, run: Named) -> None:
     row = sheet.next_row
     left, top = 8, row + 5
     sheet.width(1, 10, 7)
-    sheet.width(3, 14)
+    sheet.width(3, 12)
     sheet.width(left, 6.6, left + GRID - 1)
     cell = inputs(sheet, "hand_intercept", "hand_slope", across=True)
     hand_loss = mean((cell.hand_slope * x + cell.hand_intercept - y) ** 2)
@@ -254,7 +256,7 @@ def by_hand_sheet(book: Book, drawn: Sheet, x: Any, y: Any, run: Named) -> None:
             lambda t: cell.hand_slope * t.hand_x + cell.hand_intercept,
             "hand_slope * x + hand_intercept",
             "model(x)",
-            width=14,
+            width=12,
         ),
         hand_error=loss(lambda t: (t.hand_y_hat - t.hand_y) ** 2, "(hand_y_hat - y)^2"),
     )
@@ -300,7 +302,7 @@ def rates_sheet(book: Book, x: Any, y: Any) -> None:
 
     land = valley(book, x, y, intercept, slope)
     curves, ways = [], list(land.series)
-    pictured = steps(book.sheets[-1], RATE_STEPS, row=4, left=12, freeze=None)
+    pictured = steps(book.sheets[-1], RATE_STEPS, row=land.head, left=12, freeze=None)
     for color, rate in enumerate(RATES):
         lr = cell[f"lr_{rate}"]
         run = columns(

@@ -299,5 +299,6 @@ LINEAR_SGD = Lesson(
     sizes=sizes,
     title="Fit a line by stochastic gradient descent",
     things_to_try=TRY,
+    again={"intercept": "new_intercept", "slope": "new_slope"},
     exercises=EXERCISES,
 )

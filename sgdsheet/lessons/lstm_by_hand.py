@@ -329,5 +329,6 @@ LSTM_BY_HAND = Lesson(
     title="An LSTM, by hand",
     about=ABOUT,
     things_to_try=TRY,
+    again={f"w_{gate}": f"new_w_{gate}" for gate in GATES},
     exercises=EXERCISES,
 )

@@ -104,10 +104,15 @@ def run_sheet(book: Book, name: str, size: int, epochs: int, x: Any, y: Any, cel
         freeze=2,
         step=counter(np.arange(1, len(each) + 1), "row"),
         epoch=counter(epoch, "passes over the data"),
-        first=counter([b.start + 1 for b in each], "its first point"),
+        first=counter([b.start + 1 for b in each], "its first point", folded=True),
+        looked_at=counter(len(x) * (epoch - 1) + [b.stop for b in each], "points looked at so far"),
         intercept=parameter(lambda t: previous(t.new_intercept, cell.intercept), "new_intercept above", "model.bias"),
         slope=parameter(lambda t: previous(t.new_slope, cell.slope), "new_slope above", "model.weight"),
         loss=loss(lambda t: [mean(e**2) for e in errors(t)], "mean of (y_hat - y)^2 over the batch", MSE),
+        loss_of_all=loss(
+            lambda t: [mean((s * x + i - y) ** 2) for i, s in zip(t.new_intercept, t.new_slope, strict=True)],
+            "mean loss of all points after the step",
+        ),
         grad_intercept=gradient(
             lambda t: [2 * mean(e) for e in errors(t)], "2 * mean of (y_hat - y)", "model.bias.grad"
         ),
@@ -118,17 +123,11 @@ def run_sheet(book: Book, name: str, size: int, epochs: int, x: Any, y: Any, cel
         ),
         new_intercept=parameter(lambda t: t.intercept - lr * t.grad_intercept, "intercept - lr * grad", STEP),
         new_slope=parameter(lambda t: t.slope - lr * t.grad_slope, "slope - lr * grad", STEP),
-        loss_of_all=loss(
-            lambda t: [mean((s * x + i - y) ** 2) for i, s in zip(t.new_intercept, t.new_slope, strict=True)],
-            "mean loss of all points after the step",
-            folded=True,
-        ),
-        looked_at=counter(len(x) * (epoch - 1) + [b.stop for b in each], "points looked at so far", folded=True),
         path_intercept=check(lambda t: finite_or(t.intercept, FAR), "1E+300 if that overflows", folded=True),
         path_slope=check(lambda t: finite_or(t.slope, FAR), "1E+300 if that overflows", folded=True),
     )
     left = t.table.next_column + 1
-    size_of_chart: dict[str, Any] = {"width": 22, "height": 7.8, "x_range": (0, len(each))}
+    size_of_chart: dict[str, Any] = {"width": 18, "height": 7.2, "x_range": (0, len(each))}
     sheet.width(left - 1, 2)
     losses = [
         Series("of its batch", t.step, t.loss, color=5, width=1),
@@ -232,7 +231,7 @@ def paths_sheet(book: Book, runs: Mapping[str, Named], label: Mapping[str, str],
             details,
             len(run.step),
             f"{name}_way_",
-            row=4,
+            row=land.head,
             left=column,
             freeze=None,
             intercept=parameter(pictured["intercept"], "as the picture shows it"),
@@ -240,7 +239,7 @@ def paths_sheet(book: Book, runs: Mapping[str, Named], label: Mapping[str, str],
         )
         column += 3
         ways.append(Series(label[name], way.intercept, way.slope, color=color, width=1 if color == 0 else 2))
-    chart = scatter("Where the parameters went", "intercept", "slope", ways, width=31.5, height=12)
+    chart = scatter("Where the parameters went", "intercept", "slope", ways, width=31.5, height=11.4)
     sheet.chart(below - 1, left + 5, chart)
 
 
@@ -299,7 +298,7 @@ def noise_sheet(book: Book, size: int, x: Any, y: Any) -> None:
         Series("all points", one.point, one.full_line, color=6, width=2.5),
     ]
     ends = (0, len(x))
-    chart = scatter("Gradients of the slope", "point", "gradient", clouds, width=29, height=15.5, x_range=ends)
+    chart = scatter("Gradients of the slope", "point", "gradient", clouds, width=28, height=14.6, x_range=ends)
     sheet.chart(one.head, some.table.next_column + 1, chart)
     sheet.print_on_one_page()
 

@@ -33,13 +33,13 @@ DENSE = {"dense_weight": 4, "dense_bias": 1}  # their dimensions
 PADDED = "with cells of 0 around it"
 ANSWER = Look(fill="FFFFFF", color="1F3864", bold=True, size=40, horizontal="center")
 SURE = replace(TEXT, number_format="0.0%", horizontal="center")
+COLORS = ";;;"  # the number format of a map whose colours say enough: a click on a cell shows its number
 TENTHS = '0.0;-0.0;"\u00b7"'  # a dot for a zero
 WINDOW = "sum of window * filter, + bias"
 LARGEST = "the largest of each 2 x 2 cells"
 PLACES = "which of the 2 x 2 was the largest: 0 1, below them 2 3"
 PASSED = "grad_relu_maps where conv is above 0"
 RANDOM = "random at first: type here"
-TRAINED = "trained: type here"
 
 
 @dataclass(frozen=True)
@@ -212,42 +212,55 @@ def unpooled(grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
     return back
 
 
-def dense_sheet(book: Book, weight: Array, bias: Array, words: str, cell: float = CELL) -> tuple[Sheet, Array, Array]:
-    """The sheet `dense`, and its cells for the weights (10, maps, rows, columns) and biases (10) given."""
+def dense_sheet(
+    book: Book, weight: Array, bias: Array, words: str, cell: float, digits: str = SHORT, most: int = CLASSES // 2
+) -> tuple[Sheet, Array, Array]:
+    """The sheet `dense`, and its cells for the weights (10, maps, rows, columns) and biases (10) given.
+
+    `cell`, `digits` and `most` are those of `of_each_digit`.
+    """
     sheet = book.sheet(
         "dense",
         "The dense layer's weights",
         "Dense means that each of the ten digits looks at every cell of the pooled maps. Orange cells speak for the "
         "digit, blue ones against it.",
     )
-    sheet.width(1, 17)
-    sheet.width(2, cell, 200)
-    weight_ = Map("parameter", weight, words, "dense.weight.view(10, ...).transpose(0, 1)", absolute=True)
-    placed = of_each_digit(sheet, sheet.next_row, "dense_weight", weight_, "weights", cell)
+    sheet.width(1, 7)
+    sheet.width(2, 7)
+    sheet.width(LEFT, cell, 300)
+    weight_ = Map("parameter", weight, words, "dense.weight.view(10, ...).transpose(0, 1)", digits, absolute=True)
+    placed = of_each_digit(sheet, sheet.next_row, "dense_weight", weight_, "weights", LEFT, cell, most)
     row = sheet.next_row
-    sheet.write(row, 1, "dense_bias", LABEL)
-    layout: dict[str, Any] = {"words": "one a digit", "torch": "dense.bias", "number_format": SHORT, "across": True}
-    biases = sheet.place("dense_bias", bias, "parameter", row, 2, **layout)
-    sheet.next_row = row + 2
+    sheet.write(row, 1, "dense_bias", HEADING)
+    biases = sheet.place("dense_bias", bias, "parameter", row + 1, 2, words="one a digit", torch="dense.bias")
+    for digit in range(CLASSES):
+        sheet.write(row + 1 + digit, 1, f"digit {digit}", LABEL)
     return sheet, placed, biases
 
 
-def of_each_digit(sheet: Sheet, row: int, name: str, each: Map, title: str, cell: float = CELL, left: int = 2) -> Array:
-    """A block of small maps, (10, maps, rows, columns): five digits side by side, the rest below, map after map."""
+def of_each_digit(
+    sheet: Sheet, row: int, name: str, each: Map, title: str, left: int, cell: float, most: int = CLASSES // 2
+) -> Array:
+    """A block of small maps, (10, maps, rows, columns): `most` digits side by side, the rest below, map after map.
+
+    The map's cells are `cell` characters wide, and as high in a sheet whose cells show no numbers.
+    """
     turned = np.moveaxis(np.asarray(each.formula, dtype=object), 1, 0)
     rows, columns = turned.shape[2:]
-    half = CLASSES // 2 * (columns + 1)
-    sheet.heading(row, left, title, turned.shape, each.words, half)
+    band = most * (columns + 1)
+    sheet.heading(row, left, title, turned.shape, each.words, band)
     says: dict[str, Any] = {"words": each.words, "torch": each.torch, "absolute": each.absolute}
-    says["number_format"] = TENTHS if cell == SMALL else each.digits
-    placed = sheet.place(name, turned, each.role, row + 3, left, band=rows + 2, most=half, **says)
+    placed = sheet.place(
+        name, turned, each.role, row + 3, left, band=rows + 2, most=band, number_format=each.digits, **says
+    )
     sheet.heat_map(placed, DIVERGING)
     for (number, digit), first in np.ndenumerate(placed[:, :, 0, 0]):
         sheet.write(first.row - 1, first.column, f"digit {digit}", LABEL)
         sheet.write(first.row - 1, 1, f"map {number + 1}", LABEL)
+        if each.digits == COLORS:
+            for inside in range(rows):
+                sheet.row_heights[first.row + inside] = cell * 7 * 0.75
     sheet.next_row = placed.flat[-1].row + 2
-    if cell == SMALL:
-        square(sheet, row + 3)
     return np.moveaxis(placed, 1, 0)
 
 

@@ -35,6 +35,9 @@ RUNS = {
     for variant in optimizer.variants or (Variant(optimizer.name),)
 }
 
+DRAWN = {"param": "", "ax": "ax, the mean since t0"}  # whose loss and way a sheet draws: the optimiser's, and others
+OWN = {"t0": 58}  # where ASGD begins its mean, two epochs on: the million steps of torch's own are never made here
+LONG = {"initial_accumulator_value": 20, "momentum_decay": 12.5}  # names too long for the columns that they stand above
 FOLDED = ("mu_next", "rho_inf", "rho_t", "lowest", "highest", "r")  # what a sheet has no room for in its first screen
 RACERS = ("racer_1", "racer_2", "racer_3", "racer_4")
 FIRST = [*dict.fromkeys([name for name in ("SGD", "Momentum", "RMSprop", "Adam") if name in RUNS] + [*RUNS] * 4)]
@@ -52,7 +55,10 @@ def build(book: Book, given: Mapping[str, Any]) -> None:
         "The mean loss over all points before each step, and the ways over the valley of the loss. Each learning rate "
         "is on the optimiser's own sheet.",
     )
-    two_paths_sheet(book, setup)
+    drawn = book.sheet(
+        "drawn", "What the charts draw", "Without momentum on 'two paths'; and each optimiser's run.", details=True
+    )
+    setup.drawn = drawn.table(drawn.next_row, two_paths_sheet(book, setup, drawn), len(setup.step), PARTS)
     averages = book.sheet(
         "average_grad",
         "average_grad: a running mean of the gradient, and torch's momentum_buffer",
@@ -125,7 +131,8 @@ def factor_name(schedule: str) -> str:
     return f"factor_{schedule.replace('-', '_')}"
 
 
-def two_paths_sheet(book: Book, setup: Named) -> None:
+def two_paths_sheet(book: Book, setup: Named, drawn: Sheet) -> int:
+    """The sheet `two paths`, and what it draws on `drawn`. Returns the column of that sheet which is free."""
     sheet = book.sheet(
         "two paths",
         "What momentum looks like: two paths, without and with it",
@@ -166,30 +173,38 @@ def two_paths_sheet(book: Book, setup: Named) -> None:
         new_param=parameter(
             lambda t: t.param - cell.path_lr * t.momentum_buffer, "param - lr * buffer", "after the step", parts=PARTS
         ),
+    )
+    unseen = steps(
+        drawn,
+        PATH_STEPS,
+        "path_",
+        parts=PARTS,
+        freeze=None,
+        row=drawn.next_row,
         plain_param=parameter(
             lambda t: previous(t.plain_param - cell.path_lr * t.plain_grad, setup.start),
             "without momentum",
             parts=PARTS,
-            folded=True,
         ),
-        plain_loss=loss(lambda t: [mean(error**2) for error in errors(t.plain_param)], "without", folded=True),
-        plain_grad=gradient(lambda t: grads(t.plain_param), "without momentum", parts=PARTS, folded=True),
-        way=parameter(lambda t: way(t.param), "as the picture shows it", parts=PARTS, folded=True),
-        plain_way=parameter(lambda t: way(t.plain_param), "as the picture shows it", parts=PARTS, folded=True),
+        plain_loss=loss(lambda t: [mean(error**2) for error in errors(t.plain_param)], "without momentum"),
+        plain_grad=gradient(lambda t: grads(t.plain_param), "without momentum", parts=PARTS),
+        way=parameter(way(t.param), "as the picture shows it", parts=PARTS),
+        plain_way=parameter(lambda t: way(t.plain_param), "as the picture shows it", parts=PARTS),
     )
     plain, yours = "momentum 0", "your momentum"
     ways = [
         *setup.land.series,
-        Series(plain, t.plain_way[:, 0], t.plain_way[:, 1], points=True, color=0),
-        Series(yours, t.way[:, 0], t.way[:, 1], points=True, color=3),
+        Series(plain, unseen.plain_way[:, 0], unseen.plain_way[:, 1], points=True, color=0),
+        Series(yours, unseen.way[:, 0], unseen.way[:, 1], points=True, color=3),
     ]
-    losses = [Series(plain, t.step, t.plain_loss, color=0), Series(yours, t.step, t.loss, color=3)]
+    losses = [Series(plain, t.step, unseen.plain_loss, color=0), Series(yours, t.step, t.loss, color=3)]
     left = t.table.next_column + 1
     sheet.width(left - 1, 2)
-    sheet.chart(t.first, left, scatter("The two paths", "intercept", "slope", ways, width=21, height=9.6))
+    sheet.chart(t.first, left, scatter("The two paths", "intercept", "slope", ways, width=21, height=9.2))
     title, log = "Their losses", "mean loss (powers of ten)"
-    chart = scatter(title, "step", log, losses, log=True, x_range=(0, PATH_STEPS), width=21, height=5.6)
-    sheet.chart(t.first + 19, left, chart)
+    chart = scatter(title, "step", log, losses, log=True, x_range=(0, PATH_STEPS), width=21, height=6.8)
+    sheet.chart(t.first + 18, left, chart)
+    return unseen.table.next_column + 1
 
 
 def average_sheet(sheet: Sheet, grad: Any) -> None:
@@ -199,21 +214,19 @@ def average_sheet(sheet: Sheet, grad: Any) -> None:
         len(grad),
         freeze=2,
         average_step=counter(np.arange(1, len(grad) + 1), "step", title="step"),
-        noisy_grad=gradient(grad, "the slope's, of one point a step: sheet 'SGD'", ".grad", width=13),
+        noisy_grad=gradient(grad, "the slope's, of one point a step: sheet 'SGD'", ".grad"),
         average_grad=state(
             lambda t: cell.beta * previous(t.average_grad, 0) + (1 - cell.beta) * t.noisy_grad,
             "beta * average_grad + (1 - beta) * grad; from 0",
             "Adam's exp_avg with beta1 = beta",
-            width=15,
         ),
         average_unbiased=state(
-            lambda t: t.average_grad / (1 - cell.beta**t.average_step), "average_grad / (1 - beta^step)", width=14
+            lambda t: t.average_grad / (1 - cell.beta**t.average_step), "average_grad / (1 - beta^step)"
         ),
         momentum_buffer=state(
             lambda t: cell.beta * previous(t.momentum_buffer, 0) + t.noisy_grad,
             "beta * momentum_buffer + grad",
             "state['momentum_buffer'], momentum=beta",
-            width=15,
         ),
         dampened_buffer=state(
             lambda t: (
@@ -222,7 +235,6 @@ def average_sheet(sheet: Sheet, grad: Any) -> None:
             ),
             "the same with (1 - beta) * grad, but the whole grad at step 1",
             "state['momentum_buffer'], momentum=beta, dampening=beta",
-            width=15,
         ),
     )
     left = t.table.next_column + 1
@@ -282,8 +294,8 @@ def optimizer_sheet(
         short=True,
         width=8,
         step=counter(setup.step, "row"),
-        x=data(np.tile(setup.x, EPOCHS), "the point's x", "x", width=10.5),
-        y=data(np.tile(setup.y, EPOCHS), "the point's y", "y", width=10.5),
+        x=data(np.tile(setup.x, EPOCHS), "the point's x", "x", width=11),
+        y=data(np.tile(setup.y, EPOCHS), "the point's y", "y", width=11),
         lr_now=check(
             lambda t: cell.lr * where(equal(setup.cell.schedule, "anneal"), t.anneal_factor, setup.factor),
             "lr * factor",
@@ -293,7 +305,7 @@ def optimizer_sheet(
         param=parameter(
             lambda t: previous(t.new_param, setup.start), "new_param above", "param", parts=PARTS, width=11
         ),
-        loss=loss(lambda t: error(t) ** 2, "(slope * x + intercept - y)^2", "loss"),
+        loss=loss(lambda t: error(t) ** 2, "(slope * x + intercept - y)^2", "loss", width=11.5),
         grad=gradient(
             lambda t: np.stack([2 * error(t), 2 * t.x * error(t)], axis=1),
             "2 * (y_hat - y), and the same * x",
@@ -301,17 +313,6 @@ def optimizer_sheet(
             parts=PARTS,
         ),
         **recurrence(optimizer, variant),
-        mean_loss=loss(
-            lambda t: [mean((slope * setup.x + intercept - setup.y) ** 2) for intercept, slope in t.param],
-            "mean loss over all points",
-            folded=True,
-        ),
-        way=parameter(
-            lambda t: np.stack([*inside(setup.land, t.param[:, 0], t.param[:, 1]).values()], axis=1),
-            "as the picture shows it",
-            parts=PARTS,
-            folded=True,
-        ),
         sum_sq_grad=check(
             lambda t: where(begins(t), 0, previous(t.sum_sq_grad, 0)) + (t.grad[:, 0] ** 2 + t.grad[:, 1] ** 2) / 2,
             "mean square of both gradients, added up within the epoch",
@@ -321,7 +322,26 @@ def optimizer_sheet(
         anneal_factor=check(factor, "* anneal_rate after an epoch that was no better", folded=True),
     )
     sheet.repeat_rows(t.head, t.first - 1)
-    shown = dict([*before.items()][:1]) | {name: t}
+    for column, each in enumerate(vars(cell), start=1):
+        if each in LONG:
+            sheet.width(column, LONG[each])
+    shown = dict([*before.items()][:1])
+    for block in (block for block in DRAWN if block in vars(t)):
+        param = t[block]
+        shown[DRAWN[block] or name] = flow.columns(
+            setup.drawn,
+            f"{name}_{drawn_name(block, '')}",
+            mean_loss=loss(
+                [mean((slope * setup.x + intercept - setup.y) ** 2) for intercept, slope in param],
+                "mean loss over all points",
+            ),
+            way=parameter(
+                np.stack([*inside(setup.land, param[:, 0], param[:, 1]).values()], axis=1),
+                "as the picture shows it",
+                parts=PARTS,
+            ),
+        )
+    t.mean_loss, t.way = shown[name].mean_loss, shown[name].way
     flow.charts(sheet, *race_charts(shown, setup, 19.8, 8.6), row=chart_row)
 
     def rows(block: str) -> Any:
@@ -337,6 +357,11 @@ def optimizer_sheet(
     given |= {"lr": rows("lr_now")} | ({"loss": rows("loss")} if optimizer.takes_loss else {})
     optimizer.step(place, t.param, t.grad, state, step=rows("step"), **given)
     return t
+
+
+def drawn_name(block: str, what: str) -> str:
+    """What is drawn of the parameters has no word before it, what of others has theirs."""
+    return what if block == "param" else f"{block}_{what}"
 
 
 def recurrence(optimizer: Optimizer, variant: Variant) -> dict[str, Any]:
@@ -370,7 +395,7 @@ def as_arrays(numbers: Mapping[str, float], variant: Variant) -> dict[str, Any]:
 def hyperparameters(optimizer: Optimizer, variant: Variant) -> dict[str, float]:
     """The numbers that the sheet has a cell for, with their starting values; tuples are taken apart."""
     starts = optimizer.cells() | ({} if optimizer.lr is None else {"lr": optimizer.lr}) | variant.start
-    return {name: start for name, start in starts.items() if name not in variant.without}
+    return {name: OWN.get(name, start) for name, start in starts.items() if name not in variant.without}
 
 
 def race_charts(runs: Mapping[Any, Named], setup: Named, width: float, height: float) -> list[Any]:
@@ -398,7 +423,7 @@ def race_sheet(book: Book, sheet: Sheet, runs: Mapping[str, Named], setup: Named
     racers = [*vars(inputs(sheet, *RACERS, across=True)).values()]
     top, left = sheet.next_row, sheet.column_from(1280)
     table = sheet.table(top, left + 1, len(runs), PARTS)
-    sheet.width(left, 16)
+    sheet.width(left, 18)
     flow.labels(sheet, table.first, left, runs, TEXT)
     names = Range(sheet.name, table.first, left, table.first + len(runs) - 1, left, absolute=True)
     last = np.array([run.new_param[-1] for run in runs.values()], dtype=object)
@@ -459,8 +484,9 @@ def reference(v: Named) -> dict[str, Any]:
         run = reference_run(optimizer, variant, v)
         blocks |= {f"{name}_{block}": array for block, array in run.items()}
         last.append(run["new_param"][-1])
-        seen = reference_inside(blocks, *run["param"].T)
-        blocks[f"{name}_way"] = torch.stack([seen["intercept"], seen["slope"]], 1)
+        for block in DRAWN.keys() & run.keys():
+            seen = reference_inside(blocks, *run[block].T)
+            blocks[f"{name}_{drawn_name(block, 'way')}"] = torch.stack([seen["intercept"], seen["slope"]], 1)
     blocks["race_param"] = torch.stack(last)
     blocks["race_loss"] = torch.stack([mse_loss(slope * v.data_x + intercept, v.data_y) for intercept, slope in last])
     blocks |= {"race_step": step, **reference_average(v.beta, blocks[f"{next(iter(RUNS))}_grad"][:, 1])}
@@ -551,8 +577,10 @@ def reference_run(optimizer: Optimizer, variant: Variant, v: Named) -> dict[str,
     run = vars(flow.descend({"param": param}, made, [*range(points)] * EPOCHS, loss_of, after))
     run |= {"step": torch.arange(1, points * EPOCHS + 1), "grad": run.pop("grad_param")}
     run |= {"x": x.repeat(EPOCHS), "y": y.repeat(EPOCHS)}
-    intercept, slope = run["param"].T[:, :, None]
-    run["mean_loss"] = mse_loss(slope * x + intercept, y.expand(len(run["step"]), points), reduction="none").mean(1)
+    for block in DRAWN.keys() & run.keys():
+        intercept, slope = run[block].T[:, :, None]
+        y_hat = slope * x + intercept
+        run[drawn_name(block, "mean_loss")] = mse_loss(y_hat, y.expand(y_hat.shape), reduction="none").mean(1)
     means = run["sum_sq_grad"][points - 1 :: points] / points
     means = torch.where(means.isfinite(), means, FAR)
     best = torch.cat([torch.zeros(1), means.cummin(0).values[:-1]])

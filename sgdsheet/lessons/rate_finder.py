@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sgdsheet import tensor
-from sgdsheet.book import DIVERGING, Book, Input, Series, scatter
+from sgdsheet.book import DIVERGING, Book, Input, Series, Sheet, scatter
 from sgdsheet.expr import Call
 from sgdsheet.lessons import flow
 from sgdsheet.lessons.bumps import MSE, PARTS, reference_training, shuffled, step_losses, training
@@ -18,7 +18,6 @@ STEPS = 100
 BATCH = 4
 WARM_UP = 20  # steps that count for nothing: their smoothed loss is the mean of too few
 LOOK_BACK = 10
-FAR = 30  # the column right of the first screen, for what the chart draws
 FINE = "0.000000"
 INPUTS = (
     Input("lr_from", 0.001, "the rate of the first step", above=0),
@@ -35,8 +34,11 @@ def batches(points: int) -> Array:
     return order.reshape(-1, size)[:STEPS]
 
 
-def finder_sheet(book: Book, model: Named) -> None:
-    """The run, a row a step; above it what it suggests, and the chart of the loss against the rate."""
+def finder_sheet(book: Book, model: Named, drawn: Sheet, row: int, left: int) -> int:
+    """The run, a row a step; above it what it suggests, and the chart of the loss against the rate.
+
+    What the chart draws stands on the sheet `drawn`, from `row` and `left` on. Returns the column of it that is free.
+    """
     sheet = book.sheet(
         "finder",
         "Find the learning rate in one short run",
@@ -68,9 +70,7 @@ def finder_sheet(book: Book, model: Named) -> None:
 
     def shown(name: str) -> Any:
         words = f"{name} while running, for the chart: up to twice that of step {WARM_UP}"
-        return loss(
-            lambda t: if_running(t, minimum(t[name], 2 * t.smoothed[WARM_UP - 1]), Call("NA")), words, folded=True
-        )
+        return loss(if_running(t, minimum(t[name], 2 * t.smoothed[WARM_UP - 1]), Call("NA")), words)
 
     t = steps(
         sheet,
@@ -98,8 +98,9 @@ def finder_sheet(book: Book, model: Named) -> None:
             lambda t: if_running(t, t.rate, 0), "the rate while running, then 0", torch="group['lr']", digits=FINE
         ),
         fall=check(fall, f"smoothed - that of {LOOK_BACK} rows above, once that counts", folded=True),
-        shown_loss=shown("loss"),
-        shown_smoothed=shown("smoothed"),
+    )
+    lines = columns(
+        drawn.table(row, left, STEPS), "finder_", shown_loss=shown("loss"), shown_smoothed=shown("smoothed")
     )
     t.table.fill("finder_loss", steps_sheet(book, t.lr, model))
 
@@ -119,21 +120,22 @@ def finder_sheet(book: Book, model: Named) -> None:
         suggested_tenth=check(lambda v: v.lowest_lr / 10, "a tenth of that"),
     )
     mark = columns(
-        sheet.table(t.head, FAR, 2),
+        drawn.table(row, left + 3, 2),
         "mark_",
-        height=check([0, t.smoothed[WARM_UP - 1]], f"up to smoothed of step {WARM_UP}", folded=True),
-        steepest=check([fact.suggested_steepest] * 2, "suggested_steepest", folded=True),
-        tenth=check([fact.suggested_tenth] * 2, "suggested_tenth", folded=True),
+        height=check([0, t.smoothed[WARM_UP - 1]], f"up to smoothed of step {WARM_UP}"),
+        steepest=check([fact.suggested_steepest] * 2, "suggested_steepest", width=15),
+        tenth=check([fact.suggested_tenth] * 2, "suggested_tenth"),
     )
-    lines = [
-        Series("loss", t.rate, t.shown_loss, color=5, width=1.25),
-        Series("smoothed loss", t.rate, t.shown_smoothed, color=0, width=2.5),
+    curves = [
+        Series("loss", t.rate, lines.shown_loss, color=5, width=1.25),
+        Series("smoothed loss", t.rate, lines.shown_smoothed, color=0, width=2.5),
         Series("suggested_steepest", mark.steepest, mark.height, color=3, width=1.75),
         Series("suggested_tenth", mark.tenth, mark.height, color=2, width=1.75),
     ]
     title, x_title = "The loss as the rate grows", "learning rate (powers of ten)"
-    chart = scatter(title, x_title, "loss", lines, width=23, height=15, log_x=True, y_range=(0, None))
+    chart = scatter(title, x_title, "loss", curves, width=23, height=15, log_x=True, y_range=(0, None))
     flow.charts(sheet, chart, row=top, left=sheet.column_from(sheet.left_of(t.table.next_column) + 120))
+    return left + 7
 
 
 def steps_sheet(book: Book, lr: Array, model: Named) -> list[Any]:

@@ -20,6 +20,7 @@ from sgdsheet.lessons import flow
 from sgdsheet.lessons.data import Data, Source, check_columns, noisy, read_csv
 from sgdsheet.lessons.flow import Named, activation, check, columns, counter, data, gradient, loss, parameter, place
 from sgdsheet.lessons.lesson import Lesson
+from sgdsheet.lessons.network import COLORS
 from sgdsheet.lessons.surface import axis, reference_axis, reference_visits, visits
 from sgdsheet.tensor import (
     Array,
@@ -38,7 +39,6 @@ from sgdsheet.tensor import (
 STEPS = 200
 CURVE = 61  # curves are drawn through so many x
 WIDE = 4  # charts of whole numbers go from minus this to this
-FAR = 27  # the column right of the first screen, for what charts draw
 MAP = 15  # the plane is shown for so many x1 and x2
 LABELLED = range(3, MAP, 4)  # these of them are written below it
 MOST = 200  # points: each has eight columns on the sheets of the steps
@@ -47,7 +47,6 @@ JUST_MORE = 1.000001  # a point on the edge between two cells of the map belongs
 BROAD = len(LINES)  # added to a colour it makes dashes, so that two lines of the same numbers are both seen
 TICK = Look(horizontal="center")
 DOTTED = '0.000;-0.000;"·"'  # a dot where nothing comes through
-COLORS = ";;;"  # the number format of a map: its colours say enough, and a click on a cell shows its number
 MSE = "F.mse_loss(model(x), y)"
 SGD = "torch.optim.SGD(..., lr=lr)"
 ALONG = "from the smallest x to the largest"
@@ -65,10 +64,17 @@ Net = Mapping[str, Any]
 def build(book: Book, given: Mapping[str, Any]) -> None:
     """The sheets from `one neuron` to `one step`, the two runs in steps, three of an MLP, and what charts draw."""
     check_columns(given, MOST, "relu_net", "a training step has eight cells for each of them")
-    one_neuron_sheet(book)
+    details = book.sheet(
+        "curves",
+        "What the charts on 'one neuron' and 'by hand' draw",
+        "A line and its bend need three points; what two neurons add up to is worked out from the smallest x to the "
+        "largest.",
+        details=True,
+    )
+    one_neuron_sheet(book, details)
     note = "They lie along a V. Change any number and everything follows."
     x, y = flow.points_sheet(book, given["data_x"], given["data_y"], note, absolute=True)
-    curve_x = by_hand_sheet(book, x, y)
+    curve_x = by_hand_sheet(book, details, x, y)
     one_line_sheet(book, given)
     training_sheets(book, x, y, curve_x, given)
     mlp_sheets(book, given)
@@ -99,7 +105,7 @@ def let_through(hidden: Any, chosen: Any) -> Any:
     return where(equal(chosen, "relu"), where(greater(hidden, 0), 1, 0), 1)
 
 
-def one_neuron_sheet(book: Book) -> None:
+def one_neuron_sheet(book: Book, details: Sheet) -> None:
     sheet = book.sheet(
         "one neuron",
         "One neuron: why ReLU makes a line bend",
@@ -135,19 +141,18 @@ def one_neuron_sheet(book: Book) -> None:
     )
     name_rule(sheet, t.output[0], chosen, "z")
 
+    head = details.next_row
+    outside = greater(tensor.abs(at.bend), WIDE)
+    there = check([where(outside, Call("NA"), at.bend)], "the bend, if it is in the chart")
+    marks = columns(details.table(head, 5, 1), "mark_", bend=there, zero=check([0 * at.try_z], "z there"))
     # Three points draw the line and its bend exactly: both ends, and the bend where it lies between them.
     middle = maximum(minimum(finite_or(at.bend, 0), WIDE), -WIDE)
     drawn = columns(
-        sheet.table(head, FAR, 3),
+        details.table(head, 1, 3),
         "drawn_",
-        x=data([-WIDE, middle, WIDE], "the ends and the bend", "x", folded=True),
-        z=activation(lambda t: z(t.x), "weight * x + bias", "neuron(x)", folded=True),
-        output=activation(lambda t: activated(t.z, chosen), "its activation", "F.relu(neuron(x))", folded=True),
-    )
-    outside = greater(tensor.abs(at.bend), WIDE)
-    there = check([where(outside, Call("NA"), at.bend)], "the bend, if it is in the chart", folded=True)
-    marks = columns(
-        sheet.table(head, FAR + 5, 1), "mark_", bend=there, zero=check([0 * at.try_z], "z there", folded=True)
+        x=data([-WIDE, middle, WIDE], "the ends and the bend", "x"),
+        z=activation(lambda t: z(t.x), "weight * x + bias", "neuron(x)"),
+        output=activation(lambda t: activated(t.z, chosen), "its activation", "F.relu(neuron(x))"),
     )
     lines = [
         Series("z = weight * x + bias", drawn.x, drawn.z, color=BROAD, width=1.75),
@@ -155,8 +160,8 @@ def one_neuron_sheet(book: Book) -> None:
         Series("the bend, at -bias / weight", marks.bend, marks.zero, points=True, line=False, color=6),
         Series("your try_x", [cell.try_x], [at.try_output], points=True, line=False, color=2),
     ]
-    limits = (-WIDE, WIDE)
-    chart = scatter("One neuron", "x", "z and output", lines, width=24, height=15, x_range=limits, y_range=limits)
+    wide, high = (-WIDE, WIDE), (-WIDE - 1, WIDE + 1)
+    chart = scatter("One neuron", "x", "z and output", lines, width=24, height=15, x_range=wide, y_range=high)
     sheet.chart(row - 3, 8, chart)
 
 
@@ -165,7 +170,7 @@ def name_rule(sheet: Sheet, first: Any, chosen: Any, z: str) -> None:
     sheet.write(first.row - 1, first.column, where(equal(chosen, "relu"), f"max(0, {z})", z), style.words("activation"))
 
 
-def by_hand_sheet(book: Book, x: Array, y: Array) -> Array:
+def by_hand_sheet(book: Book, details: Sheet, x: Array, y: Array) -> Array:
     sheet = book.sheet(
         "by hand",
         "Two neurons, set by hand",
@@ -213,14 +218,12 @@ def by_hand_sheet(book: Book, x: Array, y: Array) -> Array:
         return lambda t: activated(layer1(t.x[:, None], net), chosen)[:, n - 1] * out[n - 1]
 
     curve = columns(
-        sheet.table(loss_row + 2, FAR, CURVE),
+        details.table(details.next_row, 1, CURVE),
         "curve_",
-        x=data(axis(smallest(x), largest(x), CURVE)[0], ALONG, "torch.linspace", absolute=True, folded=True),
-        part_1=activation(part(1), "hidden_1 * neuron1_out", "hidden[:, 0] * layer2.weight", folded=True),
-        part_2=activation(part(2), "hidden_2 * neuron2_out", "hidden[:, 1] * layer2.weight", folded=True),
-        y_hat=activation(
-            lambda t: t.part_1 + t.part_2 + cell.out_bias, "both + out_bias", "model(curve_x)", folded=True
-        ),
+        x=data(axis(smallest(x), largest(x), CURVE)[0], ALONG, "torch.linspace", absolute=True),
+        part_1=activation(part(1), "hidden_1 * neuron1_out", "hidden[:, 0] * layer2.weight"),
+        part_2=activation(part(2), "hidden_2 * neuron2_out", "hidden[:, 1] * layer2.weight"),
+        y_hat=activation(lambda t: t.part_1 + t.part_2 + cell.out_bias, "both + out_bias", "model(curve_x)"),
     )
     lines = [
         Series("points", hand.x, hand.y, points=True, line=False, color=6),
@@ -543,7 +546,7 @@ def mlp_sheets(book: Book, given: Mapping[str, Any]) -> None:
         "The first map shows what the network predicts at each place: orange is above 0, blue below, dots are the "
         "points. On its right is what each neuron adds: 0 on one side of a line, a slope on the other.",
     )
-    sheet.width(1, 9.5, 6)
+    sheet.width(1, 11, 6)
     sheet.width(7, 5)
     left, right = 8, 8 + MAP + 1
     sheet.width(left, 2.2, right + 2 * MAP + 1)

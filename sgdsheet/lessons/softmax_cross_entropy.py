@@ -212,6 +212,7 @@ def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
             lambda t: [-total(row) for row in t.target * t.log_softmax],
             "-sum of target * log_softmax",
             "F.cross_entropy(..., reduction='none')",
+            width=11,
         ),
         grad=gradient(
             lambda t: (t.softmax - t.target) / count,
@@ -232,8 +233,7 @@ def batch_sheet(book: Book, logits: Any, labels: Any) -> None:
         loss=loss(mean(t.losses), "the mean of the losses below", "F.cross_entropy(logits, target)"),
         right=counter(total(right), f"of {count} have the label as their largest logit"),
     )
-    title = "What each picture costs: picture 5 is sure, and wrong"
-    chart = bars(title, "", "loss", pictures, [("loss", t.losses)], width=22, height=10)
+    chart = bars("What each picture costs", "", "loss", pictures, [("loss", t.losses)], width=22, height=10)
     sheet.chart(table.first + count + 1, 1, chart)
 
 
@@ -265,14 +265,14 @@ def sigmoid_sheet(book: Book) -> None:
         len(Z),
         freeze=None,
         z=data(Z, "the logit", "z", "0.0", width=17),
-        sigmoid_of_z=activation(lambda t: tensor.sigmoid(t.z), "1 / (1 + e^-z)", "F.sigmoid(z)"),
+        sigmoid_of_z=activation(lambda t: tensor.sigmoid(t.z), "p = 1 / (1 + e^-z)", "F.sigmoid(z)"),
         softmax_of_two=activation(
             lambda t: share_of_two(t.z), "e^z / (e^z + e^0)", "F.softmax(torch.stack([z, 0]), 0)[0]"
         ),
-        loss_if_yes=loss(lambda t: binary_cross_entropy(-1 * t.z, t.z), "-log(sigmoid_of_z)", BINARY),
-        loss_if_no=loss(lambda t: binary_cross_entropy(t.z, t.z), "-log(1 - sigmoid_of_z)", BINARY),
-        grad_if_yes=gradient(lambda t: t.sigmoid_of_z - 1, "sigmoid_of_z - 1", "z.grad"),
-        grad_if_no=gradient(lambda t: t.sigmoid_of_z, "sigmoid_of_z - 0", "z.grad"),
+        loss_if_yes=loss(lambda t: binary_cross_entropy(-1 * t.z, t.z), "-log(p)", BINARY),
+        loss_if_no=loss(lambda t: binary_cross_entropy(t.z, t.z), "-log(1 - p)", BINARY),
+        grad_if_yes=gradient(lambda t: t.sigmoid_of_z - 1, "p - 1", "z.grad"),
+        grad_if_no=gradient(lambda t: t.sigmoid_of_z, "p - 0", "z.grad"),
     )
     curve = Series("sigmoid", t.z, t.sigmoid_of_z, width=2.5)
     beside(sheet, t.head, 0, "The sigmoid", "probability of yes", (0, 1), [curve, mark("your_z", z, yours.your_p, 6)])

@@ -79,7 +79,8 @@ def valley(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> Named:
 
     The loss of a line is its mean squared error at the points `x`, `y`; the outermost line of equal loss goes through
     the start, `intercept` and `slope`. Returns `best_intercept`, `best_slope`, `reach_intercept` and `reach_slope`
-    (how far the picture goes to each side of it), and `series`, the lines for a chart.
+    (how far the picture goes to each side of it), `series`, the lines for a chart, and `head`, the row in which their
+    table begins.
     """
     sheet = book.sheet(
         "valley",
@@ -120,7 +121,7 @@ def valley(book: Book, x: Any, y: Any, intercept: Any, slope: Any) -> Named:
         sine=check(lambda t: cos((t.angle - 90) * Call("PI") / 180), "of the angle"),
     )
     sheet.width(1, 16)
-    v.series = []
+    v.head, v.series = t.head, []
     for n, level in enumerate(LEVELS, start=1):
         size = level**0.5 * v.radius
         ring = columns(

@@ -34,7 +34,6 @@ from sgdsheet.lessons.network import LEFT, explain, maps_sheet
 from sgdsheet.tensor import Array, equal, floor, index, mean, minimum, mod, span
 
 WIDE = 17  # the columns for a heading
-FAR = 28  # the column right of the first screen, for what a chart draws
 DIMS = 4  # dimensions of the two shapes that are tried against each other
 RIGHT = replace(LABEL, horizontal="right")
 AT = ("at_image", "at_channel", "at_row", "at_column")
@@ -236,13 +235,13 @@ def dot_product_sheet(book: Book, given: Values) -> None:
             "u @ v / (...)",
         ),
     )
-    lines = []
-    for name, arrow, column in (("u", u, FAR), ("v", v, FAR + 3)):
+    drawn = book.sheet("drawn", "What the chart draws", "The arrows of 'dot product', from 0, 0.", details=True)
+    first, lines = drawn.next_row + 2, []
+    for name, arrow, column in (("u", u, 1), ("v", v, 4)):
         line, words = np.array([[0, 0], arrow], dtype=object), f"from 0, 0 to {name}"
-        line = put(sheet, f"{name}_arrow", line, row, column, "", words, None, 0, PRECISE, "check")
+        line = put(drawn, f"{name}_arrow", line, first, column, "", words, None, 0, PRECISE, "check")
         lines.append(Series(name, line[:, 0], line[:, 1], points=True, width=3))
-    sheet.fold(FAR, FAR + 4)
-    chart = scatter("u and v", "to the right", "up", lines, width=15, height=14, x_range=(-5, 5), y_range=(-5, 5))
+    chart = scatter("u and v", "to the right", "up", lines, width=15, height=13, x_range=(-5, 5), y_range=(-5, 5))
     sheet.chart(row, 8, chart)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,12 @@ from sgdsheet.expr import quoted
 from sgdsheet.reference import float64_by_default
 from sgdsheet.torch_frontend.program.finite import require_finite, watcher
 from sgdsheet.torch_frontend.program.graph import RANDOM, Graph, Node, place
-from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.program.program import BATCHES, MADE, Program, examples
 from sgdsheet.torch_frontend.sheets.build import build
 from sgdsheet.torch_frontend.sheets.estimate import Estimate, estimate, fits_one_sheet, placed, require_fits
 from sgdsheet.torch_frontend.tracing.agreement import difference, first_difference, wrong_cell
-from sgdsheet.torch_frontend.tracing.batches import batches, unfit
+from sgdsheet.torch_frontend.tracing.batches import Batch, repeated, unfit
+from sgdsheet.torch_frontend.tracing.batches import batches as one_a_step
 from sgdsheet.torch_frontend.tracing.clipping import Clipping
 from sgdsheet.torch_frontend.tracing.lent import lent
 from sgdsheet.torch_frontend.tracing.naming import named
@@ -102,13 +103,14 @@ class Survey:
 @torch.inference_mode(False)
 def compile(
     model: torch.nn.Module,
-    inputs: Any,
+    inputs: Any = None,
     targets: Any = None,
     loss: Callable[..., torch.Tensor] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     *,
     scheduler: Any = None,
     steps: int | None = None,
+    batches: Iterable[Any] | None = None,
     title: str | None = None,
     classes: Sequence[str] | None = None,
     clip_norm: float | None = None,
@@ -134,6 +136,9 @@ def compile(
       scheduler: a `torch.optim.lr_scheduler` of that optimiser, whose `step` follows each step; what it sets stands in
         the workbook as numbers. ReduceLROnPlateau is given the loss of each step. Several in a list follow in order.
       steps: how many steps; as many as there are batches by default, or 1.
+      batches: for `sgdsheet train`, in place of inputs and targets: pairs `(inputs, targets)` of one shape, such as a
+        DataLoader gives. The workbook then has one step, made with the first of them; the optimiser's state and the
+        number of steps made before are cells, and all batches stand on the sheet `batches`.
       title: the workbook's title; the model's class by default.
       classes: a name for each class of a small classifier, to stand on the first sheet beside its number.
       clip_norm, clip_value: clips the gradients before each step, as `torch.nn.utils.clip_grad_norm_` or
@@ -149,7 +154,7 @@ def compile(
     optimiser that is not element-wise, shapes that disagree, more than 3,000,000 cells, a run that leads to a number
     that is not finite; and where the steps differ from what was traced, with the first block that does.
     """
-    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value))
+    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value), batches)
     traced = given.traced()
     for graph in traced.graphs:
         require_supported(graph)
@@ -173,20 +178,21 @@ def compile(
 @torch.inference_mode(False)
 def survey(
     model: torch.nn.Module,
-    inputs: Any,
+    inputs: Any = None,
     targets: Any = None,
     loss: Callable[..., torch.Tensor] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     *,
     scheduler: Any = None,
     steps: int | None = None,
+    batches: Iterable[Any] | None = None,
     title: str | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
     exercise: Sequence[str] = (),
 ) -> Survey:
     """What `compile` would make of the same arguments, without computing or building anything."""
-    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value))
+    given = _Given(model, inputs, targets, loss, optimizer, scheduler, steps, Clipping(clip_norm, clip_value), batches)
     traced = given.traced()
     counts = sum((counted(graph) for graph in traced.graphs), Counter[str]())
     refusals = dict.fromkeys(refusal(node) for graph in traced.graphs for node in unsupported(graph))
@@ -215,6 +221,7 @@ class _Given:
         scheduler: Any,
         steps: int | None,
         clipping: Clipping,
+        repeat: Iterable[Any] | None,
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise Error(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -230,7 +237,8 @@ class _Given:
             raise Error("there are no gradients to clip without a loss")
         self._model, self._optimizer, self._clipping = unwrapped(model), optimizer, clipping
         self._schedulers = schedulers(scheduler, optimizer)
-        self._batches = batches(inputs, targets, steps)
+        self._repeat = _repeated(repeat, inputs, targets, steps, scheduler, optimizer)
+        self._batches = self._repeat[:1] or one_a_step(inputs, targets, steps)
         self._losses = [_at_step(loss, k) for k in range(len(self._batches))]
         self._copied = float64(model)
         _require_plain(self._copied)
@@ -290,7 +298,7 @@ class _Given:
         read = Training()
         if self._optimizer is not None:
             schedule = schedule or [settings(self._optimizer)] * len(self._batches)
-            read = training(self._model, self._optimizer, schedule, _moving(traced.graphs))
+            read = training(self._model, self._optimizer, schedule, _moving(traced.graphs), bool(self._repeat))
         program = Program(
             tuple(traced.graphs),
             tuple(traced.which),
@@ -298,11 +306,16 @@ class _Given:
             read.optimizer,
             read.groups,
             read.begun,
-            bool(read.state),
+            bool(read.state or self._repeat),
             {path: type(module).__name__ for path, module in self._model.named_modules()},
         )
         program = replace(program, together=fits_one_sheet(program))
         values = dict(read.state) | _cells(program)
+        if self._repeat:
+            rows = [examples(each.tensors().values(), program.rows_of_batch(0)) for each in self._repeat]
+            values[BATCHES] = np.concatenate(rows)
+            program = replace(program, examples=len(values[BATCHES]))
+            values[MADE] = np.array(read.begun)
         for what, tensors in (("param", self._copied.named_parameters()), ("buffer", self._copied.named_buffers())):
             values |= {f"0/{what}/{name}": each.detach().numpy().copy() for name, each in tensors}
         for k, batch in enumerate(self._batches):
@@ -339,6 +352,22 @@ def _moving(graphs: Sequence[Graph]) -> set[str]:
     if some := set.union(*found) - set.intersection(*found):
         raise Error(f"the parameter {min(some)!r} has a gradient with some of the batches and none with others")
     return found[0]
+
+
+def _repeated(
+    given: Iterable[Any] | None, inputs: Any, targets: Any, steps: Any, scheduler: Any, optimizer: Any
+) -> list[Batch]:
+    """The batches of a step that is to be repeated; none if none are given. Raises `Error` for what does not fit."""
+    if given is None:
+        if inputs is None:
+            raise Error("inputs: expected a tensor, got None; or give batches=[(x, y), ...]")
+        return []
+    others = {"inputs": inputs, "targets": targets, "steps": steps, "scheduler": scheduler}
+    if also := [name for name, each in others.items() if each is not None]:
+        raise Error(f"with batches there is one step, for sgdsheet train to repeat: leave {' and '.join(also)} out")
+    if optimizer is None:
+        raise Error("with batches there is a step to repeat, which needs an optimizer")
+    return repeated(given)
 
 
 def _at_step(loss: Loss | None, k: int) -> Loss | None:

@@ -18,7 +18,7 @@ import pytest
 from sgdsheet.engines import CellError
 from sgdsheet.engines.excel import Excel
 from sgdsheet.errors import Error
-from sgdsheet.expr import Range
+from sgdsheet.expr import Range, Ref
 
 
 class ComError(Exception):
@@ -48,6 +48,7 @@ class FakeExcel:
         module = ModuleType("xlwings")
         module.__spec__ = importlib.machinery.ModuleSpec("xlwings", None)
         module.App = lambda **options: FakeApp(self, options)  # pyright: ignore[reportAttributeAccessIssue]
+        module.Book = lambda path: FakeBook(self, path)  # pyright: ignore[reportAttributeAccessIssue]
         return module
 
 
@@ -74,6 +75,43 @@ class FakeApp:
         return SimpleNamespace(sheets=FakeSheets(self.excel), close=lambda: self.excel.note("close"))
 
 
+class FakeBook:
+    """A workbook that is open before the user's eyes."""
+
+    def __init__(self, excel: FakeExcel, path: str) -> None:
+        excel.note(f"open {Path(path).name}")
+        self.excel, self.app, self.sheets = excel, self, FakeSheets(excel)
+        self._mode = "automatic"
+
+    def calculate(self) -> None:
+        self.excel.note("calculate")
+
+    @property
+    def calculation(self) -> str:
+        return self._mode
+
+    @calculation.setter
+    def calculation(self, mode: str) -> None:
+        self.excel.note(mode)
+        self._mode = mode
+
+
+class FakeCells:
+    """A range that notes what it is given."""
+
+    excel: FakeExcel
+    address: str
+
+    def __init__(self, excel: FakeExcel, name: str, address: str) -> None:
+        object.__setattr__(self, "api", excel.cells.get((name, address)))
+        object.__setattr__(self, "excel", excel)
+        object.__setattr__(self, "address", address)
+
+    def __setattr__(self, name: str, given: Any) -> None:
+        assert name == "value"
+        self.excel.note(f"write {self.address} {given}")
+
+
 class FakeSheets:
     def __init__(self, excel: FakeExcel) -> None:
         self.excel = excel
@@ -84,8 +122,9 @@ class FakeSheets:
 
     def __getitem__(self, name: str) -> Any:
         def cells(address: str) -> Any:
-            self.excel.note(f"read {address}")
-            return SimpleNamespace(api=self.excel.cells[name, address])
+            if (name, address) in self.excel.cells:
+                self.excel.note(f"read {address}")
+            return FakeCells(self.excel, name, address)
 
         return SimpleNamespace(range=cells)
 
@@ -182,6 +221,22 @@ def test_what_was_opened_is_closed_upon_failure(
         Excel("win32").calculate(path, [Range("S", 1, 1, 1, 1)])
     assert str(caught.value) == f"{path}: Excel cannot calculate this file: It is busy."
     assert [event.split()[0] for event in excel.events][-len(last) :] == last
+
+
+def test_a_workbook_is_seen_to_train_and_stays_open(path: Path, install: Callable[[FakeExcel], FakeExcel]) -> None:
+    excel = install(FakeExcel({("S", "A9"): com(0.5)}))
+    cells = [(Ref("S", row, column), float(10 * row + column)) for row in (2, 3) for column in (1, 2)]
+    with Excel("win32").watched(path) as book:
+        assert book.calculate([*cells, (Ref("S", 7, 4), 1.0)], [Range("S", 9, 1, 9, 1)])[0].tolist() == [[0.5]]
+    assert excel.events == [
+        "open book.xlsx",
+        "manual",
+        "write A2:B3 [[21.0, 22.0], [31.0, 32.0]]",
+        "write D7 [[1.0]]",
+        "calculate",
+        "read A9",
+        "automatic",
+    ]
 
 
 def test_a_sheet_that_is_not_there(path: Path, install: Callable[[FakeExcel], FakeExcel]) -> None:

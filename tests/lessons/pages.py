@@ -7,17 +7,47 @@ import re
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from html import unescape
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
-from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
+from openpyxl.styles.numbers import BUILTIN_FORMATS
+from openpyxl.utils.cell import column_index_from_string
 
 from sgdsheet.expr import Range
 
 WIDTH, HEIGHT = 1680, 860  # what a common screen shows of a sheet at 100 %
 EMU = 9525  # of a drawing's units a pixel
+# Letters of Carlito's (and Calibri's) bold of 11 points by how many pixels wide they are; 8 where nothing is said.
+_LETTERS = {
+    3: " '",
+    4: "ijlI.-",
+    5: "frtJ()",
+    6: "cszL/",
+    7: "aegkvxyEFSTZ0123456789_",
+    9: "ADGHV",
+    10: "NOQU",
+    11: "w",
+}
+_PIXELS = {letter: pixels for pixels, letters in _LETTERS.items() for letter in letters} | {"m": 12, "M": 13, "W": 13}
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_CELL = re.compile(r'<c r="([A-Z]+)(\d+)" s="(\d+)"(?: t="(\w+)")?(?:/>|>(.*?)</c>)', re.DOTALL)
 _DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing}"
+
+
+def bold(text: str) -> float:
+    """About how many pixels wide a bold text of 11 points is."""
+    return sum(_PIXELS.get(letter, 8) for letter in text)
+
+
+class Cell(NamedTuple):
+    """What a cell holds: the number of its style, its formula (or none), and its value (or text) as the file has it."""
+
+    style: int
+    formula: str
+    value: str
+    number: bool
 
 
 @dataclass
@@ -57,9 +87,10 @@ class Page:
 
     @cached_property
     def _heights(self) -> dict[int, float]:
-        return {
+        found = {
             int(row): float(points) * 4 / 3 for row, points in re.findall(r'<row r="(\d+)" ht="([\d.]+)"', self.xml)
         }
+        return found | {int(row): 0 for row in re.findall(r'<row r="(\d+)"[^>]* hidden="1"', self.xml)}
 
     @cached_property
     def _default(self) -> float:
@@ -78,6 +109,9 @@ class Page:
 
     def hidden(self, column: int) -> bool:
         return self._widths.get(column) == 0
+
+    def closed(self, row: int) -> bool:
+        return self._heights.get(row) == 0
 
     @cached_property
     def frozen(self) -> tuple[float, float]:
@@ -117,12 +151,31 @@ class Page:
         return found
 
     @cached_property
+    def alternatives(self) -> list[str]:
+        """What each drawing says to those who cannot see it."""
+        return [says[1] if (says := re.search(r'descr="([^"]*)"', anchor)) else "" for anchor, _ in self._anchors]
+
+    @cached_property
+    def open(self) -> set[int]:
+        """The hidden columns that no group holds: nobody finds them."""
+        texts = [text for text in re.findall(r"<col ([^>]*)>", self.xml) if re.search(r'hidden="(1|true)"', text)]
+        spans = [dict(re.findall(r'(\w+)="([^"]*)"', text)) for text in texts if "outlineLevel" not in text]
+        return {each for says in spans for each in range(int(says["min"]), int(says["max"]) + 1)}
+
+    @cached_property
     def styles(self) -> dict[tuple[int, int], int]:
         """The style's number of each cell, by row and column."""
+        return {place: cell.style for place, cell in self.cells.items()}
+
+    @cached_property
+    def cells(self) -> dict[tuple[int, int], Cell]:
+        """Each cell, by row and column."""
         found = {}
-        for address, number in re.findall(r'<c r="([A-Z]+\d+)" s="(\d+)"', self.xml):
-            letters, row = coordinate_from_string(address)
-            found[row, column_index_from_string(letters)] = int(number)
+        for letters, row, number, kind, held in _CELL.findall(self.xml):
+            formula, _, rest = held.partition("</f>") if held.startswith("<f") else ("", "", held)
+            value = re.sub(r"<[^>]*>", "", rest)
+            place = int(row), column_index_from_string(letters)
+            found[place] = Cell(int(number), unescape(formula[3:]), unescape(value), kind in ("", "n") and value != "")
         return found
 
     @cached_property
@@ -135,10 +188,11 @@ class Page:
 
 @dataclass
 class Pages:
-    """A workbook's sheets by name, and which of its styles have the mark of cells for typing."""
+    """A workbook's sheets by name, which of its styles have the mark of cells for typing, and each style's format."""
 
     sheets: dict[str, Page]
     marked: set[int]
+    formats: list[str]
 
 
 @lru_cache(maxsize=4)
@@ -158,7 +212,8 @@ def pages(path: Path) -> Pages:
                 charts.append((text, parts[chart]))
         plain = name.replace("&amp;", "&").replace("&quot;", '"')
         sheets[plain] = Page(plain, parts[part], charts)
-    return Pages(sheets, _marked(parts["xl/styles.xml"]))
+    styles = parts["xl/styles.xml"]
+    return Pages(sheets, _marked(styles), _formats(styles))
 
 
 def _attributes_sorted(workbook: str) -> str:
@@ -178,6 +233,14 @@ def _links(parts: dict[str, str], part: str) -> list[tuple[str, str]]:
 
 def _related(parts: dict[str, str], part: str, kind: str) -> list[str]:
     return [target for _, target in _links(parts, part) if f"/{kind}" in target]
+
+
+def _formats(styles: str) -> list[str]:
+    """The number format of each style."""
+    tree = ElementTree.fromstring(styles)
+    own = {int(each.get("numFmtId", 0)): each.get("formatCode", "") for each in tree.findall(f"{_MAIN}numFmts/*")}
+    known = BUILTIN_FORMATS | own
+    return [known[int(each.get("numFmtId", 0))] for each in tree.findall(f"{_MAIN}cellXfs/*")]
 
 
 def _marked(styles: str) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -678,3 +679,31 @@ def test_the_estimate_is_near_the_truth(tmp_path: Path, name: str) -> None:
     assert 0.5 < found.estimate.size / written.size < 2
     sheets = len(openpyxl.load_workbook(written.path, read_only=True).sheetnames)
     assert sheets <= found.estimate.sheets <= sheets + 1  # a gradient that is 0 everywhere takes no cell
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (nn.GRU, ("reset gate", "update gate", "new gate", "hidden state")),
+        (nn.RNN, ("hidden state",)),
+    ],
+)
+def test_the_gates_of_a_recurrent_network_have_names_with_their_time(
+    cell: type[nn.Module], said: tuple[str, ...]
+) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = cell(1, 2, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.cell(x)[0][:, -1]
+
+    model = Last().double()
+    x, y = torch.linspace(-1, 1, 4, dtype=torch.float64).reshape(2, 2, 1), torch.ones(2, 2, dtype=torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    names = {*sgdsheet.compile(model, x, y, nn.functional.mse_loss, optimizer, steps=1).book().blocks}
+    # The last hidden state is the output itself.
+    wanted = {f"0/cell/{each} (time {time})" for each in said for time in (1, 2)} - {"0/cell/hidden state (time 2)"}
+    assert wanted | {f"0/cell/gradient of bias_hh_l0 from time {time}" for time in (1, 2)} <= names
+    assert not [name for name in names if re.search(r"\b(sum|product|sigmoid|matrix)\b", name)]

@@ -14,7 +14,7 @@ try:
     import torchvision  # noqa: F401
 except (ImportError, RuntimeError):
     collect_ignore = ["test_classifier.py", "test_cli.py", "test_distributed.py", "models", "test_benchmarks.py"]
-    collect_ignore += ["test_notebook.py"]
+    collect_ignore += ["test_notebook.py", "training/test_recording.py"]
     collect_ignore += ["cleaning/test_judging.py", "cleaning/test_page.py", "serving", "show/test_plots.py"]
 
 

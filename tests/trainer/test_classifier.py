@@ -242,8 +242,6 @@ def test_what_is_recorded_of_each_step_and_epoch(data: ImageFolder, tmp_path: Pa
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     classifier(data, out=tmp_path / "run").fit_one_cycle(5, lr=1e-3)  # another run, to be forgotten
-    for old in (tmp_path / "run/tensorboard").iterdir():  # event files are in order by the second in their names
-        old.rename(old.with_name(re.sub(r"\d{10}", "1000000000", old.name)))
     clf = interrupted_and_resumed(data, tmp_path / "run", overwrite=True)
     each = data.steps(16)
     assert clf.steps.shape == (4 * each, 3)

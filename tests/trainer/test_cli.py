@@ -82,6 +82,7 @@ def test_what_cannot_be_trained_on(few: Path, tmp_path: Path, fit: Any) -> None:
     refused(fit(few, "--mixup", "-1"), "mixup: expected at least 0")
     refused(fit(few, "--resume"), "expected out as well")
     refused(fit(few, "--more", "2"), "--more: expected --out as well")
+    refused(fit(few, "--record", "0"), "--record: expected 1 to 1000, got 0")
     refused(fit(few, "--test"), "has no folder test")
     refused(fit(few, "--lr", "fast"), "lr: expected a rate above 0", "'fast'")
     refused(fit(few, "--scale", "2:1"), "scale: expected two numbers above 0")

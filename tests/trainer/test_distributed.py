@@ -81,6 +81,12 @@ def test_rows_are_gathered_though_some_have_none(measured: dict[str, Any]) -> No
     assert all(found.values())
 
 
+def test_the_recorder_sees_the_mean_gradient_in_one_of_them(measured: dict[str, Any]) -> None:
+    found = measured["recorded"]
+    assert found["counts"] == [3, 0]
+    assert found["grad"] == pytest.approx(found["expected"], rel=1e-14)
+
+
 def test_parts_are_all_of_it_and_nearly_equal() -> None:
     for size in range(1, 9):
         for count in (*range(2 * size + 2), 1000):

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from sgdsheet.errors import Error
+from sgdsheet.recording.recorder import Recorder
 from trainer import distributed
 
 # Those of timm whose norms have an activation of their own, some with fewer blocks; the first for efficientnet_b0.
@@ -276,6 +277,27 @@ def layers() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
     }
 
 
+def recorded() -> dict[str, Any]:
+    """What a Recorder says of the steps of two processes: the gradient is the mean of both, and one of them records."""
+    world = distributed.join("cpu")
+    model = nn.Linear(3, 2).double()
+    together = nn.parallel.DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = Recorder(optimizer, ["weight[1,2]"], model=together)
+    expected = []
+    for step in range(3):
+        x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2 * step + world.rank))
+        (own,) = torch.autograd.grad(model(x).square().sum(), model.weight)
+        expected.append(world.mean(own)[1, 2].item())
+        optimizer.zero_grad()
+        together(x).square().sum().backward()
+        optimizer.step()
+    rows = recorder.frame()
+    recorder.close()
+    counts = world.gathered(torch.tensor([[len(rows)]]), 2)
+    return {"counts": counts.flatten().tolist(), "grad": rows["grad"].tolist(), "expected": expected}
+
+
 def too_many() -> None:
     """What both meet: two processes, one GPU."""
     torch.cuda.device_count = lambda: 1
@@ -294,7 +316,7 @@ def dies() -> None:
 def measured() -> None:
     torch.manual_seed(0)
     world = distributed.join("cpu")
-    found = {each.__name__: each() for each in (norms, on_gpus, halves, frozen, gathered)}
+    found = {each.__name__: each() for each in (norms, on_gpus, halves, frozen, gathered, recorded)}
     if world.first:
         print(json.dumps(found))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +33,27 @@ class Run:
     """A trained `model` in evaluation, and the `setup` with its pictures.
 
     `begun` makes the model as it was before the training, with the weights that it began from, or gives None where
-    these were random numbers. `pictures` tells these pictures, their labels and their parts from others.
+    these were random numbers. `pictures` tells these pictures, their labels and their parts from others. `said` is what
+    its run.json says.
     """
 
     model: nn.Module
     setup: loop.Setup
     begun: Callable[[], nn.Module | None]
     pictures: str
+    said: dict[str, Any] = field(default_factory=dict)
 
 
-def opened(folder: Path, data: Path | None = None, show: bool = True) -> Run:
+def opened(folder: Path, data: Path | None = None, show: bool = True, arch: Any = None) -> Run:
     """The run in `folder`, its pictures in the folder `data` where they have been moved.
+
+    `arch` makes its model where that is one of the user's own.
 
     Raises `Error` for a folder that holds no run, one whose pictures or model cannot be found again, and where the
     pictures are no longer those that it was trained on.
     """
     said = _read(folder)
-    if said["model"] is None:
+    if said["model"] is None and arch is None:
         raise Error(
             f"{folder}: its model {said['arch']!r} is one of yours, which no library has by name; call clean() of the "
             "classifier that was trained"
@@ -57,7 +61,7 @@ def opened(folder: Path, data: Path | None = None, show: bool = True) -> Run:
     given = _given(folder, said, data)
     pictures = ImageFolder(**given, show=show)
     _require_same(folder, said, pictures)
-    arch, classes, size = said["model"], len(pictures.classes), pictures.size
+    arch, classes, size = said["model"] or arch, len(pictures.classes), pictures.size
     model = models.create(arch, classes, size, None).model
     models.load(model, _weights(folder), str(folder / "model.safetensors"))
     world = distributed.join(None)
@@ -75,7 +79,7 @@ def opened(folder: Path, data: Path | None = None, show: bool = True) -> Run:
     def begun() -> nn.Module | None:
         return models.create(arch, classes, size, said["begun"]).model if said["begun"] else None
 
-    return Run(model, setup, begun, said["pictures"])
+    return Run(model, setup, begun, said["pictures"], said)
 
 
 def root_of(folder: Path, data: Path | None = None) -> Path:
@@ -94,7 +98,7 @@ def _read(folder: Path) -> dict[str, Any]:
             raise ValueError(f"it has no {missing[0]!r}")
         for name in ("batch_size", "seed"):
             int(said["recipe"][name])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise Error(
             f"{folder}: expected the folder of a run, as `trainer fit --out` writes it: no run.json in it"
         ) from None

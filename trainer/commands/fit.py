@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sgdsheet.errors import Error, one_line
+from sgdsheet.errors import Error, one_line, require
 from trainer.recipe import Augment, Recipe
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
 def _model(command: Callable[..., None]) -> Callable[..., None]:
     """The model, and every field of the recipe."""
     options = [
-        click.option("--arch", default="efficientnet_lite0", show_default=True, help="A model of torchvision or timm."),
+        click.option(
+            "--arch", default="efficientnet_lite0", show_default=True, help="Of torchvision or timm, or FILE.py:NAME."
+        ),
         click.option("--weights", default="DEFAULT", show_default=True, help="By name, a file, or none."),
         click.option("--device", help="cpu, cuda, cuda:1 or mps; a GPU by default where there is one."),
     ]
@@ -110,6 +112,12 @@ def _together(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--more", type=int, help="Train the ended run in --out on, for so many epochs.")
 @click.option("--overwrite", is_flag=True, help="Begin anew, though there is a run in --out.")
+@click.option(
+    "--record",
+    multiple=True,
+    metavar="COUNT|NAME[I,J]",
+    help="Follow so many weights, or the named ones, through all steps; for sgdsheet replay.",
+)
 @click.option("--tta", is_flag=True, help="Look at each picture several times in the end (test-time augmentation).")
 @click.option("--test", is_flag=True, help="In the end, score the pictures in the folder test too.")
 @_together
@@ -120,6 +128,7 @@ def fit(
     out: Path | None,
     resume: bool,
     more: int | None,
+    record: tuple[str, ...],
     tta: bool,
     test: bool,
     **options: Any,
@@ -127,6 +136,12 @@ def fit(
     """Trains a model on PICTURES, and says how it went."""
     if more is not None and out is None:
         raise Error("--more: expected --out as well, the folder of the run to train on")
+    options["record"] = record or None
+    if len(record) == 1 and record[0].lstrip("-").isdecimal():
+        from sgdsheet.recording.watched import MOST
+
+        options["record"] = int(record[0])
+        require(options["record"], "--record", 1, MOST, whole=True)  # before pictures are read
     classifier = _classifier(out=out, resume=resume or more is not None, without=[out] if out else [], **options)
     if test and not len(classifier.data.test):
         raise Error(f"--test: {options['pictures']} has no folder test")
@@ -190,7 +205,9 @@ def _classifier(pictures: Path, *, seed: int, label_column: tuple[str, ...] = ()
     if distributed.first():
         say(data)
         say(data.counts().to_string(index=False))
-    return Classifier(data, seed=seed, **options)
+    from trainer.models.own import from_file
+
+    return Classifier(data, from_file(options.pop("arch")), seed=seed, **options)
 
 
 def _train(classifier: Classifier, epochs: int | None, frozen_epochs: int | None, lr: str | None) -> None:

@@ -51,6 +51,27 @@ def export(run: Path, file: Path, threshold: float | None, onnx: Path | None) ->
         say(f"{onnx}: {onnx.stat().st_size / 1e6:,.1f} MB; in onnxruntime a probability differs by {off:.1g} at most")
 
 
+@click.command("export-workbook")
+@click.argument("run", type=PATH)
+@click.option("--out", "-o", type=PATH, help="The workbook; RUN.xlsx by default.")
+@click.option("--arch", metavar="FILE.py:NAME", help="What makes the model, where it is code of your own.")
+@click.option("--data", type=PATH, help="Where the pictures are now, if they were moved.")
+@click.option("--fold", is_flag=True, help="Fold each batch norm into the convolution before it.")
+@click.option("--pictures", type=int, default=20, show_default=True, help="Held-out ones to choose from, in the file.")
+def export_workbook(
+    run: Path, out: Path | None, arch: str | None, data: Path | None, fold: bool, pictures: int
+) -> None:
+    """Writes the classifier in the folder RUN as a spreadsheet, in which each number is a live formula."""
+    from trainer.models.own import from_file
+    from trainer.serving import workbook
+    from trainer.show.progress import say
+
+    path = out or Path(f"{run.resolve().name}.xlsx")
+    made = from_file(arch) if arch else None
+    written = workbook.from_run(run, path, arch=made, data=data, fold=fold, pictures=pictures, say=say)
+    say(f"{path}: {written.cells:,} cells, {written.formulas:,} formulas, {written.size / 1e6:.2f} MB")
+
+
 @click.command()
 @click.argument("model", type=PATH)
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")

@@ -5,13 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from sgdsheet.errors import Error
+from sgdsheet.errors import Error, nearest
 from trainer.models.fitting import Leave
 from trainer.models.network import UNSEEN
+
+
+def from_file(arch: str) -> Any:
+    """The class or function that `arch` names, as my_model.py:Net; any other name as it is. Raises `Error`."""
+    file, _, name = arch.rpartition(":")
+    if not file.endswith(".py"):
+        return arch
+    from sgdsheet.user_code import module
+
+    own = vars(module(Path(file)))
+    if not callable(own.get(name)):
+        mine = [key for key, value in own.items() if getattr(value, "__module__", None) == own["__name__"]]
+        raise Error(f"{file}: there is no class or function {name!r} in it{nearest(name, mine)}")
+    return own[name]
 
 
 @dataclass(frozen=True)

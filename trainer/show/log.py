@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,10 @@ def tensorboard(folder: Path | None, begun: int) -> Iterator[Logged]:
             writer.flush()
 
     with _writing(folder):
+        # TensorBoard reads the files in the order of the seconds in their names: two of one second could be read the
+        # wrong way round, and the later one's steps would then count as forgotten.
+        while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+            time.sleep(0.05)
         writer = SummaryWriter(str(folder), purge_step=begun + 1)
     try:
         yield log

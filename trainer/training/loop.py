@@ -104,12 +104,14 @@ def train(
     rates: list[tuple[float, float]],
     stepped: Callable[[int, float | None], None] = lambda step, loss: None,
     updated: Callable[[], None] = lambda: None,
+    recorded: Callable[[torch.Tensor], None] = lambda loss: None,
 ) -> np.ndarray:
     """One epoch; returns each step's loss. The modes of the model's layers are the caller's.
 
     `rates` has for each step the share of each group's `peak` learning rate, and the momentum. `stepped(step, loss)` is
-    called after each step, with the loss where it was looked at, `updated()` after each change of the weights. Raises
-    `Error` at a loss that is not finite.
+    called after each step, with the loss where it was looked at, `updated()` after each change of the weights, and
+    `recorded(loss)` before the gradients of that go, with the mean loss of this process's batches. Raises `Error` at a
+    loss that is not finite.
     """
     losses = torch.empty(0)
     every, scaler = setup.recipe.accumulate, setup.precision.scaler
@@ -120,16 +122,17 @@ def train(
         with nullcontext() if last else _apart(model):
             loss = loss_of(model, setup, step)
             scaler.scale(loss / group).backward()
+        losses = losses if number else loss.new_zeros(len(rates))
+        losses[number] = loss.detach()
         if last:
             if setup.recipe.clip:
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), setup.recipe.clip)
             scaler.step(optimizer)
             scaler.update()
+            recorded(losses[number + 1 - group : number + 1].mean())
             optimizer.zero_grad()
             updated()
-        losses = losses if number else loss.new_zeros(len(rates))
-        losses[number] = loss.detach()
         look = number % CHECKED == 0 or number + 1 == len(rates)
         stepped(number, _finite(loss, number) if look else None)
     return setup.world.mean(losses).double().cpu().numpy()

@@ -22,6 +22,7 @@ from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.torch_frontend.program.graph import UNREADABLE, Draw, Graph, Node
 
 NUMBERS, CLASSES = "numbers", "classes"  # what a model answers
+MADE, BATCHES = "steps_made", "batches"  # the blocks that a step has which `sgdsheet train` repeats
 EXAMPLES = 60  # whose answers are shown, at most
 
 # The nodes of each graph that have cells of their own, beside those that are fed and the graph's outputs.
@@ -63,8 +64,9 @@ class Program:
     """`which[k]` is the graph of step k. `groups` are the optimiser's, none without one.
 
     With `shared` every step has the same batch. `begun` counts the steps that the optimiser had made before, and
-    `resumed` tells whether its state came from there. `modules` holds each module's class by its path. With `together`
-    a step is one sheet, which has copies of what it begins with.
+    `resumed` tells whether its state is typed into cells. `modules` holds each module's class by its path. With
+    `together` a step is one sheet, which has copies of what it begins with. `examples` counts the rows of the sheet
+    `batches`, with which `sgdsheet train` repeats the step: how many steps were made before is then a cell too.
     """
 
     graphs: tuple[Graph, ...]
@@ -76,6 +78,7 @@ class Program:
     resumed: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
     together: bool = False
+    examples: int = 0
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +107,18 @@ class Program:
                     if len(self.groups) > 1:
                         meaning = f"{meaning} of group {number}"
                     found.append(Input(self.cell(number, name), value, meaning, **limits))
+        if self.examples:
+            found.append(Input(MADE, self.begun, "steps made before this one; sgdsheet train counts", 0, whole=True))
         return tuple(found)
+
+    def batch(self, k: int) -> list[Node]:
+        """What a batch fills at step k: the model's inputs, then the targets."""
+        return [node for node in self.graphs[self.which[k]].nodes if node.op in ("input", "target")]
+
+    def rows_of_batch(self, k: int) -> int:
+        """How many examples a batch has, each of which is a row of the sheet `batches`: 1 if that cannot be told."""
+        firsts = {(node.shape or (1,))[0] for node in self.batch(k)}
+        return firsts.pop() if len(firsts) == 1 and all(node.shape for node in self.batch(k)) else 1
 
     def shape(self, block: str) -> tuple[int, ...]:
         """The shape of an input, a target or an output of the first step."""
@@ -145,6 +159,13 @@ class Program:
                 found[param] = group.begins(self.optimizer or "", values)
         return found
 
+    def first_cells(self) -> list[dict[str, float]]:
+        """Each group's hyperparameters that have cells, as they are at the first step."""
+        return [
+            {name: value[0] if isinstance(value, list) else value for name, value in group.cells.items()}
+            for group in self.groups
+        ]
+
     def dims(self) -> dict[str, int]:
         """The blocks of numbers that the reader may change, with their numbers of dimensions."""
         found = {}
@@ -154,15 +175,13 @@ class Program:
                     found[self.fed(k, node.name)] = len(node.shape or ())
         for number, group in enumerate(self.groups):
             found |= {self.cell(number, name): 1 for name, value in group.cells.items() if isinstance(value, list)}
+        if self.examples:
+            found[BATCHES] = 2
         if self.resumed:
             graph = self.graphs[self.which[0]]
             shapes = {node.name.partition("/")[2]: node.shape or () for node in graph.nodes if node.op == "param"}
             scalars = OPTIMIZERS[self.optimizer or ""].scalars
-            first = [
-                {name: value[0] if isinstance(value, list) else value for name, value in group.cells.items()}
-                for group in self.groups
-            ]
-            for name, states in self.states(first).items():
+            for name, states in self.states(self.first_cells()).items():
                 found |= {f"0/state/{name}/{each}": 0 if each in scalars else len(shapes[name]) for each in states}
         return found
 
@@ -188,6 +207,7 @@ class Program:
             "resumed": self.resumed,
             "modules": dict(self.modules),
             "together": self.together,
+            "examples": self.examples,
         }
         rows = [["program", json.dumps(head)]]
         for number, (graph, names) in enumerate(zip(self.graphs, placed, strict=True)):
@@ -221,6 +241,7 @@ class Program:
                 bool(head["resumed"]),
                 {str(path): str(name) for path, name in dict(head["modules"]).items()},
                 bool(head.get("together")),
+                int(head.get("examples", 0)),
             )
             placed = [tuple(json.loads(lines[start][2])) for start in starts]
             problem = _problem(program, placed)
@@ -329,9 +350,12 @@ class Program:
                 if leaves[name] in optimizer.state:  # Adagrad's, which do not begin with what the group says
                     optimizer.state[leaves[name]][state].fill_(start)
         if self.resumed:
+            begun = values[MADE] if self.examples else self.begun
             for name, states in self._starts(values).items():
                 held = {each: torch.tensor(values[f"0/state/{name}/{each}"], dtype=torch.float64) for each in states}
-                optimizer.state[leaves[name]] = held | {"step": torch.tensor(float(self.begun), dtype=torch.float64)}
+                if not begun and self.optimizer == "SGD" and not any(each.any() for each in held.values()):
+                    held = {}  # the buffer begins with the first gradient
+                optimizer.state[leaves[name]] = held | {"step": torch.tensor(float(begun), dtype=torch.float64)}
         return optimizer
 
     def _starts(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -368,6 +392,11 @@ class Program:
         return found
 
 
+def examples(tensors: Iterable[Any], rows: int) -> np.ndarray:
+    """A batch as rows of numbers, one for each of so many examples: its inputs' and then its targets'."""
+    return np.concatenate([np.reshape(np.asarray(each), (rows, -1)) for each in tensors], axis=1).astype(float)
+
+
 def _within(value: float, limit: str, bound: float) -> bool:
     return {"minimum": value >= bound, "above": value > bound, "maximum": value <= bound, "below": value < bound}[limit]
 
@@ -386,6 +415,8 @@ def _problem(program: Program, placed: Placed) -> str | None:
         return "names a step's graph that is not there"
     if program.optimizer is not None and program.optimizer not in OPTIMIZERS:
         return f"names the optimiser {program.optimizer!r:.40}, which sgdsheet does not know"
+    if program.examples and not (program.resumed and len(program.which) == 1 and program.shared):
+        return "has a step to repeat, but no state or batch for it"
     if (program.optimizer is None) != (not program.groups):
         return "has an optimiser without parameters, or parameters without an optimiser"
     shapes = [{n.name: n.shape for n in graph.nodes if n.op in ("param", "buffer")} for graph in program.graphs]

@@ -10,8 +10,8 @@ import numpy as np
 
 from sgdsheet.book import PROGRAM, Saved
 from sgdsheet.errors import Error
-from sgdsheet.reference import Blocks, Reference, Values
-from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.reference import Blocks, Loop, Reference, Values
+from sgdsheet.torch_frontend.program.program import BATCHES, MADE, Program
 from sgdsheet.torch_frontend.program.text import joined
 
 TOLERANCE, LEAST, NUDGE = 1e-10, 1e-3, 1e-13
@@ -30,8 +30,31 @@ def reference(saved: Saved) -> Reference:
         count = len(saved.blocks)
         raise Error(f"{where}: has {len(program.which):,} steps, but the workbook has no more than {count:,} blocks")
     run = partial(program.run, placed=placed)
-    says: dict[str, Any] = {"tolerance": TOLERANCE, "least": LEAST, "whole": _whole(program)}
-    return Reference(saved.lesson, program.inputs(), program.dims(), run, **says)
+    says: dict[str, Any] = {"tolerance": TOLERANCE, "least": LEAST, "whole": _whole(program) | _not_begun(saved)}
+    return Reference(saved.lesson, program.inputs(), program.dims(), run, loop=loop(program), **says)
+
+
+def loop(program: Program) -> Loop | None:
+    """Returns how the training goes on; None if there is none, or its optimiser has states that begin anew."""
+    if not program.optimizer or "loss" not in program.graphs[program.which[0]].outputs:
+        return None
+    last = len(program.which)
+    back = {f"0/{name}": f"{last}/{name}" for name in program.changing()}
+    states = [name for name in program.dims() if name.startswith("0/state/")]
+    if not program.resumed and any(program.states(program.first_cells()).values()):
+        return None
+    back |= {name: f"{last}/{name.removeprefix('0/')}" for name in states}
+    batches = range(1 if program.shared else last)
+    fed = tuple(tuple(program.fed(k, node.name) for node in program.batch(k)) for k in batches)
+    made, more = (MADE, BATCHES) if program.examples else (None, None)
+    return Loop(back, made, fed if fed[0] else (), program.rows_of_batch(0), more)
+
+
+def _not_begun(saved: Saved) -> set[str]:
+    """The states that are 0 everywhere, which they stay for other inputs: a mean of squares is never below 0."""
+    return {
+        name for name, held in saved.contents.items() if name.startswith("0/state/") and not any(held.ravel().tolist())
+    }
 
 
 def _whole(program: Program) -> set[str]:

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sgdsheet.book import PROGRAM, Book
+import numpy as np
+
+from sgdsheet.book import NUMBER, PRECISE, PROGRAM, Book, style, typed
+from sgdsheet.errors import Error
+from sgdsheet.expr import MAX_COLUMNS
 from sgdsheet.reference import COMPILED
-from sgdsheet.torch_frontend.program.program import Placed, Program
+from sgdsheet.torch_frontend.program.program import BATCHES, Placed, Program
 from sgdsheet.torch_frontend.program.text import pieces, require_fits
 from sgdsheet.torch_frontend.sheets.pages import Pages, shown
 from sgdsheet.torch_frontend.sheets.screen import Layout, Screens, layout
@@ -26,20 +30,22 @@ def build(program: Program, values: Mapping[str, Any], title: str, classes: Sequ
         require_fits(name, "a name within the model")
     book = Book(COMPILED, title, _summary(program), _things_to_try(program), program.inputs())
     front = book.sheet(_front(program), title, _note(program))
+    if program.examples:
+        _batches(book, program, values[BATCHES])
     pages = Screens(book, program, _layouts(program, values), classes) if program.together else Pages(book, program)
     steps = Steps(program, values, pages, front)
     placed: dict[int, tuple[str, ...]] = {}
     for k, number in enumerate(program.which):
         names = steps.step(k)
         placed.setdefault(number, names)
-    pages.link(steps.reads)
+    pages.link()
     pages.arrange()
     pages.overview(front)
     for block in book.blocks:
         if not _is_looked_for(program, block):
             book.hide_name(block)
     found = tuple(placed.get(number, ()) for number in range(len(program.graphs)))
-    _write(book, program, found)
+    write_program(book, program, found)
     return book, found
 
 
@@ -57,17 +63,47 @@ def _layouts(program: Program, values: Mapping[str, Any]) -> list[Layout]:
             seen = len(pages.labels)
             steps.step(step)
         labels = [replace(label, words=draft.blocks[label.block].words) for label in [*pages.labels.values()][seen:]]
-        found.append(layout(k, [label for label in labels if label.station]))
+        reads = {
+            label.block: [pages.labels[name].title for name in steps.reads.get(label.block, ())] for label in labels
+        }
+        found.append(layout(k, [label for label in labels if label.station], reads))
     return found
 
 
-def _write(book: Book, program: Program, placed: Placed) -> None:
-    """The program as text, on a sheet of its own, for `sgdsheet verify`."""
+def write_program(book: Book, program: Program, placed: Placed) -> None:
+    """Adds the program as text, on a sheet of its own, for `sgdsheet verify`."""
     title = "The program that this workbook is checked against"
     sheet = book.sheet(PROGRAM, title, "sgdsheet verify reads this: leave it as it is.", details=True)
     for row, texts in enumerate(program.rows(placed), start=sheet.next_row):
         for column, text in enumerate((part for each in texts for part in pieces(each)), start=1):
             sheet.write(row, column, text)
+
+
+def _batches(book: Book, program: Program, rows: np.ndarray) -> None:
+    """The sheet of all batches, an example a row, with which `sgdsheet train` fills the data's cells in turn."""
+    nodes, held = program.batch(0), program.rows_of_batch(0)
+    what = "an example" if held > 1 else "a batch"
+    sheet = book.sheet(
+        BATCHES,
+        "The batches, one after the other",
+        f"Each row is {what}; sgdsheet train puts {held} at a time into the cells of the data, and after the last "
+        "row the first again.",
+    )
+    head, column = sheet.next_row, 2
+    for node in nodes:
+        title, size = program.fed(0, node.name), node.numel() // held
+        for number in range(size):
+            sheet.write(head, column + number, f"{title} {number + 1}" if size > 1 else title, style.TABLE_HEAD)
+        column += size
+    if column > MAX_COLUMNS:
+        raise Error(f"an example of the batches has {column:,} numbers, and a sheet has {MAX_COLUMNS:,} columns")
+    sheet.write(head, 1, "row", style.TABLE_HEAD)
+    for number in range(1, len(rows) + 1):
+        sheet.write(head + number, 1, number, style.FAINT)
+    digits = PRECISE if np.array_equal(rows, np.round(rows, 4)) else NUMBER
+    words = "what sgdsheet train takes, in turn"
+    sheet.place(BATCHES, typed(rows), "data", head + 1, 2, words=words, number_format=digits)
+    sheet.freeze(head + 1, 2)
 
 
 def _summary(program: Program) -> list[str]:

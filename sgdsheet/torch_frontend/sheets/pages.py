@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,26 +69,28 @@ class Pages:
     def sheet(self, k: int, path: str) -> Sheet:
         """Returns the sheet of a step and a module, made when it is first asked for."""
         if (k, path) not in self._sheets:
-            where = self._module(path)
-            name = f"{k} " + re.sub(r"[\[\]:*?/\\'\x00-\x1f]", "_", where)
+            name, title, note = self._heads(k, path)
+            name = re.sub(r"[\[\]:*?/\\'\x00-\x1f]", "_", name)
             if len(name) > 31:  # the end of a path says more than its beginning
-                name = f"{k} …{name[len(str(k)) - 29 :]}"
+                keep = len(str(k)) + 1
+                name = f"{name[:keep]}…{name[keep - 30 :]}"
             short, count = name, 1
             while short.lower() in self._taken:
                 count += 1
                 short = f"{name[: 30 - len(str(count))]}~{count}"
             later = k not in (*shown(self._last), self._last)
-            what = f"step {k + 1}" if k < self._last else "after the last step"
-            self._sheets[k, path] = sheet = self.book.sheet(
-                short,
-                f"{where}, {what}" if path != LOSS else f"The {path}, {what}",
-                "The same in other steps:",
-                details=later,
-            )
+            self._sheets[k, path] = sheet = self.book.sheet(short, title, note, details=later)
             self._taken.add(short.lower())
             sheet.width(1, WIDTH, until=ROOM)
             sheet.default_width(WIDTH)
         return self._sheets[k, path]
+
+    def _heads(self, k: int, path: str) -> tuple[str, str, str]:
+        """The name of the sheet of a step and a module, its title, and the note below it."""
+        where = self._module(path)
+        what = f"step {k + 1}" if k < self._last else "after the last step"
+        title = f"{where}, {what}" if path != LOSS else f"The {path}, {what}"
+        return f"{k} {where}", title, "The same in other steps:"
 
     def data(self, k: int, about: str) -> Sheet:
         """Returns a new sheet for the batch of step k, or for the one that all steps share."""
@@ -144,8 +146,8 @@ class Pages:
             sheet.width(space.left, WIDTH, until=space.left + space.room)
         sheet.heading(space.row, space.left, label.title, label.shape, words, space.room)
 
-    def link(self, reads: Mapping[str, Sequence[str]]) -> None:
-        """Links each sheet to the same module in the steps beside it; `reads` says which blocks each block takes."""
+    def link(self) -> None:
+        """Links each sheet to the same module in the steps beside it."""
         for (k, path), sheet in self._sheets.items():
             links = [(f"← step {k}", k - 1), (f"step {k + 2} →", k + 1)]
             there = [(text, self._sheets[other, path]) for text, other in links if (other, path) in self._sheets]

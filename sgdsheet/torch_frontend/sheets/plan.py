@@ -21,6 +21,7 @@ from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, Graph, Node, Us
 INLINE = 6  # a formula stands inside the one that uses it if it refers to no more cells than this
 DEEPEST = 24  # levels of a formula that stands inside another; Excel nests functions in 64 levels at most
 PIECES = 4  # ranges that a row may be in, to be multiplied with another; else it gets cells of its own
+UNCOUNTED = -100  # the class of examples that torch's cross-entropy leaves out
 SUMS = ("sum.default", "sum.dim_IntList", "mean.default", "mean.dim")
 PRODUCTS = ("mm.default", "bmm.default", "addmm.default")
 
@@ -63,19 +64,30 @@ class Plan:
         if self.key(node) is not None or self._scattered(node, array):
             return True
         formulas = [each for each in elements if isinstance(each, Expr) and not isinstance(each, (Ref, Number))]
-        always = not self._most(node)
-        return any(always or self.has_cells(node, *_weight(each)) for each in formulas)
+        most = self._most(node)
+        if not most:
+            return bool(formulas)
+        return any(depth > 0 and (depth > DEEPEST or refers > most) for refers, depth in map(_weight, formulas))
 
     def _most(self, node: Node) -> float:
         """Returns to how many cells the node's formula may refer where it stands inside another."""
         if node.dtype == "bool" or node.name in self._inside or node.op in ops.REARRANGED:
             return math.inf
+        if self._leaves_out(node):
+            return 2 * INLINE
         user = self._only_user(node)
         if user is None or user.numel() != node.numel():
             return 0
         if node.op in PRODUCTS:  # of one module: what another one adds to it, as a skip connection does, is a sum
             return INLINE if node.op != "bmm.default" and user.op == "add.Tensor" and user.path == node.path else 0
         return INLINE if node.op in ops.ELEMENTWISE and user.op in ops.ELEMENTWISE else 0
+
+    def _leaves_out(self, node: Node) -> bool:
+        """Whether a node only sees to it that a cross-entropy leaves out examples whose class is -100."""
+        if node.op not in ("where.self", "sum.default") or (node.dtype == "float" and not node.backward):
+            return False
+        condition = self.nodes[node.uses()[0]]
+        return condition.op == "ne.Scalar" and condition.args[1] == UNCOUNTED and condition.dtype == "bool"
 
     def _only_user(self, node: Node) -> Node | None:
         """The one operation that takes a node's elements, whichever shape it gives them before; None for several."""
@@ -124,7 +136,7 @@ def _weight(formula: Expr) -> tuple[int, int]:
             refers += 1
         elif not isinstance(part, (Number, Text)):
             depth = max(depth, level)
-            waiting += [(each, level + 1) for each in part.parts("") if isinstance(each, Expr)]
+            waiting += [(each, level + 1) for each in part.operands()]
     return refers, depth
 
 

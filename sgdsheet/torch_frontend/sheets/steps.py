@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from sgdsheet.book import NUMBER, PRECISE, SQUARE, WHOLE, Sheet, typed
+from sgdsheet.book import DOTTED, NUMBER, PRECISE, SQUARE, WHOLE, Sheet, typed
 from sgdsheet.errors import Error
 from sgdsheet.optim import OPTIMIZERS
 from sgdsheet.tensor import Array
 from sgdsheet.torch_frontend import ops
 from sgdsheet.torch_frontend.program.graph import CONSTANT, FED, ITEM, LOSS, RANDOM, Graph, Node, Use, place
-from sgdsheet.torch_frontend.program.program import Program
+from sgdsheet.torch_frontend.program.program import MADE, Program
 from sgdsheet.torch_frontend.sheets.notation import notation
 from sgdsheet.torch_frontend.sheets.pages import Label, Pages
 from sgdsheet.torch_frontend.sheets.plan import Plan
-from sgdsheet.torch_frontend.sheets.stations import Stations
+from sgdsheet.torch_frontend.sheets.stations import NEW, STATES, Stations
 
+NUMBERED = re.compile(r"(?<!time) \d+$")  # a name that several have
 SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum")  # states that are sums of squares
 
 
@@ -78,7 +79,8 @@ class Steps:
                 label = Label(block, array.shape, title, role, words, _torch(node, plan.nodes), _format(node))
                 pages.place(pages.sheet(k, node.path), self._standing(label, node, key), _numeric(node, array))
             arrays[node.name] = pages.cells[block]
-            shown[node.name] = f"{key[5:]}.grad" if key and key.startswith("grad/") else key or node.name
+            name = node.name if self._title(k, node) == node.title else NUMBERED.sub("", node.name)
+            shown[node.name] = f"{key[5:]}.grad" if key and key.startswith("grad/") else key or name
         for key, name in graph.outputs.items():  # one that another output is too, or that no formula computes
             block, node = f"{k}/{key}", plan.nodes[name]
             if key.startswith("buffer/") or pages.is_filled(block):
@@ -109,8 +111,8 @@ class Steps:
 
     def _title(self, k: int, node: Node) -> str:
         """A node's title, without the number that tells it from others of which none has cells."""
-        plain = re.sub(r" \d+$", "", node.name)
-        return node.title if f"{k}/{plain}" in self._pages.cells else re.sub(r" \d+$", "", node.title)
+        plain = NUMBERED.sub("", node.name)
+        return node.title if f"{k}/{plain}" in self._pages.cells else NUMBERED.sub("", node.title)
 
     def _standing(self, label: Label, node: Node, key: str | None) -> Label:
         """The label with its station on the sheet of a whole step."""
@@ -126,7 +128,8 @@ class Steps:
             shown[node.name] = "0"
             return
         blocks = [name for name in behind[node.name] if name in self._pages.cells]
-        for name in blocks if len(blocks) > 1 else ():
+        chosen = node.op.partition(".")[0] in ("select", "slice")  # elements that were put among zeros before
+        for name in blocks if len(blocks) > 1 or chosen else ():
             held = self._pages.cells[name]
             if held.size == len(elements) and {*elements} == {*held.reshape(-1).tolist()}:
                 shown[node.name] = self._pages.labels[name].title
@@ -139,6 +142,7 @@ class Steps:
         program = self._program
         names = [spec.name for spec in program.inputs()]
         torch = {name: f"torch.optim.{program.optimizer}(..., {name.partition('/')[0]})" for name in names}
+        torch |= {MADE: "optimizer.state[...]['step']"} if program.examples else {}
         references: dict[str, Any] = dict(
             zip(names, front.inputs(front.next_row, 1, names, torch, across=self._together), strict=True)
         )
@@ -149,6 +153,7 @@ class Steps:
                     block = program.cell(number, name)
                     label = Label(block, (len(value),), block, "data", words, number_format=PRECISE)
                     references[block] = self._pages.place(front, label, typed(np.array(value)))
+        self._made = references.get(MADE, program.begun) if program.examples else program.begun
         return [
             {name: references[program.cell(number, name)] for name in group.cells}
             for number, group in enumerate(program.groups)
@@ -230,17 +235,27 @@ class Steps:
             block = f"{k}/start/{name}" if k else f"0/{node.name}"
             short = name.rpartition(".")[2]
             words = f"after step {k}" if k else "before the first step"
-            labels.append(Label(block, shape, name, role, words, torch, _format(node), **of))
+            labels.append(Label(block, shape, name, role, words, torch, _digits(node), **of))
             self._stations.stands(block, of["station"])
             if learned and f"grad/{name}" in graph.outputs:
-                grad = Label(f"{k}/grad/{name}", shape, f"{short}.grad", "gradient", "", f"{torch}.grad", line=1, **of)
+                grad = Label(
+                    f"{k}/grad/{name}",
+                    shape,
+                    f"{short}.grad",
+                    "gradient",
+                    "",
+                    f"{torch}.grad",
+                    _dotted(shape),
+                    line=1,
+                    **of,
+                )
                 labels.append(grad)
                 self._stations.stands(grad.block, of["station"])
             states = self._states.get(name, {}) if learned else {}
-            for line, state in enumerate(states, start=2):
+            for line, state in enumerate(states, start=STATES):
                 scalar = self._optimizer is not None and state in self._optimizer.scalars
                 says = {"torch": f"optimizer.state[{name}][{state!r}]"}
-                says["number_format"] = SQUARE if state in SQUARES else NUMBER
+                says["number_format"] = SQUARE if state in SQUARES else _dotted(shape)
                 size = () if scalar else shape
                 labels.append(
                     Label(f"{k + 1}/state/{name}/{state}", size, state, "optimiser state", line=line, **says, **of)
@@ -252,7 +267,7 @@ class Steps:
                     )
             if node.name in self._changing:
                 labels.append(
-                    Label(f"{k + 1}/{node.name}", shape, f"new {name}", role, "", torch, _format(node), line=8, **of)
+                    Label(f"{k + 1}/{node.name}", shape, f"new {name}", role, "", torch, _digits(node), line=NEW, **of)
                 )
         pages.set_aside(sheet, labels)
         for node in held:
@@ -269,7 +284,7 @@ class Steps:
     def _open(self, k: int) -> None:
         """Sets aside, side by side, each parameter before step k, its gradient and its states; fills them at k = 0."""
         pages, graph = self._pages, self._graph(k)
-        when = "before the first step" if not k else f"after step {k}"
+        when = f"after step {k}" if k else "before the first step" if self._program.optimizer else "as the model has it"
         for node in graph.nodes:
             if node.op not in ("param", "buffer") or (k and node.name not in self._changing):
                 continue
@@ -278,13 +293,15 @@ class Steps:
             short = name.rpartition(".")[2]
             torch = f"model.get_{'parameter' if learned else 'buffer'}({name!r})"
             role = "parameter" if learned else "optimiser state"
-            labels = [Label(f"{k}/{node.name}", shape, short, role, when, torch, _format(node))]
+            labels = [Label(f"{k}/{node.name}", shape, short, role, when, torch, _digits(node))]
             if learned and k < len(self._program.which) and f"grad/{name}" in graph.outputs:
-                labels.append(Label(f"{k}/grad/{name}", shape, f"{short}.grad", "gradient", torch=f"{torch}.grad"))
+                labels.append(
+                    Label(f"{k}/grad/{name}", shape, f"{short}.grad", "gradient", "", f"{torch}.grad", _dotted(shape))
+                )
             states = self._states.get(name, {}) if learned else {}
             for state in states:
                 block, torch = f"{k}/state/{name}/{state}", f"optimizer.state[{name}][{state!r}]"
-                digits = SQUARE if state in SQUARES else NUMBER
+                digits = SQUARE if state in SQUARES else _dotted(shape)
                 held = () if self._optimizer is not None and state in self._optimizer.scalars else shape
                 labels.append(Label(block, held, state, "optimiser state", when, torch, digits))
             pages.set_aside(pages.sheet(k, node.owner), labels)
@@ -365,6 +382,8 @@ class Steps:
     def _before(self, k: int, group: int) -> Array:
         """The momentum of all steps before step k, each cell once; 1 if the buffer has begun before them."""
         cells = dict.fromkeys(self._at(j)[group]["momentum"] for j in range(k))
+        if self._program.examples:  # 0 before the first step
+            return np.array([self._made], dtype=object)
         return np.array([1] if self._program.begun else [*cells], dtype=object)
 
     def _learn(self, k: int, name: str, given: Mapping[str, Any]) -> None:
@@ -385,7 +404,7 @@ class Steps:
 
         state = {each: _plain(self._state(k, name, each)) for each in self._states[name]}
         param, grad = pages.cells[self._before_step(k, f"param/{name}")], pages.cells[f"{k}/grad/{name}"]
-        step = self._program.begun + k + 1
+        step = self._made + k + 1
         result, _ = self._optimizer.step(place, param, grad, state, step=step, **given)
         pages.fill(f"{k + 1}/param/{name}", result, f"{said['new_param']}{after}")
 
@@ -413,4 +432,15 @@ def _torch(node: Node, nodes: Mapping[str, Node]) -> str:
 
 
 def _format(node: Node) -> str:
+    """The number format of what is computed."""
+    return _dotted(node.shape or ()) if node.dtype == "float" else WHOLE
+
+
+def _digits(node: Node) -> str:
+    """The number format of a parameter or a buffer."""
     return NUMBER if node.dtype == "float" else WHOLE
+
+
+def _dotted(shape: tuple[int, ...]) -> str:
+    """The format of what is computed: among other numbers a zero is a dot."""
+    return DOTTED if shape else NUMBER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,36 @@ def batches(inputs: Any, targets: Any, steps: int | None) -> list[Batch]:
     return [_batch(x, y, f", batch {number}") for number, (x, y) in pairs]
 
 
+def repeated(given: Any) -> list[Batch]:
+    """The batches of a step that `sgdsheet train` repeats: pairs of inputs and targets, or inputs alone.
+
+    Raises `Error` as `batches` does, for what is no collection of such, and for batches of different shapes.
+    """
+    if isinstance(given, (torch.Tensor, str)) or not isinstance(given, Iterable):
+        raise Error(f"batches: expected pairs of inputs and targets, as in [(x, y), ...], got {type(given).__name__}")
+    found = []
+    for number, each in enumerate(given):
+        if len(found) == MOST_STEPS:
+            raise Error(f"batches: expected {MOST_STEPS:,} at most")
+        pair = tuple(each) if isinstance(each, (list, tuple)) else (each, None)
+        if len(pair) != 2:
+            raise Error(f"batches: expected a pair of inputs and targets in batch {number}, got {len(pair)} things")
+        x, y = (tuple(one) if isinstance(one, list) else one for one in pair)
+        found.append(_batch(x, y, f", batch {number}"))
+        if found[-1].shape() != found[0].shape():
+            raise Error(
+                f"batches: batch {number} has {_shapes(found[-1])}, the first one {_shapes(found[0])}, and the cells "
+                "are for one shape; leave it out (DataLoader has drop_last=True)"
+            )
+    if not found:
+        raise Error("batches: expected at least one, got none")
+    return found
+
+
+def _shapes(batch: Batch) -> str:
+    return " and ".join(f"{tuple(each.shape)} of {each.dtype}" for each in batch.tensors().values())
+
+
 def _batch(inputs: Any, targets: Any, number: str) -> Batch:
     return Batch(_tensors(inputs, f"inputs{number}"), () if targets is None else _tensors(targets, f"targets{number}"))
 
@@ -75,7 +106,7 @@ def _tensor(given: Any, where: str) -> torch.Tensor:
         raise Error(f"{where}: expected a plain tensor of numbers, got {problem} of shape {shape}")
     if given.numel() == 0:
         raise Error(f"{where}: a tensor of shape {shape} has no elements")
-    given = given.detach().cpu()
+    given = given.detach().cpu().contiguous()  # a graph views what lies in order
     if given.dtype == torch.bool:
         return given
     if not given.is_floating_point():

@@ -24,6 +24,7 @@ NEAR = 1e-9  # how near two gradients must be, beside their size, to be the same
 LONG = 16  # characters of a part's name in the name of a sum or a product; longer ones are not repeated
 PRODUCTS = ("mm.default", "bmm.default", "addmm.default")
 MOVED = ", rearranged"
+SUMMED = ", summed"
 WHOLE = set("view _unsafe_view permute transpose t squeeze unsqueeze clone contiguous _to_copy".split())
 UNARY = {
     "neg": "minus",
@@ -128,21 +129,83 @@ class _Names:
                 if source.op in (ITEM, "slice.Tensor"):
                     parents.setdefault(source.uses()[0], []).append(node)
         found = {name: each for name, each in parents.items() if len(each) == 4}
-        times: Counter[str] = Counter()
+        for (name, activated), when in zip(found.items(), self._times(found), strict=True):
+            self._gated(name, {node.name: node for node in activated}, when)
+        for kinds, give in ((("GRU", "GRUCell"), self._gated_unit), (("RNN", "RNNCell"), self._plain)):
+            states = [
+                node.name
+                for node in self._graph.nodes
+                if self._modules.get(node.path) in kinds
+                and node.op in ("tanh.default", "relu.default")
+                and not node.backward
+            ]
+            for name, when in zip(states, self._times(states), strict=True):
+                give(name, when)
+
+    def _times(self, names: Iterable[str]) -> list[str]:
+        """Which layer, direction and step of time each of a recurrent network's nodes is of: ` (layer 2, time 1)`."""
         of: dict[str, str] = {}
-        for name in found:
+        for name in names:
             below = (node for node in self._behind(self._nodes[name]) if node.op == "param")
             of[name] = next((node.name for node in below if ".weight_hh" in node.name), self._nodes[name].path)
-            times[of[name]] += 1
-        now: Counter[str] = Counter()
-        for name, activated in found.items():
-            now[of[name]] += 1
-            layer = re.search(r"_l(\d+)(_reverse)?$", of[name])
+        times, now, found = Counter(of.values()), Counter[str](), []
+        for weight in of.values():
+            now[weight] += 1
+            layer = re.search(r"_l(\d+)(_reverse)?$", weight)
             place = [f"layer {int(layer[1]) + 1}"] if layer and int(layer[1]) else []
             place += ["backwards"] if layer and layer[2] else []
-            place += [f"time {now[of[name]]}"] if times[of[name]] > 1 else []
-            when = f" ({', '.join(place)})" if place else ""
-            self._gated(name, {node.name: node for node in activated}, when)
+            place += [f"time {now[weight]}"] if times[weight] > 1 else []
+            found.append(f" ({', '.join(place)})" if place else "")
+        return found
+
+    def _gated_unit(self, new: str, when: str) -> None:
+        """The names of one step of a GRU around its new gate: h' = (h - new) * update + new."""
+        titles, nodes = self._titles, self._nodes
+        self._activated(new, f"new gate{when}")
+        total = nodes[nodes[new].uses()[0]]
+        for name in total.uses():
+            reset = next((each for each in nodes[name].uses() if _is(nodes[each], "sigmoid")), None)
+            if reset is not None:
+                self._activated(reset, f"reset gate{when}")
+                (part,) = (each for each in nodes[name].uses() if each != reset)
+                self._parts([part], when)
+                titles |= {
+                    part: f"new gate's part from the hidden state{when}",
+                    name: f"let through by the reset gate{when}",
+                }
+            else:
+                self._parts([name], when)
+        ahead = [user for user in self._users[new] if not user.backward]
+        less = next((user for user in ahead if _is(user, "sub")), None)
+        state = next((user for user in ahead if _is(user, "add")), None)
+        if less is not None:
+            titles[less.name] = f"state before, less the new gate{when}"
+        if state is not None:
+            titles[state.name] = f"hidden state{when}"
+            product = next((nodes[name] for name in state.uses() if name != new), None)
+            for name in product.uses() if product is not None else ():
+                if _is(nodes[name], "sigmoid"):
+                    self._activated(name, f"update gate{when}")
+
+    def _plain(self, state: str, when: str) -> None:
+        """The names of one step of a plain recurrent network."""
+        self._activated(state, f"hidden state{when}")
+        self._parts(self._nodes[self._nodes[state].uses()[0]].uses(), when)
+
+    def _activated(self, name: str, title: str) -> None:
+        """The names of a gate, or of a state, and of the sum that its function takes."""
+        self._titles |= {self._nodes[name].uses()[0]: f"before {title}", name: title}
+
+    def _parts(self, names: Iterable[str], when: str) -> None:
+        """The names of what a recurrent network adds up: a product with the input, and one with the hidden state."""
+        for name in names:
+            source = self._source(self._nodes[name])
+            if source.op in (*PRODUCTS, "add.Tensor"):
+                below = next(
+                    (node.name for node in self._behind(source) if node.op == "param" and ".weight_" in node.name), ""
+                )
+                hidden = ".weight_hh" in below
+                self._titles[source.name] = f"part from the hidden state{when}" if hidden else "part from the input"
 
     def _gated(self, parent: str, activated: Mapping[str, Node], when: str) -> None:
         """The names of one step of an LSTM, whose gates are parts of `parent`."""
@@ -310,6 +373,8 @@ class _Names:
             kind, uses = "mm", uses[1:]
         if kind == "pow" and uses[1] == 2:
             return f"square of {uses[0]}"
+        if kind == "to_copy" and isinstance(uses[0], str):  # as a number of another kind
+            return uses[0]
         if kind == "where":
             return f"masked {next((each for each in uses[1:] if not _is_number(each)), uses[1])}"
         if kind in BINARY and len(uses) >= 2:
@@ -353,9 +418,26 @@ class _Names:
                 said = self._titles[ahead.name] if ahead else "gradient"
                 if ahead is None and node.name in self._graph.outputs.values():
                     said = "gradient"
-                self._titles[node.name] = _part(said, {_time(self._titles.get(name, "")) for name in node.uses()})
+                self._titles[node.name] = self._part(said, node)
                 if ahead is not None:
                     self._paths[node.name] = self._paths.get(ahead.name, ahead.path)
+
+    def _part(self, said: str, node: Node) -> str:
+        """The name of what is part of a gradient called `said`: of which step of time, or by way of what."""
+        said = said.removeprefix("part of ").removesuffix(SUMMED)
+        uses = [self._titles.get(name, "") for name in self._source(node).uses()]
+        times = {_time(title) for title in uses}
+        (time,) = times if len(times) == 1 else ("",)
+        of_parameter = re.fullmatch(r"gradient of (\S+)", said)
+        if of_parameter and time:
+            return f"{said} from {time[2:-1]}"
+        from_one = re.fullmatch(r"gradient of (\S+)", uses[0]) if len(uses) == 1 else None
+        if of_parameter and from_one and from_one[1] in ("query", "key", "value"):
+            return f"{said} from the {from_one[1]}"
+        if " from " in said:
+            return said
+        summed = SUMMED if _is(node, "sum") else ""
+        return f"part of {said}{summed}" if not time or said.endswith(time) else f"part of {said}{time}"
 
     def _gradient_of(self, name: str) -> tuple[str, str]:
         """The title of the gradient of a node, and the module that it belongs to."""
@@ -364,7 +446,8 @@ class _Names:
         if whole.op in ("param", "buffer"):
             return f"gradient of {whole.name.rpartition('.')[2].rpartition('/')[2]}", whole.owner
         if not self._titles.get(name, MOVED).endswith(MOVED):
-            return f"gradient of {self._called_there(name)}", node.path
+            called = self._called_there(name)
+            return f"gradient {'' if called.startswith('before ') else 'of '}{called}", node.path
         if whole.name != name and self._measures.get(name) != self._measures.get(whole.name):
             through = label(node.path, self._modules)
             return f"gradient of {self._called(whole.name)}{f', through {through}' if through else ''}", whole.path
@@ -372,7 +455,14 @@ class _Names:
         if whole.op == ITEM or whole.op in ops.REARRANGED:
             if len(users) == 1 and users[0].name in self._titles and len(users[0].uses()) == 1:
                 return f"gradient before {self._titles[users[0].name]}", users[0].path
-            return f"gradient of part of {self._called(self._source(whole).name)}", self._source(whole).path
+            source = self._source(whole)
+            takes = {re.sub(r" \d+$", "", self._titles.get(user.name, "")) for user in self._beyond(node)}
+            if len(takes) == 1 and takes <= {"query", "key", "value"}:
+                return (
+                    f"gradient of {self._called(source.name)} from the {takes.pop()}",
+                    source.owner or source.path,
+                )
+            return f"gradient of part of {self._called(source.name)}", source.path
         return f"gradient of {self._called(whole.name)}", whole.path
 
     def _called_there(self, name: str) -> str:
@@ -479,13 +569,6 @@ def _measured(value: torch.Tensor) -> tuple[float, float]:
     """What tells tensors apart in whatever order their elements are: their sum, and their length."""
     flat = value.detach().reshape(-1)
     return float(flat.sum()), float(flat.norm())
-
-
-def _part(said: str, times: set[str]) -> str:
-    """The name of what is part of a gradient that has the name `said`, and has to do with these steps of time."""
-    first = said if said.startswith("part of ") else f"part of {said}"
-    (time,) = times if len(times) == 1 else ("",)
-    return first if not time or first.endswith(time) else f"{first}{time}"
 
 
 def _time(title: str) -> str:

@@ -38,9 +38,15 @@ class Training:
 
 
 def training(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, settings: Sequence[Settings], moving: set[str]
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: Sequence[Settings],
+    moving: set[str],
+    with_state: bool = False,
 ) -> Training:
     """The optimiser of `model`, whose parameters `moving` have a gradient, with its settings at each step.
+
+    Its state comes along if it has made steps, or `with_state`.
 
     Raises `Error` for one that is not element-wise, not over this model's parameters, or moves none of them.
     """
@@ -59,7 +65,7 @@ def training(
     states = {paths[id(param)]: state for param, state in optimizer.state.items() if id(param) in paths}
     begun = _begun(name, {path: states.get(path, {}) for path in learned & moving})
     shapes = {path: tuple(param.shape) for path, param in model.named_parameters()}
-    return Training(name, tuple(groups), begun, _state(name, groups, states, shapes) if begun else {})
+    return Training(name, tuple(groups), begun, _state(name, groups, states, shapes) if begun or with_state else {})
 
 
 def kind(optimizer: Any) -> str:

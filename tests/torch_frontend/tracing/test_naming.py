@@ -56,7 +56,7 @@ def test_gates_with_their_steps_of_time() -> None:
         for name in ("input gate", "forget gate", "candidate", "output gate"):
             assert f"lstm/{name} (time {time})" in found
     # The order in which torch keeps the gates: input, forget, candidate, output.
-    assert found["lstm/forget gate (time 2)"] == "sigmoid(part 2 of gates (time 2))"
+    assert found["lstm/forget gate (time 2)"] == "sigmoid(part 2 of gates)"
     assert found["lstm/gradient of cell state (time 1)"].startswith("[gradient of cell state (time 2)] * [forget gate")
 
 

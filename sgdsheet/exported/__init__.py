@@ -1,0 +1,1 @@
+"""A trained picture classifier as a workbook: `workbook.py` writes it, `reference.py` says what it must agree with."""

@@ -1,0 +1,106 @@
+"""The grid in a browser, with made-up answers: what is in view, what is typed and dragged, and the way by keyboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+# A sheet of 20,000 rows with a number in each of ten columns; A2 may be typed into, A1 is a long text that begins
+# as markup does; rows 1 and 2 are frozen.
+START = """async () => {
+    const { Grid } = await import("./grid.js");
+    const root = document.getElementById("root");
+    root.style.cssText = "position:relative;display:block;height:600px;width:800px";
+    window.asked = [];
+    window.edits = [];
+    const ask = async ({ view }) => {
+        asked.push(view);
+        const cells = [];
+        for (let row = view.top; row <= view.bottom; row++)
+            for (let column = view.left; column <= Math.min(view.right, 10); column++)
+                cells.push(row === 1 ? [1, column, column === 1 ? "<b>long</b> ".repeat(9) : "", 0]
+                    : [row, column, String(row), 0, { kind: "n", value: row }]);
+        return { version: 1, cells };
+    };
+    window.grid = new Grid(root, { ask, onSelect() {}, onLink() {}, onSay(text) { window.said = text; },
+        onEdit: (cells, dragging) => edits.push([cells, dragging]) });
+    grid.styles([{}]);
+    const layout = { rows: 20000, columns: 10, width: 64, height: 20, widths: [], heights: [],
+        frozen: [2, 0], merged: [], links: [],
+        notes: [], charts: [], inputs: [[2, 1, 2, 1, { kind: "number", block: "lr", least: 0 }]] };
+    await grid.show(layout, "made up");
+    grid.select(2, 1);
+}"""
+
+
+@pytest.fixture
+def grid(parts: Any) -> Any:
+    parts.add_style_tag(url="explorer.css")
+    parts.evaluate(START)
+    return parts
+
+
+def test_only_what_is_in_view_is_there(grid: Any) -> None:
+    assert grid.locator(".sgd-cell").count() < 800
+    grid.locator(".sgd-scroll").evaluate("element => element.scrollTo(0, 300000)")
+    far = grid.locator("[aria-rowindex='15010'] [aria-colindex='3']")
+    far.wait_for()
+    assert far.inner_text() == "15010"
+    assert grid.locator(".sgd-cell").count() < 800
+    assert grid.locator("[aria-rowindex='2'] [aria-colindex='1']").is_visible()  # frozen
+    assert max(each["bottom"] - each["top"] for each in grid.evaluate("asked")) < 300
+    assert grid.locator("[aria-rowindex='1']").inner_text().startswith("<b>long</b>")
+
+
+def test_typing_commits_moves_on_and_is_given_up(grid: Any) -> None:
+    cell = grid.locator("[aria-label='lr, A2, 2, may be typed into']")
+    assert cell.evaluate("element => element === document.activeElement")
+    grid.keyboard.type("0.5")
+    grid.keyboard.press("Enter")
+    assert grid.evaluate("edits") == [[[[2, 1, "0.5"]], False]]
+    assert grid.evaluate("grid.selected") == [3, 1]
+    grid.keyboard.type("7")
+    assert grid.locator(".sgd-edit").count() == 0
+    assert "computed" in grid.evaluate("said")
+    grid.keyboard.press("ArrowUp")
+    grid.keyboard.press("F2")
+    grid.keyboard.type("9")
+    grid.keyboard.press("Escape")
+    assert len(grid.evaluate("edits")) == 1
+    assert cell.evaluate("element => element === document.activeElement")
+
+
+def test_a_number_is_dragged_by_its_grip(grid: Any) -> None:
+    box = grid.locator(".sgd-grip").bounding_box()
+    grid.mouse.move(box["x"] + 5, box["y"] + 8)
+    grid.mouse.down()
+    grid.mouse.move(box["x"] + 21, box["y"] + 8)
+    grid.mouse.up()
+    assert [each[1] for each in grid.evaluate("edits")][-1] is False
+    assert grid.evaluate("edits.at(-1)[0]") == [[2, 1, 3]]  # two steps up the ladder 2, 2.5, 3
+
+
+@pytest.mark.parametrize(
+    ("value", "steps", "input_", "expected"),
+    [
+        (0.1, 1, {"block": "lr"}, 0.15),
+        (0.1, -1, {"block": "lr"}, 0.09),
+        (0.25, 3, {"block": "w"}, 0.28),
+        (1e-8, 1, {"block": "eps"}, 1.5e-8),
+        (4, 2, {"block": "batch_size", "whole": True}, 6),
+        (4, -9, {"block": "batch_size", "whole": True, "least": 1}, 1),
+        (-1.5, 1, {"block": "slope"}, -1.4),
+    ],
+)
+def test_the_step_is_the_numbers_own(
+    parts: Any, value: float, steps: int, input_: dict[str, Any], expected: float
+) -> None:
+    made = parts.evaluate(
+        """async ([value, steps, input]) => {
+            const { dragStep, draggedNumber } = await import("./numbers.js");
+            return draggedNumber(value, steps, dragStep(value, input, false), input);
+        }""",
+        [value, steps, input_],
+    )
+    assert made == expected
