@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,14 +70,32 @@ class Reference:
     loop: Loop | None = None
 
 
+# Who is inside of `float64_by_default`, and the default dtype outside of it.
+_guard = threading.Lock()
+_inside = 0
+_before: Any = None
+
+
 @contextmanager
 def float64_by_default() -> Iterator[None]:
-    """torch with float64 for what has no dtype of its own; some optimisers keep such scalars, a step size for one."""
+    """torch with float64 for what has no dtype of its own; some optimisers keep such scalars, a step size for one.
+
+    The default is the whole process's: of several threads that are here at once, the first sets it, and the last one to
+    leave puts back what was.
+    """
     import torch
 
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    global _inside, _before
+    with _guard:
+        if _inside == 0:
+            _before = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float64)
+        _inside += 1
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        with _guard:
+            _inside -= 1
+            if _inside == 0:
+                torch.set_default_dtype(_before)
+

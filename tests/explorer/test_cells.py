@@ -9,7 +9,7 @@ import pytest
 LONG = "a text that is much wider than its cell"
 # Columns of 64 pixels, rows of 20; column 4 has 24 pixels. A1 has free cells beside it, A2 has not, C2 stands at the
 # right of its cell; A3 is over several lines that its row has no room for; A4 is to be filled; A5 is a list that takes
-# other values too.
+# other values too. Column 8 has room for the digits of H8 in this machine's font, and for nothing beside them.
 START = """async (texts) => {
     const { Grid } = await import("./grid.js");
     const root = document.getElementById("root");
@@ -21,8 +21,9 @@ START = """async (texts) => {
     grid.styles([{}, { align: "right" }, { wrap: true }, { bottom: line, right: line }, { align: "fill" },
         { left: line, top: line }]);
     const list = { kind: "list", open: true, block: "optimiser", choices: ["SGD", "Adam"] };
-    const layout = { rows: 20, columns: 10, width: 64, height: 20, widths: [[4, 4, 24]], heights: [], frozen: [1, 4],
-        merged: [], links: [], notes: [], charts: [],
+    const digits = Math.ceil(grid.looks.width("123", grid.looks.of(texts[0], 1).font)) + 1;
+    const layout = { rows: 20, columns: 10, width: 64, height: 20, widths: [[4, 4, 24], [8, 8, digits]], heights: [],
+        frozen: [1, 4], merged: [], links: [], notes: [], charts: [],
         inputs: [[5, 1, 5, 1, list], [6, 3, 6, 4, { kind: "number", block: "w" }]] };
     await grid.show(layout, "made up");
 }"""
@@ -37,8 +38,8 @@ TEXTS = [
     *([row, column, "", 5] for row in (1, 2, 4) for column in (4, 5, 6)),
     [6, 3, "1", 0, {"kind": "n", "value": 1, "input": True}],
     [6, 4, "2", 0, {"kind": "n", "value": 2, "input": True}],
-    [8, 4, "123", 0, {"kind": "n", "value": 123}],
-    [9, 4, "12345", 0, {"kind": "n", "value": 12345}],
+    [8, 8, "123", 0, {"kind": "n", "value": 123}],
+    [9, 8, "12345", 0, {"kind": "n", "value": 12345}],
 ]
 # How wide a cell's text is, how far it and what of it can be seen are from the cell's edges, and how far below the
 # cell's top the middle of its last line is.
@@ -116,13 +117,13 @@ def test_a_grip_hides_no_number(cells: Any) -> None:
 
 def test_a_number_takes_the_room_beside_it_before_it_is_smaller(cells: Any) -> None:
     sizes = [
-        cells.evaluate("row => parseFloat(getComputedStyle(grid.elementOf(row, 4)).fontSize)", row) for row in (8, 9)
+        cells.evaluate("row => parseFloat(getComputedStyle(grid.elementOf(row, 8)).fontSize)", row) for row in (8, 9)
     ]
     assert sizes[1] < sizes[0] == pytest.approx(44 / 3, abs=0.01)
     for row in (8, 9):
-        ends = edges(cells, row, 4)["text"]
+        ends = edges(cells, row, 8)["text"]
         assert ends["left"] >= -0.1
-        assert ends["right"] == pytest.approx(-1, abs=0.1)
+        assert ends["right"] == pytest.approx(-1, abs=0.1)  # the line to the next cell stays
 
 
 def test_a_list_that_takes_other_values_offers_both(cells: Any) -> None:

@@ -74,3 +74,9 @@ export function columnLetters(column) {
 export function cellAddress(row, column) {
   return columnLetters(column) + row;
 }
+
+// A cell's or a range's address as a person writes it, as D12 or D12:F14.
+export function rangeAddress({ top, left, bottom = top, right = left }) {
+  const [from, to] = [cellAddress(top, left), cellAddress(bottom, right)];
+  return from === to ? from : `${from}:${to}`;
+}

@@ -1,4 +1,5 @@
 // Draws the cells of a pane: those in view become elements of the page, and the rows that have left it become others.
+// Rows that nobody needs yet wait out of sight: while a sheet is scrolled fast, old ones leave before new ones have come.
 import { cellAddress } from "./axis.js";
 import { made } from "./elements.js";
 
@@ -7,60 +8,82 @@ const ARROW = 14; // pixels of the arrow in a cell with a list, where there is r
 export function paintPane(grid, pane, [top, bottom], [left, right]) {
   const [selectedRow, selectedColumn] = grid.selected;
   const mine = grid.paneOf(selectedRow, selectedColumn) === pane;
+  pane.columns = [left, right];
   for (const [row, line] of pane.lines) {
     if ((row < top || row > bottom || grid.rows.hidden[row]) && !(mine && row === selectedRow)) {
       pane.free.push(line);
       pane.lines.delete(row);
       continue;
     }
+    const cells = grid.store.rows.get(row);
     for (const [column, element] of line.cells) {
       const selected = mine && row === selectedRow && column === selectedColumn;
-      const gone = column < left || column > right || grid.columns.hidden[column] || !grid.store.rows.get(row)?.has(column);
-      if (gone && !selected) {
-        element.remove();
-        line.cells.delete(column);
-      }
+      if (element.sgdSelected !== selected) element.sgdCell = null; // it is painted anew
+      if (selected || (column >= left && column <= right && !grid.columns.hidden[column] && cells?.has(column))) continue;
+      element.remove();
+      line.cells.delete(column);
     }
   }
   for (let row = top; row <= bottom; row++) {
     if (grid.rows.hidden[row]) continue;
-    for (const [column, cell] of grid.store.rows.get(row) ?? [])
-      if (column >= left && column <= right && !grid.columns.hidden[column] && !grid.covered.has(`${row},${column}`))
-        paintCell(grid, pane, row, column, cell);
+    let line = pane.lines.get(row);
+    for (const [column, cell] of grid.store.rows.get(row) ?? []) {
+      if (column < left || column > right || line?.cells.get(column)?.sgdCell === cell) continue;
+      if (grid.columns.hidden[column] || grid.covered.has(`${row},${column}`)) continue;
+      line ??= lineOf(grid, pane, row);
+      paintCell(grid, line, row, column, cell);
+    }
   }
-  for (const line of pane.free.splice(0)) line.element.remove();
+  const waiting = Math.max(0, bottom - top + 1 - pane.lines.size);
+  for (const line of pane.free.splice(waiting)) line.element.remove();
+  for (const { element } of pane.free) {
+    if (!element.hasAttribute("aria-rowindex")) continue;
+    element.removeAttribute("aria-rowindex");
+    element.style.top = "-9999px";
+  }
   if (mine) {
     const cell = grid.store.rows.get(selectedRow)?.get(selectedColumn);
-    paintCell(grid, pane, selectedRow, selectedColumn, cell ?? [selectedRow, selectedColumn, "", 0, {}]);
+    const line = lineOf(grid, pane, selectedRow);
+    paintCell(grid, line, selectedRow, selectedColumn, cell ?? [selectedRow, selectedColumn, "", 0, {}]);
   }
 }
 
-export function lineOf(grid, pane, row) {
+export function emptyPane(pane) {
+  for (const { element } of [...pane.lines.values(), ...pane.free.splice(0)]) element.remove();
+  pane.lines.clear();
+}
+
+// The row's elements; of a row that has just come into view those of one that has left it.
+function lineOf(grid, pane, row) {
   let line = pane.lines.get(row);
-  if (!line) {
-    line = pane.free.pop() ?? { element: made("div", "sgd-row", pane.place), cells: new Map() };
-    const { element, cells } = line;
-    element.setAttribute("role", "row");
-    element.setAttribute("aria-rowindex", row);
-    element.style.top = `${grid.headHeight + grid.rows.starts[row]}px`;
-    for (const [column, cell] of cells) {
-      if (!grid.store.rows.get(row)?.has(column) || grid.covered.has(`${row},${column}`)) cell.remove(), cells.delete(column);
-      cell.sgdCell = cell.sgdMark = null;
-      for (const name of ["aria-label", "aria-readonly", "aria-describedby"]) cell.removeAttribute(name);
-      cell.classList.remove("sgd-flash0", "sgd-flash1");
-    }
-    pane.lines.set(row, line);
+  if (line) return line;
+  line = pane.free.pop() ?? { element: made("div", "sgd-row", pane.place), cells: new Map() };
+  const { element, cells } = line;
+  element.setAttribute("role", "row");
+  element.setAttribute("aria-rowindex", row);
+  element.style.top = `${grid.headHeight + grid.rows.starts[row]}px`;
+  for (const [column, cell] of cells) {
+    const gone = column < pane.columns[0] || column > pane.columns[1] || !grid.store.rows.get(row)?.has(column);
+    if (gone || grid.covered.has(`${row},${column}`)) cell.remove(), cells.delete(column);
+    cell.sgdCell = cell.sgdMark = null;
+    for (const name of ["aria-label", "aria-describedby"]) cell.removeAttribute(name);
+    for (const name of ["sgd-flash0", "sgd-flash1"]) cell.classList.toggle(name, false);
   }
-  if (grid.marked?.length) line.element.classList.toggle("sgd-marked", grid.marked.some(([a, b]) => row >= a && row <= b));
-  else line.element.classList.remove("sgd-marked");
+  pane.lines.set(row, line);
+  markLine(grid, row, line);
   return line;
 }
 
-function paintCell(grid, pane, row, column, cell) {
-  const line = lineOf(grid, pane, row);
+// Marks the row if it is one of the grid's `marked`. An attribute that is written anew, with what it has, costs as much
+// as another: so it is only where it changes.
+export function markLine(grid, row, line) {
+  const on = grid.marked.some(([first, last]) => row >= first && row <= last);
+  if (line.element.classList.contains("sgd-marked") !== on) line.element.classList.toggle("sgd-marked", on);
+}
+
+function paintCell(grid, line, row, column, cell) {
   let element = line.cells.get(column);
   const selected = row === grid.selected[0] && column === grid.selected[1];
-  if (element && element.sgdCell === cell && element.sgdSelected === selected) return;
   const look = grid.looks.of(cell, grid.scale);
   const merge = grid.anchors.get(`${row},${column}`);
   const width = grid.columns.span(column, merge?.[3] ?? column);
@@ -138,9 +161,10 @@ function fillCell(grid, element, { row, column, text, input, spill, align, pad, 
   const link = grid.links.get(`${row},${column}`);
   if (input) {
     const name = (input.block || input.title || "input").replaceAll("_", " ");
+    element.removeAttribute("aria-readonly");
     element.setAttribute("aria-label", `${name}, ${cellAddress(row, column)}, ${text}, may be typed into`);
   } else {
-    element.setAttribute("aria-readonly", "true");
+    if (!element.hasAttribute("aria-readonly")) element.setAttribute("aria-readonly", "true");
     const words = [cellAddress(row, column), text || "empty", grid.blockAt(row, column).replaceAll("_", " ")];
     if (element.sgdSelected) element.setAttribute("aria-label", words.filter(Boolean).join(", ")); // what has the focus is read
     else element.removeAttribute("aria-label");

@@ -49,8 +49,8 @@ export class Charts {
         place(each.element, at[0], at[1], width * grid.scale, height * grid.scale);
         each.drawn = null;
       }
-      const { scrollTop, clientHeight } = grid.scroller;
-      const near = at[1] < scrollTop + clientHeight + 400 && at[1] + height * grid.scale > scrollTop - 400;
+      const { top: from, height: seen } = grid.seen;
+      const near = at[1] < from + seen + 400 && at[1] + height * grid.scale > from - 400;
       if (each.drawn || !near || !this.series[each.index]) continue;
       each.drawn = drawChart(each.chart, this.series[each.index], { upTo: this.upTo(each.chart) });
       each.drawn.style.transform = `scale(${grid.scale})`;

@@ -1,5 +1,5 @@
 // Copying a range of cells out of the grid, and pasting a block of them into it.
-import { cellAddress } from "./axis.js";
+import { cellAddress, rangeAddress } from "./axis.js";
 
 export function listenToClipboard(grid) {
   grid.sizer.addEventListener("copy", (event) => copyCells(grid, event));
@@ -23,7 +23,7 @@ function copyCells(grid, event) {
     lines.push(line.join("\t"));
   }
   event.clipboardData.setData("text/plain", lines.join("\n"));
-  grid.onSay(top === bottom && left === right ? "copied" : `${grid.chosenText()} copied`);
+  grid.onSay(top === bottom && left === right ? "copied" : `${rangeAddress(grid.chosen())} copied`);
 }
 
 // Into yellow cells, as one change, or not at all.

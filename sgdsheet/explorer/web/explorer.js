@@ -1,16 +1,13 @@
 // The explorer: a workbook's sheets, what is typed into them, and beside them where a number comes from.
-import { cellAddress } from "./axis.js";
-import { drawChart } from "./chart.js";
+import { Column } from "./column.js";
 import { Grid } from "./grid.js";
 import { Panel } from "./panel.js";
 import { Player } from "./play.js";
-import { offerChoices } from "./typing.js";
 
 const NARROW = 700; // pixels: below it there is one column
 const MIDDLING = 1000; // pixels: below it the explanation stands under the cells, as in most notebooks
 const WIDE = 1700; // pixels: what a sheet's first screen may take, with the numbers of its rows
 const LEAST = 0.75; // of its size, for it to be read
-const FEW = 12; // cells of an input that get a field of their own in one column
 
 // Shows a workbook in `element`. `ask(message)` returns a promise of the session's answer; `mode` is "page" or "widget".
 export function mount(element, ask, { mode = "page" } = {}) {
@@ -60,10 +57,7 @@ export class Explorer {
     this.panelButton = button("Explain", "Explain: where a number comes from", () => this.fold(!this.element.classList.contains("sgd-folded")));
     this.middle = part("div", "sgd-middle", this.element);
     this.main = part("div", "sgd-main", this.middle);
-    this.fields = part("section", "sgd-fields", this.main);
-    this.fields.setAttribute("aria-label", "What may be changed");
-    this.figures = part("section", "sgd-figures", this.main);
-    this.figures.setAttribute("aria-label", "Charts");
+    this.column = new Column(this);
     this.holder = part("div", "sgd-holder", this.main);
     this.aside = part("div", "sgd-aside", this.middle);
     const foot = part("footer", "sgd-foot", this.element);
@@ -170,7 +164,7 @@ export class Explorer {
     const shown = this.grid.show(layout, name, at ? { ...left, selected: at } : left);
     this.drawPlayer();
     if (this.step_ && !this.run.sheets) this.markStep();
-    this.drawColumn();
+    this.column.draw();
     this.grid.select(...this.grid.selected, { focus: this.ready === true && document.activeElement?.getAttribute("role") !== "tab", reveal: Boolean(at) });
     await shown;
   }
@@ -243,8 +237,8 @@ export class Explorer {
     const count = answer.changed?.length ?? 0;
     this.told = `${count} ${count === 1 ? "cell" : "cells"} on screen changed`;
     this.say(this.told);
-    this.drawFigures();
-    this.fillFields();
+    this.column.drawCharts();
+    this.column.fill();
     Promise.resolve(this.panel.refresh()).catch((error) => this.fail(error));
   }
 
@@ -310,10 +304,10 @@ export class Explorer {
     const row = rows[0][0] + this.step_ - 1;
     this.grid.highlight(sheet === this.grid.sheet ? [[row, row]] : []);
     this.grid.charts.upToRow(sheet, row, rows[0][1]);
-    this.drawFigures();
+    this.column.drawCharts();
   }
 
-  // --- one column ------------------------------------------------------------------------------------------------
+  // --- the window ------------------------------------------------------------------------------------------------
 
   get narrow() {
     return this.element.classList.contains("sgd-narrow");
@@ -326,7 +320,7 @@ export class Explorer {
     if (narrow === this.narrow) return this.fit();
     this.element.classList.toggle("sgd-narrow", narrow);
     if (narrow) this.fold(false);
-    if (this.grid.layout) this.drawColumn();
+    if (this.grid.layout) this.column.draw();
   }
 
   zoom(scale) {
@@ -347,84 +341,6 @@ export class Explorer {
     this.fit();
     this.panelButton.setAttribute("aria-expanded", !folded);
     this.grid.prompts = folded; // else the explanation says what a cell asks for
-  }
-
-  // The inputs as fields with their names, and the charts, above the table.
-  drawColumn() {
-    this.fields.replaceChildren();
-    this.figures.replaceChildren();
-    this.field = [];
-    if (!this.narrow) return;
-    const { layout, sheet } = this.grid;
-    const sizes = new Map(); // of an input's name: an input may lie in several places
-    const named = ([top, left, , , input]) => input.block ?? `${top},${left}`;
-    for (const place of layout.inputs) {
-      const [top, left, bottom, right] = place;
-      sizes.set(named(place), (sizes.get(named(place)) ?? 0) + (bottom - top + 1) * (right - left + 1));
-    }
-    for (const place of layout.inputs) {
-      if (sizes.get(named(place)) > FEW) continue;
-      const [top, left, bottom, right, input] = place;
-      for (let row = top; row <= bottom; row++)
-        for (let column = left; column <= right; column++) {
-          const label = document.createElement("label");
-          const name = document.createElement("span");
-          name.textContent = `${(input.block || input.title || "").replaceAll("_", " ")} `;
-          const place = document.createElement("small");
-          place.textContent = cellAddress(row, column);
-          name.append(place);
-          const chosen = input.kind === "list" && !input.open;
-          const field = document.createElement(chosen ? "select" : "input");
-          if (chosen)
-            for (const choice of input.choices ?? []) {
-              const option = document.createElement("option");
-              option.value = option.textContent = String(choice);
-              field.append(option);
-            }
-          else field.inputMode = input.kind === "number" ? "decimal" : "text";
-          field.addEventListener("change", () => this.edit([[sheet, row, column, field.value.trim() || null]], false));
-          label.append(name, field);
-          if (input.open) offerChoices(field, input.choices);
-          this.fields.append(label);
-          this.field.push({ row, column, field });
-        }
-    }
-    this.fillFields();
-    this.drawFigures();
-  }
-
-  async fillFields() {
-    if (!this.narrow || !this.field?.length) return;
-    const [fields, sheet] = [this.field, this.grid.sheet];
-    const rows = fields.map((each) => each.row);
-    const columns = fields.map((each) => each.column);
-    const view = { sheet, top: Math.min(...rows), bottom: Math.max(...rows), left: Math.min(...columns), right: Math.max(...columns) };
-    try {
-      const { cells, series } = await this.ask({ ask: "cells", view, charts: true });
-      if (fields !== this.field) return;
-      const held = new Map(cells.map((cell) => [`${cell[0]},${cell[1]}`, cell]));
-      for (const { row, column, field } of fields) {
-        const cell = held.get(`${row},${column}`);
-        if (document.activeElement === field) continue;
-        field.value = field.tagName === "INPUT" && typeof cell?.[4]?.value === "number" ? String(cell[4].value) : (cell?.[2] ?? "");
-      }
-      if (series) this.grid.charts.take(series);
-      this.drawFigures();
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  drawFigures() {
-    if (!this.narrow) return;
-    const { charts } = this.grid;
-    const room = this.main.clientWidth - 24; // beside the column's edges
-    const drawn = charts.charted.filter(({ index }) => charts.series[index]);
-    const draw = ({ chart, index }) => {
-      const size = { width: room, height: Math.min(room, chart.place.height) };
-      return drawChart(chart, charts.series[index], { upTo: charts.upTo(chart), ...size });
-    };
-    this.figures.replaceChildren(...drawn.map(draw));
   }
 
   // --- telling ---------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 // The cells of a sheet. Only those in view are elements of the page, in four panes: what scrolls, the frozen rows,
 // the frozen columns, and the corner of both.
 import { Arrows } from "./arrows.js";
-import { Axis, cellAddress } from "./axis.js";
-import { lineOf, paintPane } from "./cells.js";
+import { Axis, rangeAddress } from "./axis.js";
+import { emptyPane, markLine, paintPane } from "./cells.js";
 import { Charts } from "./charts.js";
 import { listenToClipboard } from "./clipboard.js";
 import { made } from "./elements.js";
@@ -13,6 +13,8 @@ import { listenToPointer } from "./pointer.js";
 import { MARGIN, Store } from "./store.js";
 import { Typing } from "./typing.js";
 
+const MOVING_MARGIN = 40; // pixels beside and behind a view that moves; ahead of it there are more
+const SCROLLING = 200; // milliseconds since the last movement in which the sheet is still being scrolled
 const PANES = ["corner", "top", "left", "body"]; // as they are read
 
 export class Grid {
@@ -48,20 +50,13 @@ export class Grid {
     this.sizer.addEventListener("keydown", (event) => pressKey(this, event));
     listenToPointer(this);
     listenToClipboard(this);
-    let frame = null;
-    let before = [0, 0, 0];
     this.speed = [0, 0]; // pixels a millisecond down and to the right, when it was scrolled last
+    this.scrolled = [0, 0, 0]; // how far, and when
     this.scroller.addEventListener("scroll", () => {
       this.note.hidden = true;
-      frame ??= requestAnimationFrame(() => {
-        frame = null;
-        const now = [this.scroller.scrollTop, this.scroller.scrollLeft, performance.now()];
-        this.speed = [0, 1].map((i) => (now[i] - before[i]) / (now[2] - before[2]));
-        before = now;
-        this.paint();
-        this.store.need();
-      });
+      this.paintSoon();
     });
+    this.scroller.addEventListener("scrollend", () => this.paintSoon());
     new ResizeObserver(() => this.layout && this.resized()).observe(this.scroller);
   }
 
@@ -89,15 +84,14 @@ export class Grid {
     this.table.setAttribute("aria-colcount", layout.columns);
     this.root.classList.toggle("sgd-lines", layout.gridlines !== false);
     for (const pane of Object.values(this.panes)) {
-      for (const line of pane.lines.values()) line.element.remove();
-      pane.lines.clear();
+      emptyPane(pane);
       pane.heads.replaceChildren();
       pane.charts.replaceChildren();
     }
     this.axes();
     this.charts.show(layout.charts);
     this.resized();
-    this.scroller.scrollTo(scroll[0], scroll[1]);
+    this.scrollTo(scroll[0], scroll[1]);
     return this.store.need();
   }
 
@@ -141,6 +135,7 @@ export class Grid {
     const width = this.headWidth + columns.length;
     const height = this.headHeight + rows.length;
     Object.assign(this.sizer.style, { width: `${width}px`, height: `${height}px` });
+    this.look();
     for (const pane of Object.values(this.panes))
       for (const place of [pane.place, pane.charts]) {
         const topward = pane.name === "top" || pane.name === "corner";
@@ -152,10 +147,7 @@ export class Grid {
     this.panes.corner.place.classList.toggle("sgd-frozen", rows.frozen > 0);
     this.panes.left.place.classList.toggle("sgd-frozen-columns", columns.frozen > 0);
     this.panes.corner.place.classList.toggle("sgd-frozen-columns", columns.frozen > 0);
-    for (const pane of Object.values(this.panes)) {
-      for (const line of pane.lines.values()) line.element.remove();
-      pane.lines.clear();
-    }
+    for (const pane of Object.values(this.panes)) emptyPane(pane);
     this.charts.remove();
     this.paint();
     if (focused) this.elementOf(...this.selected)?.focus({ preventScroll: true });
@@ -169,13 +161,22 @@ export class Grid {
 
   // --- what is in view -------------------------------------------------------------------------------------------
 
+  // Reads where the view is, in pixels. It is kept, for whoever asks the browser has it lay out all that is new.
+  look() {
+    const { scrollTop: top, scrollLeft: left, clientHeight: height, clientWidth: width } = this.scroller;
+    this.seen = { top, left, height, width };
+  }
+
+  scrollTo(left, top) {
+    this.scroller.scrollTo(left, top);
+    this.look();
+  }
+
   // The first and last row or column of what scrolls, with so many pixels around, and more `ahead`, upward if negative.
   range(axis, margin, ahead = 0) {
     const upright = axis === this.rows;
-    const from = axis.frozenLength + (upright ? this.scroller.scrollTop : this.scroller.scrollLeft);
-    const size = upright
-      ? this.scroller.clientHeight - this.headHeight - axis.frozenLength
-      : this.scroller.clientWidth - this.headWidth - axis.frozenLength;
+    const from = axis.frozenLength + (upright ? this.seen.top : this.seen.left);
+    const size = (upright ? this.seen.height - this.headHeight : this.seen.width - this.headWidth) - axis.frozenLength;
     const first = Math.max(axis.frozen + 1, axis.at(Math.max(0, from - margin + Math.min(0, ahead))));
     return [Math.min(first, axis.count), axis.at(from + Math.max(0, size) + margin + Math.max(0, ahead))];
   }
@@ -230,8 +231,11 @@ export class Grid {
 
   paint(margin = MARGIN) {
     if (!this.layout) return;
-    const [rowFrom, rowTo] = this.range(this.rows, margin);
-    const [columnFrom, columnTo] = this.range(this.columns, margin);
+    // While it is scrolled, what lies ahead is enough.
+    const [down, right] = this.speedNow().map((speed) => MARGIN * Math.sign(speed));
+    const around = down || right ? MOVING_MARGIN : margin;
+    const [rowFrom, rowTo] = this.range(this.rows, around, down);
+    const [columnFrom, columnTo] = this.range(this.columns, around, right);
     const frozenRows = [1, this.rows.frozen];
     const frozenColumns = [1, this.columns.frozen];
     const [rows, columns] = [[rowFrom, rowTo], [columnFrom, columnTo]];
@@ -246,23 +250,39 @@ export class Grid {
     paintHeads(this, [rowFrom, rowTo], [columnFrom, columnTo]);
     this.charts.place();
     this.arrows.draw();
-    const { scrollLeft, scrollTop } = this.scroller;
-    this.root.classList.toggle("sgd-right", scrollLeft > 0);
-    this.root.classList.toggle("sgd-down", scrollTop > 0);
+    this.root.classList.toggle("sgd-right", this.seen.left > 0);
+    this.root.classList.toggle("sgd-down", this.seen.top > 0);
+  }
+
+  // Paints in the next frame, once for all that has been scrolled and has come by then.
+  paintSoon(margin = MARGIN) {
+    this.soon ??= requestAnimationFrame(() => {
+      this.soon = null;
+      this.look();
+      const now = [this.seen.top, this.seen.left, performance.now()];
+      this.speed = [0, 1].map((i) => (now[i] - this.scrolled[i]) / (now[2] - this.scrolled[2]));
+      this.scrolled = now;
+      this.paint(margin);
+      this.store.need();
+    });
+  }
+
+  // The speed, if the sheet is still being scrolled.
+  speedNow() {
+    return performance.now() - this.scrolled[2] < SCROLLING ? this.speed : [0, 0];
   }
 
   // Where a range is on the screen.
   boxOf({ top, left, bottom, right }) {
-    const { scrollLeft, scrollTop } = this.scroller;
-    const x = this.headWidth + this.columns.starts[left] - (left > this.columns.frozen ? scrollLeft : 0);
-    const y = this.headHeight + this.rows.starts[top] - (top > this.rows.frozen ? scrollTop : 0);
+    const x = this.headWidth + this.columns.starts[left] - (left > this.columns.frozen ? this.seen.left : 0);
+    const y = this.headHeight + this.rows.starts[top] - (top > this.rows.frozen ? this.seen.top : 0);
     return { x, y, width: this.columns.span(left, right), height: this.rows.span(top, bottom) };
   }
 
   // Marks these rows [[first, last]], as the step that the slider is at.
   highlight(rows, reveal = true) {
     this.marked = rows ?? [];
-    for (const pane of Object.values(this.panes)) for (const row of pane.lines.keys()) lineOf(this, pane, row);
+    for (const pane of Object.values(this.panes)) for (const [row, line] of pane.lines) markLine(this, row, line);
     if (reveal && this.marked.length) this.reveal(this.marked[0][0], null);
   }
 
@@ -296,7 +316,7 @@ export class Grid {
     this.extent = [Math.min(Math.max(1, row), this.layout.rows), Math.min(Math.max(1, column), this.layout.columns)];
     this.reveal(...this.extent);
     this.arrows.draw();
-    this.onSay(`${this.chosenText()} chosen; Ctrl+C copies it`);
+    this.onSay(`${rangeAddress(this.chosen())} chosen; Ctrl+C copies it`);
   }
 
   // The range that is chosen, or the selected cell.
@@ -304,11 +324,6 @@ export class Grid {
     const [row, column] = this.selected;
     const [toRow, toColumn] = this.extent ?? this.selected;
     return { top: Math.min(row, toRow), left: Math.min(column, toColumn), bottom: Math.max(row, toRow), right: Math.max(column, toColumn) };
-  }
-
-  chosenText() {
-    const { top, left, bottom, right } = this.chosen();
-    return `${cellAddress(top, left)}:${cellAddress(bottom, right)}`;
   }
 
   move(down, right) {
@@ -328,21 +343,21 @@ export class Grid {
   }
 
   reveal(row, column) {
-    const { scroller } = this;
-    const to = { left: scroller.scrollLeft, top: scroller.scrollTop };
+    this.look();
+    const to = { ...this.seen };
     if (row !== null && row > this.rows.frozen) {
       const start = this.rows.starts[row] - this.rows.frozenLength;
-      const size = scroller.clientHeight - this.headHeight - this.rows.frozenLength;
+      const size = to.height - this.headHeight - this.rows.frozenLength;
       if (start < to.top) to.top = start;
       else if (start + this.rows.span(row) > to.top + size) to.top = start + this.rows.span(row) - size;
     }
     if (column !== null && column > this.columns.frozen) {
       const start = this.columns.starts[column] - this.columns.frozenLength;
-      const size = scroller.clientWidth - this.headWidth - this.columns.frozenLength;
+      const size = to.width - this.headWidth - this.columns.frozenLength;
       if (start < to.left) to.left = start;
       else if (start + this.columns.span(column) > to.left + size) to.left = start + Math.min(this.columns.span(column) - size, 0);
     }
-    scroller.scrollTo(to.left, to.top);
+    this.scrollTo(to.left, to.top);
   }
 
   // Shows a cell's note, or what its input asks for.
@@ -355,10 +370,10 @@ export class Grid {
     this.note.textContent = text;
     this.elementOf(row, column)?.setAttribute("aria-describedby", this.note.id);
     const box = this.boxOf({ top: row, left: column, bottom: row, right: column });
-    const { clientWidth, clientHeight } = this.scroller;
+    const { width, height } = this.seen;
     const below = box.y + box.height + 6;
-    this.note.style.left = `${Math.max(4, Math.min(box.x, clientWidth - this.note.offsetWidth - 8))}px`;
-    this.note.style.top = `${below + this.note.offsetHeight > clientHeight ? box.y - this.note.offsetHeight - 6 : below}px`;
+    this.note.style.left = `${Math.max(4, Math.min(box.x, width - this.note.offsetWidth - 8))}px`;
+    this.note.style.top = `${below + this.note.offsetHeight > height ? box.y - this.note.offsetHeight - 6 : below}px`;
   }
 
   // The name of the block that a cell is of, or nothing.

@@ -1,5 +1,6 @@
 // Where the selected cell's number comes from: its formula with names and with numbers, the cells it reads and those that
 // read it, and what torch says.
+import { rangeAddress } from "./axis.js";
 
 const TORCH_AFTER = 150; // milliseconds: who runs through cells by keyboard does not ask torch about each
 const TORCH_AFTER_CHANGE = 500; // who drags a number has the processor for the cells
@@ -13,13 +14,6 @@ export function madeNode(tag, { text = null, ...attributes } = {}, ...children) 
   if (text !== null) made.textContent = text;
   made.append(...children);
   return made;
-}
-
-// Returns a cell's or a range's address as a person writes it, as D12 or D12:F14.
-export function placeText({ top, left, bottom = top, right = left }) {
-  const letters = (column) => (column > 26 ? letters(Math.floor((column - 1) / 26)) : "") + String.fromCharCode(65 + ((column - 1) % 26));
-  const [from, to] = [letters(left) + top, letters(right) + bottom];
-  return from === to ? from : `${from}:${to}`;
 }
 
 // `go(sheet, row, column)` selects another cell, `arrows(reads, readers)` draws arrows from and to ranges.
@@ -97,7 +91,7 @@ export class Panel {
 
   #step(range) {
     if (!range) return false;
-    this.#trail.push({ ...this.#at, name: this.#told ? shownName(this.#told) : placeText(cellRange(this.#at)) });
+    this.#trail.push({ ...this.#at, name: this.#told ? shownName(this.#told) : rangeAddress(cellRange(this.#at)) });
     this.#leave({ sheet: range.sheet, row: range.top, column: range.left });
     return true;
   }
@@ -196,7 +190,7 @@ export class Panel {
   }
 
   #head(told) {
-    const place = `${placeText(cellRange(told))} on ${told.sheet}`;
+    const place = `${rangeAddress(cellRange(told))} on ${told.sheet}`;
     const about = [told.role, told.words, told.in_torch ? `in torch: ${told.in_torch}` : ""].filter(Boolean);
     const head = madeNode("header", {}, madeNode("h2", { text: shownName(told) }));
     head.append(madeNode("p", { class: "explained-quiet", text: told.block ? place : `on ${told.sheet}` }));
@@ -250,7 +244,7 @@ export class Panel {
     const list = madeNode("ul", { "aria-label": title });
     const put = (some, from) => {
       some.forEach((range, k) => {
-        const place = range.sheet === this.#at.sheet ? placeText(range) : `${range.sheet} ${placeText(range)}`;
+        const place = range.sheet === this.#at.sheet ? rangeAddress(range) : `${range.sheet} ${rangeAddress(range)}`;
         const button = this.#button(range.name || place, range, `${title} ${from + k}`);
         if (range.name) button.append(" ", madeNode("small", { text: place }));
         list.append(madeNode("li", {}, button));
@@ -274,7 +268,7 @@ export class Panel {
   // A button that goes to a range's first cell; while it is pointed at, the arrow to that range alone is drawn.
   #button(text, range, key, press = () => this.#step(range)) {
     const made = madeNode("button", { type: "button", class: "explained-piece", "data-key": key, text });
-    made.title = `${range.sheet} ${placeText(range)}`;
+    made.title = `${range.sheet} ${rangeAddress(range)}`;
     made.addEventListener("click", press);
     for (const event of ["pointerenter", "focus"]) made.addEventListener(event, () => this.#arrows([range], []));
     for (const event of ["pointerleave", "blur"]) made.addEventListener(event, () => this.#point());
@@ -295,7 +289,7 @@ function cellRange({ row, column, sheet }) {
 }
 
 function shownName(told) {
-  return told.block ? `${told.block}${told.element ?? ""}` : placeText(cellRange(told));
+  return told.block ? `${told.block}${told.element ?? ""}` : rangeAddress(cellRange(told));
 }
 
 // What an input is for, and what may be typed into it.
