@@ -79,8 +79,8 @@ def evaluated(path: Path, block: str) -> float:
 # Milliseconds between frames while the sheet is scrolled, and the longest time that the middle of the screen was blank.
 SCROLLED = """([side, speed, longest]) => new Promise((resolve) => {
   const scroller = document.querySelector(".sgd-scroll"), box = scroller.getBoundingClientRect();
-  const whole = 0.9 * (side === "scrollTop" ? scroller.scrollHeight : scroller.scrollWidth); // empty cells end it
-  const length = Math.min(whole, speed * longest);
+  const down = side === "scrollTop", whole = down ? scroller.scrollHeight : scroller.scrollWidth;
+  const length = Math.min(whole - 1800 - (down ? box.height : box.width) / 2, speed * longest); // empty cells end it
   const filled = () => document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)?.closest(".sgd-cell");
   const gaps = [], began = performance.now();
   let last = began, seen = began, blank = 0;

@@ -39,20 +39,21 @@ export class Store {
     return left;
   }
 
-  // Asks for what is in view and not here, with that which will be when the answer comes; then for the surroundings.
+  // Asks for what is in view and not here, with that which will be when the answer comes (after its `way`); then for the
+  // surroundings.
   need() {
     const { grid } = this;
     if (this.busy || !grid.layout) return this.coming;
     const { height, width } = grid.seen;
+    const margin = Math.max(MARGIN, height * 0.75); // all that has its elements: none is left with an old number
     const speed = grid.speedNow();
     const moving = speed[0] || speed[1];
-    const ahead = [height, width].map((screen, i) => Math.max(-1.5, Math.min(1.5, (speed[i] * 1.5 * this.took) / screen)) * screen);
+    const way = [height, width].map((screen, i) => Math.max(-1.5, Math.min(1.5, (speed[i] * 1.5 * this.took) / screen)) * screen);
+    const farther = way.map((pixels, i) => pixels + margin * Math.sign(speed[i]));
     const left = (rects) => rects.map((rect) => this.rest(rect)).filter(Boolean);
-    let wanted = left(grid.rects(40, ahead));
-    if (!wanted.length) {
-      const margin = Math.max(MARGIN, height * 0.75); // all that has its elements: none is left with an old number
-      wanted = left(grid.rects(margin, ahead));
-    }
+    let wanted = left(grid.rects(40, way));
+    if (wanted.length && moving) wanted = left(grid.rects(40, farther)); // or there would be a request for each row
+    else if (!wanted.length && !moving) wanted = left(grid.rects(margin));
     if (wanted.length) this.coming = this.fetch(wanted.map((rect) => cut(rect, moving ? MOST_MOVING : MOST_ASKED, speed)));
     return this.coming;
   }
