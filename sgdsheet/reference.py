@@ -98,4 +98,3 @@ def float64_by_default() -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 torch.set_default_dtype(_before)
-
