@@ -1,6 +1,7 @@
 // How a cell looks: a style of the workbook as CSS, and what its colours become on a dark page.
 
-export const CELL_FONT = 'Calibri, Carlito, "Segoe UI", "Helvetica Neue", Arial, sans-serif';
+// The second pair stand in explorer.css: other fonts, as wide as Calibri. The rest is for where a page takes none from us.
+export const CELL_FONT = 'Calibri, Carlito, "sgd-arial", "sgd-dejavu", "Helvetica Neue", Arial, sans-serif';
 const CELL_HEX = /^#[0-9a-f]{6}$/i;
 const CELL_BORDER = /^(\d+(?:\.\d+)?px (?:solid|dashed|dotted|double)) (#[0-9a-f]{6})$/i;
 const CELL_ALIGN = new Set(["left", "center", "right", "justify"]);
