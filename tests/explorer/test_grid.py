@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -104,3 +105,36 @@ def test_the_step_is_the_numbers_own(
         [value, steps, input_],
     )
     assert made == expected
+
+
+def test_rectangles_are_cut_and_joined_without_losing_a_cell(parts: Any) -> None:
+    draw = random.Random(5)
+
+    def rectangle() -> dict[str, int]:
+        top, left = draw.randint(1, 6), draw.randint(1, 6)
+        return {"top": top, "left": left, "bottom": top + draw.randint(0, 4), "right": left + draw.randint(0, 4)}
+
+    pairs = [[rectangle(), rectangle()] for _ in range(3000)]
+    answers = parts.evaluate(
+        """async (pairs) => {
+            const { common, cut, together, without } = await import("./rectangles.js");
+            return pairs.map(([one, other]) => [without(one, other), together(one, other), common(one, other),
+                cut(one, 6, [-1, 0]), cut(one, 6, [0, 1])]);
+        }""",
+        pairs,
+    )
+    for (one, other), (rest, whole, shared, above, beside) in zip(pairs, answers, strict=True):
+        assert cells_of(one) - cells_of(other) <= cells_of(rest) <= cells_of(one)
+        assert whole is None or cells_of(whole) == cells_of(one) | cells_of(other)
+        assert cells_of(shared) == cells_of(one) & cells_of(other)
+        assert {"bottom": one["bottom"], "left": one["left"], "right": one["right"]}.items() <= above.items()
+        assert {"top": one["top"], "bottom": one["bottom"], "left": one["left"]}.items() <= beside.items()
+        assert all(0 < len(cells_of(each)) <= 6 and cells_of(each) <= cells_of(one) for each in (above, beside))
+    assert 0 < sum(rest is None for rest, *_ in answers) < sum(whole is not None for _, whole, *_ in answers) < 3000
+
+
+def cells_of(rectangle: dict[str, int] | None) -> set[tuple[int, int]]:
+    if rectangle is None:
+        return set()
+    rows = range(rectangle["top"], rectangle["bottom"] + 1)
+    return {(row, column) for row in rows for column in range(rectangle["left"], rectangle["right"] + 1)}

@@ -1,5 +1,6 @@
 // The cells that have come: they are asked for with a margin around the view, one request at a time. While the sheet is
 // scrolled, requests are small and go ahead of the view: a frame then has few new cells, and none waits for many.
+import { common, cut, together, without } from "./rectangles.js";
 
 export const MARGIN = 300; // pixels around the view that have their elements already
 const MOST_ASKED = 9000; // cells of a request
@@ -30,13 +31,13 @@ export class Store {
 
   // What is left of a rectangle without what has come over its whole width or height, or null.
   rest(rect) {
-    let left = rect;
-    for (let before = null; left !== before; ) {
-      before = left;
-      for (const each of this.loaded) left = left && without(left, each);
-      if (!left) return null;
+    let part = rect;
+    for (let before = null; part !== before; ) {
+      before = part;
+      for (const each of this.loaded) part = part && without(part, each);
+      if (!part) return null;
     }
-    return left;
+    return part;
   }
 
   // Asks for what is in view and not here, with that which will be when the answer comes (after its `way`); then for the
@@ -50,10 +51,10 @@ export class Store {
     const moving = speed[0] || speed[1];
     const way = [height, width].map((screen, i) => Math.max(-1.5, Math.min(1.5, (speed[i] * 1.5 * this.took) / screen)) * screen);
     const farther = way.map((pixels, i) => pixels + margin * Math.sign(speed[i]));
-    const left = (rects) => rects.map((rect) => this.rest(rect)).filter(Boolean);
-    let wanted = left(grid.rects(40, way));
-    if (wanted.length && moving) wanted = left(grid.rects(40, farther)); // or there would be a request for each row
-    else if (!wanted.length && !moving) wanted = left(grid.rects(margin));
+    const lacking = (rects) => rects.map((rect) => this.rest(rect)).filter(Boolean);
+    let wanted = lacking(grid.rects(40, way));
+    if (wanted.length && moving) wanted = lacking(grid.rects(40, farther)); // or there would be a request for each row
+    else if (!wanted.length && !moving) wanted = lacking(grid.rects(margin));
     if (wanted.length) this.coming = this.fetch(wanted.map((rect) => cut(rect, moving ? MOST_MOVING : MOST_ASKED, speed)));
     return this.coming;
   }
@@ -131,47 +132,4 @@ export class Store {
     this.loaded = [];
     this.need();
   }
-}
-
-// A rectangle without another, where that covers its whole width or height up to an edge; null if nothing is left.
-function without(rect, other) {
-  const { top, left, bottom, right } = rect;
-  const rows = other.top <= top && other.bottom >= bottom;
-  const columns = other.left <= left && other.right >= right;
-  if (rows && columns) return null;
-  if (columns && other.top <= top && other.bottom >= top) return { ...rect, top: other.bottom + 1 };
-  if (columns && other.bottom >= bottom && other.top <= bottom) return { ...rect, bottom: other.top - 1 };
-  if (rows && other.left <= left && other.right >= left) return { ...rect, left: other.right + 1 };
-  if (rows && other.right >= right && other.left <= right) return { ...rect, right: other.left - 1 };
-  return rect;
-}
-
-// Two rectangles as one, if no other cell comes with it, or null.
-function together(one, other) {
-  const rows = one.top === other.top && one.bottom === other.bottom;
-  const columns = one.left === other.left && one.right === other.right;
-  if (rows && one.left <= other.right + 1 && other.left <= one.right + 1)
-    return { ...one, left: Math.min(one.left, other.left), right: Math.max(one.right, other.right) };
-  if (columns && one.top <= other.bottom + 1 && other.top <= one.bottom + 1)
-    return { ...one, top: Math.min(one.top, other.top), bottom: Math.max(one.bottom, other.bottom) };
-  return without(other, one) ? (without(one, other) ? null : other) : one;
-}
-
-// The part of a rectangle with so many cells that is seen first when it is scrolled to at this speed.
-function cut(rect, most, [down, right]) {
-  const [rows, columns] = [rect.bottom - rect.top + 1, rect.right - rect.left + 1];
-  if (rows * columns <= most) return rect;
-  if (Math.abs(right) > Math.abs(down)) {
-    const some = Math.max(1, Math.floor(most / rows));
-    return right > 0 ? { ...rect, right: Math.min(rect.right, rect.left + some - 1) } : { ...rect, left: Math.max(rect.left, rect.right - some + 1) };
-  }
-  const some = Math.max(1, Math.floor(most / columns));
-  return down >= 0 ? { ...rect, bottom: Math.min(rect.bottom, rect.top + some - 1) } : { ...rect, top: Math.max(rect.top, rect.bottom - some + 1) };
-}
-
-// What two rectangles share, or null.
-function common(one, other) {
-  const [top, left] = [Math.max(one.top, other.top), Math.max(one.left, other.left)];
-  const [bottom, right] = [Math.min(one.bottom, other.bottom), Math.min(one.right, other.right)];
-  return top <= bottom && left <= right ? { ...one, top, left, bottom, right } : null;
 }
