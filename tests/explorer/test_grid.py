@@ -107,6 +107,32 @@ def test_the_step_is_the_numbers_own(
     assert made == expected
 
 
+def test_after_fast_scrolling_each_cell_is_the_one_of_its_row_once(grid: Any) -> None:
+    grid.locator(".sgd-scroll").evaluate(
+        """scroller => new Promise((done) => {
+            const way = [...Array(26).keys()].map((i) => 700 * i);
+            for (let at = 17500; at >= 0; at -= 1250) way.push(at); // back faster
+            const frame = () => {
+                if (!way.length) return done();
+                scroller.scrollTop = way.shift();
+                requestAnimationFrame(frame);
+            };
+            frame();
+        })"""
+    )
+    seen = grid.locator("[aria-rowindex='4'] [aria-colindex='3']")
+    seen.wait_for()
+    grid.wait_for_timeout(500)
+    lines = grid.locator(".sgd-row").evaluate_all(
+        "rows => rows.map((row) => [row.ariaRowIndex, row.offsetTop, [...row.children].map((cell) => cell.innerText)])"
+    )
+    shown = [(int(row), texts) for row, _, texts in lines if row]
+    assert len({row for row, _ in shown}) == len(shown) > 30
+    assert all(set(texts) == {str(row)} for row, texts in shown if row > 1)
+    assert len({top - 20 * int(row) for row, top, _ in lines if row}) == 1  # where they belong
+    assert all(top < -1000 for row, top, _ in lines if not row)  # those that wait
+
+
 def test_rectangles_are_cut_and_joined_without_losing_a_cell(parts: Any) -> None:
     draw = random.Random(5)
 
