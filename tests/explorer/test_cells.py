@@ -79,7 +79,7 @@ def test_a_text_is_cut_at_the_edge_of_its_cell_and_not_before(cells: Any) -> Non
     ("row", "column"), [(2, 1), (2, 2), (3, 1)]
 )  # plain, with lines around the cell, too many lines
 def test_the_last_line_of_a_text_stands_at_the_foot_of_its_cell(cells: Any, row: int, column: int) -> None:
-    assert edges(cells, row, column)["middle"] == pytest.approx(20 - 18 / 2, abs=1)  # fonts' heights are rounded
+    assert edges(cells, row, column)["middle"] == pytest.approx(20 - 18 / 2, abs=0.6)
 
 
 def test_a_text_that_is_to_fill_its_cell_does(cells: Any) -> None:

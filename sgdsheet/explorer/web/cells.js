@@ -133,7 +133,7 @@ function paintCell(grid, line, row, column, cell) {
   css += `height:${height + up}px;text-align:${align};padding:0 ${sides[1] + (arrow ? ARROW * grid.scale : 0)}px 0 ${sides[0]}px;`;
   if (look.indent) css += `padding-${align === "right" ? "right" : "left"}:${pad + look.indent}px;`;
   if (size < look.size) css += `font-size:${Math.max(4, size)}px;`;
-  if (look.wrap) css += `align-content:${{ top: "start", middle: "center" }[look.valign] ?? "end"};`;
+  if (look.wrap) css += `align-content:${{ top: "start", middle: "center" }[look.valign] ?? "end"};line-height:${Math.round(size * 1.22)}px;`;
   else {
     const line = Math.ceil(size * 1.22);
     const over = height - line;
