@@ -136,6 +136,19 @@ def test_after_fast_scrolling_each_cell_is_the_one_of_its_row_once(grid: Any) ->
     assert all(top < -1000 for row, top, _ in lines if not row)  # those that wait
 
 
+def test_rows_that_wait_are_nobodys(grid: Any) -> None:
+    grid.evaluate("grid.select(30, 1)")
+    grid.evaluate("grid.ask = () => new Promise(() => {}); null")  # no new rows come
+    grid.locator(".sgd-scroll").evaluate("scroller => scroller.scrollTo(0, 200000)")
+    grid.wait_for_timeout(400)
+    grid.evaluate("grid.select(2, 1)")  # the cell that was selected is out of view
+    waiting = grid.locator(".sgd-row:not([aria-rowindex])")
+    assert waiting.count() > 10
+    assert waiting.and_(grid.locator("[aria-hidden=true]")).count() == waiting.count()
+    assert waiting.locator("[tabindex='0'], [aria-selected=true]").count() == 0
+    assert grid.locator("[tabindex='0'][role=gridcell]").count() == 1
+
+
 def test_rectangles_are_cut_and_joined_without_losing_a_cell(parts: Any) -> None:
     draw = random.Random(5)
 

@@ -11,7 +11,8 @@ export function paintPane(grid, pane, [top, bottom], [left, right]) {
   pane.columns = [left, right];
   for (const [row, line] of pane.lines) {
     if ((row < top || row > bottom || grid.rows.hidden[row]) && !(mine && row === selectedRow)) {
-      pane.free.push(line);
+      if ([...line.cells.values()].some((element) => element.sgdSelected)) line.element.remove(); // or Tab would lead to it
+      else pane.free.push(line);
       pane.lines.delete(row);
       continue;
     }
@@ -39,6 +40,7 @@ export function paintPane(grid, pane, [top, bottom], [left, right]) {
   for (const { element } of pane.free) {
     if (!element.hasAttribute("aria-rowindex")) continue;
     element.removeAttribute("aria-rowindex");
+    element.setAttribute("aria-hidden", "true");
     element.style.top = "-9999px";
   }
   if (mine) {
@@ -61,6 +63,7 @@ function lineOf(grid, pane, row) {
   const { element, cells } = line;
   element.setAttribute("role", "row");
   element.setAttribute("aria-rowindex", row);
+  element.removeAttribute("aria-hidden");
   element.style.top = `${grid.headHeight + grid.rows.starts[row]}px`;
   for (const [column, cell] of cells) {
     const gone = column < pane.columns[0] || column > pane.columns[1] || !grid.store.rows.get(row)?.has(column);

@@ -167,9 +167,12 @@ export class Grid {
     this.seen = { top, left, height, width };
   }
 
+  // A jump: nothing moves.
   scrollTo(left, top) {
     this.scroller.scrollTo(left, top);
     this.look();
+    this.speed = [0, 0];
+    this.scrolled = [this.seen.top, this.seen.left, performance.now()];
   }
 
   // The first and last row or column of what scrolls, with so many pixels around, and more `ahead`, upward if negative.
@@ -255,14 +258,14 @@ export class Grid {
   }
 
   // Paints in the next frame, once for all that has been scrolled and has come by then.
-  paintSoon(margin = MARGIN) {
+  paintSoon() {
     this.soon ??= requestAnimationFrame(() => {
       this.soon = null;
       this.look();
       const now = [this.seen.top, this.seen.left, performance.now()];
       this.speed = [0, 1].map((i) => (now[i] - this.scrolled[i]) / (now[2] - this.scrolled[2]));
       this.scrolled = now;
-      this.paint(margin);
+      this.paint();
       this.store.need();
     });
   }
